@@ -1,0 +1,82 @@
+# vzreconciler: `make help` lists the targets.
+
+GO        ?= go
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PREFIX    ?= /usr/local
+LDFLAGS   := -s -w -X github.com/vzreconciler/vzreconciler/internal/version.Version=$(VERSION)
+BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
+GUESTS    := amd64 arm64
+PLUGINS   := runtime-qemu
+# Packages whose tests boot virtual machines: they run one after the other.
+VM_TESTS  := ./drivers/guest/... ./drivers/qemu/... ./test/e2e/...
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build check lint generate test unit e2e bench demo image install clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what building, testing and the demo need
+	@internal/tools/setup.sh dev
+
+.PHONY: setup-run
+setup-run:
+	@internal/tools/setup.sh run
+
+build: ## build every binary into bin/
+	@umask 022; mkdir -p bin
+	$(BUILD) -o bin/vzctl ./cmd/vzctl
+	$(BUILD) -o bin/vzreconciler ./cmd/vzreconciler
+	@set -e; for p in $(PLUGINS); do \
+		mkdir -p bin/plugins/$$p/bin; \
+		cp plugins/$$p/plugin.yaml bin/plugins/$$p/; \
+		echo '$(BUILD) -o bin/plugins/'$$p/bin/$$p ./plugins/$$p; \
+		$(BUILD) -o bin/plugins/$$p/bin/$$p ./plugins/$$p; \
+	done
+	@set -e; for a in $(GUESTS); do \
+		mkdir -p bin/guest/$$a; \
+		echo 'GOOS=linux GOARCH='$$a '$(BUILD) -tags grpcnotrace -o bin/guest/'$$a/agent ./drivers/guest/agent/cmd; \
+		GOOS=linux GOARCH=$$a $(BUILD) -tags grpcnotrace -o bin/guest/$$a/agent ./drivers/guest/agent/cmd; \
+	done
+
+image: ## build the image that the examples use, from Debian's busybox
+	@mkdir -p examples/image
+	@$(GO) run ./internal/tools/mkimage -o examples/image/busybox.tar -busybox "$$(command -v busybox)"
+
+check: setup ## format, vet, lint, vulnerabilities, generated files, macOS build
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these'; exit 1; }
+	$(GO) vet ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+	GOOS=darwin GOARCH=amd64 CGO_ENABLED=0 $(GO) build ./...
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+	.cache/bin/golangci-lint run
+	@internal/tools/check.sh
+
+generate: ## make generated files anew (protobuf, JSON Schema, reference)
+	internal/tools/generate.sh
+	$(GO) generate ./...
+
+test: setup build image unit e2e ## every test: unit, then end to end on real VMs
+
+unit: ## the tests that need no VM
+	$(GO) test -race -p 2 -timeout 15m $$($(GO) list ./... | grep -v -e /test/e2e -e /drivers/guest -e /drivers/qemu)
+	# Tests on whole kernels and large files, too slow under the race detector.
+	$(GO) test -timeout 10m ./internal/kernels ./internal/rootfs
+
+e2e: setup build image ## the tests that boot VMs, on the built binaries
+	$(GO) test -race -p 1 -count 1 -timeout 20m $(VM_TESTS)
+
+bench: setup build image ## benchmarks, cold start against a bare QEMU
+	@internal/tools/bench.sh
+
+demo: setup-run build image ## a minute of vzreconciler; KEEP=1 leaves it running
+	@KEEP=$(KEEP) examples/demo.sh
+
+install: build ## install under PREFIX (default /usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/vzreconciler
+	install bin/vzctl bin/vzreconciler $(DESTDIR)$(PREFIX)/bin
+	cp -R bin/plugins bin/guest $(DESTDIR)$(PREFIX)/libexec/vzreconciler/
+	chmod -R go-w $(DESTDIR)$(PREFIX)/libexec/vzreconciler
+
+clean: ## remove what was built (the cache of downloads stays)
+	rm -rf bin examples/image

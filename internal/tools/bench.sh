@@ -1,0 +1,6 @@
+#!/bin/sh
+# Run by "make bench".
+set -eu
+cd "$(dirname "$0")/../.."
+go run ./internal/tools/bench -kernel "$(ls .cache/debs/linux-image-*.deb | head -n 1)" -busybox "$(command -v busybox)" "$@"
+go test -run '^$' -bench . -benchmem -benchtime 1s ./manifests/... ./reconciler/... ./internal/... ./drivers/wire/... | grep -v '^ok\|no test files'
