@@ -1,0 +1,155 @@
+package manifests
+
+import (
+	"reflect"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Defaults of a Sandbox.
+const (
+	DefaultKernel                   = "default"
+	DefaultRosetta                  = "Auto"
+	DefaultGracePeriodSeconds       = 10
+	DefaultDiskBytes          int64 = 8 << 30
+	// MemoryOverheadBytes is what the VM's kernel and agent get beside the
+	// containers' limits.
+	MemoryOverheadBytes int64 = 128 << 20
+	// LeastDefaultMemoryBytes is the memory of a VM whose manifest names none and
+	// whose containers ask for little.
+	LeastDefaultMemoryBytes int64 = 256 << 20
+	defaultFileMode         int32 = 0o644
+)
+
+func setNamespace(m *metav1.ObjectMeta) {
+	if m.Namespace == "" {
+		m.Namespace = DefaultNamespace
+	}
+}
+
+// setDefaults writes out everything that a Sandbox's manifest leaves out.
+func setDefaults(s *Sandbox) {
+	if s.Spec.OperatingMode == "" {
+		s.Spec.OperatingMode = OperatingModeRunning
+	}
+	if s.Spec.ShutdownPolicy == nil {
+		s.Spec.ShutdownPolicy = new(ShutdownPolicyRetain)
+	}
+	pod := &s.Spec.PodTemplate.Spec
+	if pod.RestartPolicy == "" {
+		pod.RestartPolicy = corev1.RestartPolicyAlways
+	}
+	if pod.TerminationGracePeriodSeconds == nil {
+		pod.TerminationGracePeriodSeconds = new(int64(DefaultGracePeriodSeconds))
+	}
+	if pod.Hostname == "" {
+		pod.Hostname = hostnameFor(s.Name)
+	}
+	pod.SecurityContext = dropEmpty(pod.SecurityContext)
+	for i := range pod.Containers {
+		setContainerDefaults(&pod.Containers[i])
+	}
+	for i := range pod.Volumes {
+		setVolumeDefaults(&pod.Volumes[i])
+	}
+	setVMDefaults(&s.Spec.VM, pod.Containers)
+}
+
+func setContainerDefaults(c *corev1.Container) {
+	if c.ImagePullPolicy == "" {
+		c.ImagePullPolicy = corev1.PullIfNotPresent
+		if ref, err := ParseImage(c.Image); err == nil && ref.mayChange() {
+			c.ImagePullPolicy = corev1.PullAlways
+		}
+	}
+	c.SecurityContext = dropEmpty(c.SecurityContext)
+	for i := range c.Ports {
+		if c.Ports[i].Protocol == "" {
+			c.Ports[i].Protocol = corev1.ProtocolTCP
+		}
+	}
+	for i := range c.Env {
+		if from := c.Env[i].ValueFrom; from != nil && from.FieldRef != nil && from.FieldRef.APIVersion == "" {
+			from.FieldRef.APIVersion = "v1"
+		}
+	}
+	for name, q := range c.Resources.Limits {
+		normalise(&q, name == corev1.ResourceMemory)
+		c.Resources.Limits[name] = q
+	}
+}
+
+func setVolumeDefaults(v *corev1.Volume) {
+	switch {
+	case v.EmptyDir != nil:
+		normalise(v.EmptyDir.SizeLimit, true)
+	case v.ConfigMap != nil && v.ConfigMap.DefaultMode == nil:
+		v.ConfigMap.DefaultMode = new(defaultFileMode)
+	case v.Secret != nil && v.Secret.DefaultMode == nil:
+		v.Secret.DefaultMode = new(defaultFileMode)
+	}
+}
+
+func setVMDefaults(vm *VM, containers []corev1.Container) {
+	var milliCPUs, memory int64
+	for _, c := range containers {
+		milliCPUs = addBounded(milliCPUs, c.Resources.Limits.Cpu().MilliValue())
+		memory = addBounded(memory, c.Resources.Limits.Memory().Value())
+	}
+	if vm.CPUs == 0 {
+		vm.CPUs = int32(max(1, min((milliCPUs+999)/1000, maxCPUs+1)))
+	}
+	if vm.Memory == nil {
+		memory = max(addBounded(memory, MemoryOverheadBytes), LeastDefaultMemoryBytes)
+		vm.Memory = resource.NewQuantity(memory, resource.BinarySI)
+	}
+	if vm.Disk == nil {
+		vm.Disk = resource.NewQuantity(DefaultDiskBytes, resource.BinarySI)
+	}
+	normalise(vm.Memory, true)
+	normalise(vm.Disk, true)
+	if vm.Kernel.Name == "" {
+		vm.Kernel.Name = DefaultKernel
+	}
+	if vm.Rosetta == "" {
+		vm.Rosetta = DefaultRosetta
+	}
+}
+
+// dropEmpty makes a struct that says nothing one that is not there.
+func dropEmpty[T any](v *T) *T {
+	if v == nil || reflect.ValueOf(v).Elem().IsZero() {
+		return nil
+	}
+	return v
+}
+
+// addBounded adds without overflow: a sum that is absurd is refused later.
+func addBounded(a, b int64) int64 {
+	const most = 1 << 60
+	return min(a, most) + max(0, min(b, most))
+}
+
+// normalise gives equal quantities one form: 1024Mi and 1Gi are the same.
+func normalise(q *resource.Quantity, bytes bool) {
+	switch {
+	case q == nil:
+	case bytes && q.IsZero():
+		*q = *resource.NewQuantity(0, resource.BinarySI)
+	case bytes:
+		q.Format = resource.BinarySI
+	default:
+		q.Format = resource.DecimalSI
+	}
+}
+
+// hostnameFor makes a hostname of an object's name, which may have dots and be
+// longer than a label of DNS.
+func hostnameFor(name string) string {
+	const longest = 63
+	name = strings.ReplaceAll(name, ".", "-")
+	return strings.TrimRight(name[:min(len(name), longest)], "-")
+}

@@ -1,0 +1,216 @@
+package manifests
+
+import "fmt"
+
+const (
+	oneHost   = "there is one host and no scheduler"
+	noCluster = "there is no cluster around it"
+	ownVM     = "a sandbox is a VM with a kernel of its own"
+	noDriver  = "there are no storage drivers of a cluster; use emptyDir, configMap or secret"
+)
+
+// documentField knows the fields at the top of every document.
+func documentField(name string) fieldUse {
+	switch name {
+	case "metadata", "spec", "data", "binaryData", "stringData", "type":
+		return fieldUse{class: supported}
+	case "status":
+		return noEffect("the status is found out, not read from a manifest")
+	case "immutable":
+		return noEffect("the manifest's file decides")
+	}
+	return fieldUse{}
+}
+
+func objectMetaField(name string) fieldUse {
+	switch name {
+	case "name", "namespace", "labels", "annotations":
+		return fieldUse{class: supported}
+	case "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink":
+		return noEffect("it is set by whoever keeps the object, not by its manifest")
+	case "generateName":
+		return noMeaning("a manifest needs a fixed name: it is applied again and again")
+	case "ownerReferences", "finalizers", "deletionTimestamp", "deletionGracePeriodSeconds":
+		return noMeaning("an object lives as long as its manifest")
+	}
+	return fieldUse{}
+}
+
+// sandboxField knows the fields of a Sandbox's spec, ours and agent-sandbox's.
+func sandboxField(name string) fieldUse {
+	switch name {
+	case "operatingMode", "replicas", "shutdownPolicy", "podTemplate", "vm":
+		return fieldUse{class: supported}
+	case "shutdownTime", "volumeClaimTemplates", "networks", "sockets", "dependsOn":
+		return fieldUse{class: notYet}
+	case "service":
+		return noEffect(noCluster)
+	}
+	return fieldUse{}
+}
+
+func podField(name string) fieldUse {
+	switch name {
+	case "volumes", "containers", "restartPolicy", "terminationGracePeriodSeconds", "securityContext",
+		"hostname", "hostAliases", "dnsConfig", "runtimeClassName", "os":
+		return fieldUse{class: supported}
+	case "initContainers", "ephemeralContainers", "activeDeadlineSeconds", "shareProcessNamespace",
+		"imagePullSecrets", "subdomain", "setHostnameAsFQDN", "hostnameOverride", "overhead",
+		"resources", "resourceClaims":
+		return fieldUse{class: notYet}
+	case "nodeSelector", "nodeName", "affinity", "schedulerName", "tolerations", "priorityClassName", "priority",
+		"preemptionPolicy", "topologySpreadConstraints", "schedulingGroup", "evictionResponders":
+		return noEffect(oneHost)
+	case "serviceAccountName", "serviceAccount", "automountServiceAccountToken", "enableServiceLinks":
+		return noEffect(noCluster)
+	case "dnsPolicy":
+		return noEffect("there is no cluster DNS; dnsConfig says what is wanted")
+	case "hostUsers":
+		return noEffect(ownVM)
+	case "hostNetwork", "hostPID", "hostIPC":
+		return noMeaning(ownVM)
+	case "readinessGates", "schedulingGates":
+		return noMeaning("there is no controller that would open the gate")
+	}
+	return fieldUse{}
+}
+
+func podSecurityField(name string) fieldUse {
+	switch name {
+	case "runAsUser", "runAsGroup", "runAsNonRoot", "supplementalGroups", "sysctls":
+		return fieldUse{class: supported}
+	case "fsGroup", "fsGroupChangePolicy", "supplementalGroupsPolicy":
+		return fieldUse{class: notYet}
+	case "seccompProfile", "appArmorProfile", "seLinuxOptions", "seLinuxChangePolicy":
+		return noEffect("the VM is the boundary")
+	case "windowsOptions":
+		return noMeaning("containers are Linux")
+	}
+	return fieldUse{}
+}
+
+func containerField(name string) fieldUse {
+	switch name {
+	case "name", "image", "command", "args", "workingDir", "ports", "envFrom", "env", "resources",
+		"volumeMounts", "imagePullPolicy", "securityContext":
+		return fieldUse{class: supported}
+	case "restartPolicy", "restartPolicyRules", "volumeDevices", "livenessProbe", "readinessProbe", "startupProbe",
+		"lifecycle", "terminationMessagePath", "terminationMessagePolicy", "stdin", "stdinOnce", "tty":
+		return fieldUse{class: notYet}
+	case "resizePolicy":
+		return noEffect("a change of resources makes the sandbox anew")
+	}
+	return fieldUse{}
+}
+
+func containerSecurityField(name string) fieldUse {
+	switch name {
+	case "capabilities", "runAsUser", "runAsGroup", "runAsNonRoot", "readOnlyRootFilesystem", "allowPrivilegeEscalation":
+		return fieldUse{class: supported}
+	case "privileged":
+		return fieldUse{notYet, "add the capabilities that are needed"}
+	case "procMount":
+		return fieldUse{class: notYet}
+	case "seccompProfile", "appArmorProfile", "seLinuxOptions":
+		return noEffect("the VM is the boundary")
+	case "windowsOptions":
+		return noMeaning("containers are Linux")
+	}
+	return fieldUse{}
+}
+
+func portField(name string) fieldUse {
+	switch name {
+	case "name", "containerPort", "protocol":
+		return fieldUse{class: supported}
+	case "hostPort", "hostIP":
+		return fieldUse{class: notYet}
+	}
+	return fieldUse{}
+}
+
+func resourcesField(name string) fieldUse {
+	switch name {
+	case "limits":
+		return fieldUse{class: supported}
+	case "requests":
+		return noEffect("nothing else asks for this host's share; limits size the VM")
+	case "claims":
+		return fieldUse{class: notYet}
+	}
+	return fieldUse{}
+}
+
+func envSourceField(name string) fieldUse {
+	switch name {
+	case "fieldRef", "configMapKeyRef", "secretKeyRef":
+		return fieldUse{class: supported}
+	case "resourceFieldRef", "fileKeyRef":
+		return fieldUse{class: notYet}
+	}
+	return fieldUse{}
+}
+
+func mountField(name string) fieldUse {
+	switch name {
+	case "name", "readOnly", "mountPath", "subPath":
+		return fieldUse{class: supported}
+	case "recursiveReadOnly", "mountPropagation", "subPathExpr", "bindMountOptions":
+		return fieldUse{class: notYet}
+	}
+	return fieldUse{}
+}
+
+func volumeField(name string) fieldUse {
+	switch name {
+	case "emptyDir", "configMap", "secret":
+		return fieldUse{class: supported}
+	case "hostPath", "persistentVolumeClaim", "image", "projected", "downwardAPI", "ephemeral":
+		return fieldUse{class: notYet}
+	case "gitRepo":
+		return noMeaning("Kubernetes has given it up")
+	case "gcePersistentDisk", "awsElasticBlockStore", "nfs", "iscsi", "glusterfs", "rbd", "flexVolume", "cinder",
+		"cephfs", "flocker", "fc", "azureFile", "vsphereVolume", "quobyte", "azureDisk", "photonPersistentDisk",
+		"portworxVolume", "scaleIO", "storageos", "csi":
+		return noMeaning(noDriver)
+	}
+	return fieldUse{}
+}
+
+func emptyDirField(name string) fieldUse {
+	switch name {
+	case "medium", "sizeLimit":
+		return fieldUse{class: supported}
+	case "mode":
+		return fieldUse{class: notYet}
+	}
+	return fieldUse{}
+}
+
+// filesField knows the fields of configMap and secret volumes and their items.
+func filesField(name string) fieldUse {
+	switch name {
+	case "name", "secretName", "items", "defaultMode", "optional", "key", "path", "mode":
+		return fieldUse{class: supported}
+	case "defaultUser", "user":
+		return fieldUse{class: notYet}
+	}
+	return fieldUse{}
+}
+
+// refusal is the message for a field that cannot be used, or "".
+func (u fieldUse) refusal(name string) string {
+	var s string
+	switch u.class {
+	case supported, harmless:
+		return ""
+	case meaningless:
+		s = fmt.Sprintf("%s has no meaning here", name)
+	case notYet, undecided:
+		s = fmt.Sprintf("%s is not supported yet", name)
+	}
+	if u.note != "" {
+		s += ": " + u.note
+	}
+	return s
+}

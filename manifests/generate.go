@@ -1,0 +1,3 @@
+package manifests
+
+//go:generate go test -count=1 -run "TestEveryFieldHasOneUse|TestSchemaIsUpToDate|TestReferenceIsUpToDate" . -update

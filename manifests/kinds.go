@@ -1,0 +1,249 @@
+package manifests
+
+import (
+	"cmp"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// DefaultNamespace is the namespace of an object that names none.
+const DefaultNamespace = "default"
+
+// A kind is one of the kinds of document that are read.
+type kind struct {
+	apiVersion, kind string
+	// document is the Go type that a document of this kind is checked against.
+	document reflect.Type
+	// decode fills the object from the document's JSON, without defaults.
+	decode func(data []byte, obj *Object) error
+}
+
+// kinds lists what is read.
+func kinds() []kind {
+	return []kind{
+		{APIVersion, "Sandbox", reflect.TypeFor[sandboxDocument](), decodeSandbox[sandboxDocument]},
+		{"agents.x-k8s.io/v1beta1", "Sandbox", reflect.TypeFor[agentSandboxDocument](), decodeSandbox[agentSandboxDocument]},
+		{"agents.x-k8s.io/v1alpha1", "Sandbox", reflect.TypeFor[agentSandboxAlphaDocument](), decodeSandbox[agentSandboxAlphaDocument]},
+		{"v1", "Pod", reflect.TypeFor[podDocument](), decodeSandbox[podDocument]},
+		{"v1", "ConfigMap", reflect.TypeFor[corev1.ConfigMap](), decodeConfigMap},
+		{"v1", "Secret", reflect.TypeFor[corev1.Secret](), decodeSecret},
+	}
+}
+
+// laterKinds are the kinds that are known and not supported yet, by apiVersion.
+func laterKinds() map[string][]string {
+	return map[string][]string{
+		APIVersion:                           {"Network", "EgressPolicy"},
+		"extensions.agents.x-k8s.io/v1beta1": {"SandboxTemplate", "SandboxWarmPool", "SandboxClaim"},
+		"v1":                                 {"PersistentVolumeClaim"},
+		"apps/v1":                            {"StatefulSet"},
+		"batch/v1":                           {"Job", "CronJob"},
+		"networking.k8s.io/v1":               {"NetworkPolicy"},
+		"node.k8s.io/v1":                     {"RuntimeClass"},
+	}
+}
+
+// kindNames are all names of kinds that mean something here.
+func kindNames() []string {
+	names := []string{"List"}
+	for _, k := range kinds() {
+		names = append(names, k.kind)
+	}
+	for _, later := range laterKinds() {
+		names = append(names, later...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// apiVersionsOf lists the apiVersions that have a kind of this name, those that
+// are read first.
+func apiVersionsOf(name string) []string {
+	var versions []string
+	for _, k := range kinds() {
+		if k.kind == name {
+			versions = append(versions, k.apiVersion)
+		}
+	}
+	for version, later := range laterKinds() {
+		if slices.Contains(later, name) {
+			versions = append(versions, version)
+		}
+	}
+	if name == "List" {
+		versions = append(versions, "v1")
+	}
+	return versions
+}
+
+// findKind returns the kind of a document, or reports why there is none.
+func (r *report) findKind() (kind, bool) {
+	version, name := r.root.get("apiVersion"), r.root.get("kind")
+	for _, required := range []string{"apiVersion", "kind"} {
+		switch n := r.root.get(required); {
+		case n.isNull():
+			r.errorAt(r.root, required, "required: every object has an apiVersion and a kind")
+			return kind{}, false
+		case n.text() == "":
+			r.errorAt(n, required, "want a string, have %s", n.describe())
+			return kind{}, false
+		}
+	}
+	versions := apiVersionsOf(name.text())
+	if len(versions) == 0 {
+		r.didYouMeanAt(name, "", closest(name.text(), kindNames()), "there is no kind %q", clip(name.text()))
+		return kind{}, false
+	}
+	for _, k := range kinds() {
+		if k.kind == name.text() && k.apiVersion == version.text() {
+			return k, true
+		}
+	}
+	if slices.Contains(laterKinds()[version.text()], name.text()) {
+		r.errorAt(name, "", "kind %s is not supported yet", name.text())
+		return kind{}, false
+	}
+	meant := cmp.Or(closest(version.text(), versions), versions[0])
+	r.didYouMeanAt(version, "", meant, "there is no kind %s in %q; it is in %s",
+		name.text(), clip(version.text()), strings.Join(versions, ", "))
+	return kind{}, false
+}
+
+// The documents that are read as a Sandbox. Their status is somebody else's
+// word and is not read.
+type (
+	sandboxDocument struct {
+		metav1.TypeMeta `json:",inline"`
+		// metadata: name, namespace, labels and annotations.
+		metav1.ObjectMeta `json:"metadata,omitzero"`
+		// spec is what is wanted.
+		Spec   SandboxSpec     `json:"spec"`
+		Status json.RawMessage `json:"status,omitempty"`
+	}
+	podDocument struct {
+		metav1.TypeMeta `json:",inline"`
+		// metadata: name, namespace, labels and annotations.
+		metav1.ObjectMeta `json:"metadata,omitzero"`
+		// spec is what is wanted.
+		Spec   corev1.PodSpec  `json:"spec"`
+		Status json.RawMessage `json:"status,omitempty"`
+	}
+	agentSandboxDocument struct {
+		metav1.TypeMeta `json:",inline"`
+		// metadata: name, namespace, labels and annotations.
+		metav1.ObjectMeta `json:"metadata,omitzero"`
+		// spec is what is wanted.
+		Spec   agentSandboxSpec `json:"spec"`
+		Status json.RawMessage  `json:"status,omitempty"`
+	}
+	agentSandboxAlphaDocument struct {
+		metav1.TypeMeta `json:",inline"`
+		// metadata: name, namespace, labels and annotations.
+		metav1.ObjectMeta `json:"metadata,omitzero"`
+		// spec is what is wanted.
+		Spec   agentSandboxAlphaSpec `json:"spec"`
+		Status json.RawMessage       `json:"status,omitempty"`
+	}
+)
+
+// agentSandboxBlueprint is what both versions of agent-sandbox's spec share.
+type agentSandboxBlueprint struct {
+	// podTemplate describes the containers.
+	PodTemplate PodTemplate `json:"podTemplate"`
+	// volumeClaimTemplates are claims made for this sandbox.
+	VolumeClaimTemplates []PersistentVolumeClaimTemplate `json:"volumeClaimTemplates,omitempty"`
+	// service is agent-sandbox's; one host has no Services.
+	Service *bool `json:"service,omitempty"`
+	// shutdownTime is when the sandbox expires.
+	ShutdownTime *metav1.Time `json:"shutdownTime,omitempty"`
+	// shutdownPolicy says what becomes of the object then: Retain or Delete.
+	ShutdownPolicy *ShutdownPolicy `json:"shutdownPolicy,omitempty"`
+}
+
+// agentSandboxSpec is the spec of agents.x-k8s.io/v1beta1 Sandbox.
+type agentSandboxSpec struct {
+	agentSandboxBlueprint `json:",inline"`
+	// operatingMode is Running, or Suspended (the VM is ended, the volumes stay).
+	OperatingMode OperatingMode `json:"operatingMode,omitempty"`
+}
+
+// agentSandboxAlphaSpec is the spec of agents.x-k8s.io/v1alpha1 Sandbox.
+type agentSandboxAlphaSpec struct {
+	agentSandboxBlueprint `json:",inline"`
+	// replicas is 1 for a sandbox that runs and 0 for a suspended one.
+	Replicas *int32 `json:"replicas,omitempty"`
+}
+
+// A sandboxSource is a document that can be turned into our Sandbox.
+type sandboxSource interface {
+	sandbox() *Sandbox
+}
+
+func decodeSandbox[D sandboxSource](data []byte, obj *Object) error {
+	var doc D
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return err
+	}
+	obj.Sandbox = doc.sandbox()
+	obj.Sandbox.TypeMeta = metav1.TypeMeta{APIVersion: APIVersion, Kind: KindSandbox}
+	return nil
+}
+
+func (d sandboxDocument) sandbox() *Sandbox {
+	return &Sandbox{ObjectMeta: d.ObjectMeta, Spec: d.Spec}
+}
+
+func (d podDocument) sandbox() *Sandbox {
+	return &Sandbox{ObjectMeta: d.ObjectMeta, Spec: SandboxSpec{PodTemplate: PodTemplate{Spec: d.Spec}}}
+}
+
+func (d agentSandboxDocument) sandbox() *Sandbox {
+	s := &Sandbox{ObjectMeta: d.ObjectMeta, Spec: d.Spec.spec()}
+	s.Spec.OperatingMode = d.Spec.OperatingMode
+	return s
+}
+
+func (d agentSandboxAlphaDocument) sandbox() *Sandbox {
+	s := &Sandbox{ObjectMeta: d.ObjectMeta, Spec: d.Spec.spec()}
+	if d.Spec.Replicas != nil && *d.Spec.Replicas == 0 {
+		s.Spec.OperatingMode = OperatingModeSuspended
+	}
+	return s
+}
+
+func (b agentSandboxBlueprint) spec() SandboxSpec {
+	return SandboxSpec{
+		PodTemplate:          b.PodTemplate,
+		VolumeClaimTemplates: b.VolumeClaimTemplates,
+		Service:              b.Service,
+		ShutdownTime:         b.ShutdownTime,
+		ShutdownPolicy:       b.ShutdownPolicy,
+	}
+}
+
+func decodeConfigMap(data []byte, obj *Object) error {
+	obj.ConfigMap = &corev1.ConfigMap{}
+	return json.Unmarshal(data, obj.ConfigMap)
+}
+
+// decodeSecret merges stringData into data, as an API server does.
+func decodeSecret(data []byte, obj *Object) error {
+	s := &corev1.Secret{}
+	if err := json.Unmarshal(data, s); err != nil {
+		return err
+	}
+	for k, v := range s.StringData {
+		if s.Data == nil {
+			s.Data = map[string][]byte{}
+		}
+		s.Data[k] = []byte(v)
+	}
+	s.StringData = nil
+	obj.Secret = s
+	return nil
+}

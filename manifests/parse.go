@@ -1,0 +1,201 @@
+package manifests
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	yaml "sigs.k8s.io/yaml/goyaml.v3"
+)
+
+// Parse reads all documents of one manifest file, YAML or JSON. The objects
+// returned are valid and have their defaults; documents that are not are left
+// out and reported, each with the errors found in it, in the order of the file.
+// Objects and errors may both be returned: one bad document costs the others
+// nothing. A file without documents has neither.
+//
+// file names the manifest in positions; local image paths are relative to its
+// directory, and become absolute if file is.
+func Parse(file string, data []byte) ([]Object, []*Error) {
+	p := &parser{file: file, types: typeCache{}}
+	p.parse(data)
+	sortErrors(p.errs)
+	return p.objects, p.errs
+}
+
+// A parser gathers the objects and errors of one file.
+type parser struct {
+	file    string
+	types   typeCache
+	objects []Object
+	errs    []*Error
+	count   int
+}
+
+func (p *parser) parse(data []byte) {
+	if len(data) > MaxFileBytes {
+		p.fail(1, 1, nil, "the file has %d bytes, more than the %d that a manifest may have", len(data), MaxFileBytes)
+		return
+	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	for _, c := range split(data) {
+		if len(c.text) > maxDocumentBytes {
+			p.fail(c.line+1, 1, guessKey(c.text), "the document has %d bytes; %d are the most", len(c.text), maxDocumentBytes)
+			continue
+		}
+		if line, column, message, bad := badByte(c.text); bad {
+			p.fail(line+c.line, column, guessKey(c.text), "%s", message)
+			continue
+		}
+		docs, err := parseYAML(c)
+		if err != nil {
+			p.fail(err.line, err.column, guessKey(c.text), "%s", err.message)
+			continue
+		}
+		for _, doc := range docs {
+			if p.count++; p.count > maxDocuments {
+				p.fail(doc.Line+c.line, doc.Column, nil, "more than %d documents in one file", maxDocuments)
+				return
+			}
+			p.document(doc, c)
+		}
+	}
+}
+
+func (p *parser) fail(line, column int, key *Key, format string, args ...any) {
+	p.errs = append(p.errs, &Error{
+		Position: Position{File: p.file, Line: max(line, 1), Column: max(column, 1)},
+		Key:      key,
+		Message:  fmt.Sprintf(format, args...),
+	})
+}
+
+func (p *parser) document(doc *yaml.Node, c chunk) {
+	root, errs := buildTree(doc, c.line)
+	if len(errs) > 0 {
+		key := guessKey(c.text)
+		if root != nil {
+			key = treeKey(root)
+		}
+		for _, e := range errs[:min(len(errs), maxErrors)] {
+			p.fail(e.line, e.column, key, "%s", e.message)
+		}
+		return
+	}
+	if root.isNull() {
+		return
+	}
+	if root.get("kind").text() == "List" && root.get("apiVersion").text() == "v1" {
+		p.list(root)
+		return
+	}
+	p.object(root)
+}
+
+// list reads the items of a v1 List as documents of their own.
+func (p *parser) list(root *node) {
+	items := root.get("items")
+	for _, e := range root.entries {
+		switch e.name {
+		case "apiVersion", "kind", "metadata", "items":
+		default:
+			p.fail(e.key.line, e.key.column, nil, "%s: unknown field of a List", e.name)
+		}
+	}
+	if items.isNull() {
+		return
+	}
+	if items.kind != sequenceNode {
+		p.fail(items.line, items.column, nil, "items: want a list, have %s", items.describe())
+		return
+	}
+	for _, item := range items.items {
+		if p.count++; p.count > maxDocuments {
+			p.fail(item.line, item.column, nil, "more than %d objects in one file", maxDocuments)
+			return
+		}
+		p.object(item)
+	}
+}
+
+// object turns a tree into an object, or reports why it cannot.
+func (p *parser) object(root *node) {
+	r := &report{file: p.file, types: p.types, root: root, key: treeKey(root)}
+	obj := r.object()
+	p.errs = append(p.errs, r.errs...)
+	if len(r.errs) == 0 {
+		p.objects = append(p.objects, obj)
+	}
+}
+
+func (r *report) object() Object {
+	if r.root.kind != mappingNode {
+		r.errorAt(r.root, "", "want an object with apiVersion and kind, have %s", r.root.describe())
+		return Object{}
+	}
+	k, ok := r.findKind()
+	if !ok {
+		return Object{}
+	}
+	r.secret = k.kind == KindSecret
+	obj := Object{
+		Position:   Position{File: r.file, Line: r.root.line, Column: r.root.column},
+		APIVersion: k.apiVersion,
+		Kind:       k.kind,
+	}
+	if r.check(k.document); len(r.errs) > 0 {
+		return obj
+	}
+	document := r.root.appendJSON(nil)
+	obj.Manifest = document
+	if r.secret {
+		obj.Manifest = r.root.redacted().appendJSON(nil)
+	}
+	if err := k.decode(document, &obj); err != nil {
+		// The check lets nothing pass that does not decode; should it, this is
+		// the answer rather than an object half read.
+		r.errorAt(r.root, "", "cannot be decoded: %s", decodeError(err, r.secret))
+		return obj
+	}
+	r.finish(k, &obj)
+	obj.Warnings = r.warnings
+	return obj
+}
+
+// decodeError is the text of an error of the JSON decoder without values.
+func decodeError(err error, secret bool) error {
+	if secret {
+		return errors.New("a value has a wrong type")
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// finish normalises a decoded object: fields without effect are dropped,
+// defaults set, and the whole is validated.
+func (r *report) finish(k kind, obj *Object) {
+	switch {
+	case obj.Sandbox != nil:
+		s := obj.Sandbox
+		r.types.dropHarmless(s)
+		setNamespace(&s.ObjectMeta)
+		obj.Key = Key{Kind: KindSandbox, Namespace: s.Namespace, Name: s.Name}
+		r.validateSandboxKind(k)
+		if dir := filepath.Dir(r.file); filepath.IsAbs(dir) {
+			resolveImages(s, dir)
+		}
+		setDefaults(s)
+		r.validateSandbox(s, podPath(k))
+	case obj.ConfigMap != nil:
+		r.types.dropHarmless(obj.ConfigMap)
+		setNamespace(&obj.ConfigMap.ObjectMeta)
+		obj.Key = Key{Kind: KindConfigMap, Namespace: obj.ConfigMap.Namespace, Name: obj.ConfigMap.Name}
+		r.validateConfigMap(obj.ConfigMap)
+	case obj.Secret != nil:
+		r.types.dropHarmless(obj.Secret)
+		setNamespace(&obj.Secret.ObjectMeta)
+		obj.Key = Key{Kind: KindSecret, Namespace: obj.Secret.Namespace, Name: obj.Secret.Name}
+		r.validateSecret(obj.Secret)
+	}
+}

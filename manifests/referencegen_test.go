@@ -1,0 +1,164 @@
+package manifests
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// This file makes docs/reference.md.
+
+type referenceMaker struct {
+	*schemaMaker
+	rows map[fieldClass][]string
+}
+
+const referenceHead = `# Reference of manifests
+
+<!-- Generated from the types by: go generate ./manifests. Do not edit. -->
+
+Every field that a manifest may have. Fields with a type of Kubernetes mean what they mean there. Any other field is an
+error that names its file, line and column. "A change" says what an edit of the field does: "live" disturbs nothing,
+"recreate" makes the sandbox anew with a new writable disk.
+
+A file ends in .yaml, .yml or .json, has at most %d MiB, and any number of documents separated by "---". A "v1 List" is
+read as its items. Relative paths of local images are relative to the manifest's file.
+
+| apiVersion | kind | is |
+| --- | --- | --- |
+`
+
+func TestReferenceIsUpToDate(t *testing.T) {
+	var b strings.Builder
+	fmt.Fprintf(&b, referenceHead, MaxFileBytes>>20)
+	is := map[string]string{
+		"Pod": "a Sandbox whose `spec` is the `spec.podTemplate.spec` below", "ConfigMap": "values for variables and files",
+		"Secret": "the same, kept in memory only",
+	}
+	for _, k := range kinds() {
+		what := is[k.kind]
+		switch k.document {
+		case reflect.TypeFor[sandboxDocument]():
+			what = "one VM and the containers in it"
+		case reflect.TypeFor[agentSandboxDocument]():
+			what = "a Sandbox without `vm`"
+		case reflect.TypeFor[agentSandboxAlphaDocument]():
+			what = "a Sandbox without `vm`, and `replicas` (0 or 1) for `operatingMode`"
+		}
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", k.apiVersion, k.kind, what)
+	}
+	for _, k := range kinds() {
+		if k.apiVersion == APIVersion || k.kind == "ConfigMap" || k.kind == "Secret" {
+			m := &referenceMaker{schemaMaker: newSchemaMaker(t), rows: map[fieldClass][]string{}}
+			m.walk(k.document, "")
+			m.print(&b, k)
+		}
+	}
+	golden(t, "../docs/reference.md", []byte(b.String()))
+}
+
+func (m *referenceMaker) walk(t reflect.Type, prefix string) {
+	for _, f := range fieldsOf(t) {
+		path := prefix + f.name
+		inner := f.typ
+		for inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
+		}
+		switch f.use.class {
+		case supported:
+			name, nested := typeName(inner)
+			required := ""
+			if isRequired(f) {
+				required = ", required"
+			}
+			text := strings.ReplaceAll(firstSentences(m.describe(f)), "|", `\|`)
+			m.rows[supported] = append(m.rows[supported], fmt.Sprintf("| `%s` | %s%s | %s | %s |", path, name, required, costOf(path, nested), text))
+			if nested != nil {
+				suffix := "."
+				if inner.Kind() == reflect.Slice {
+					suffix = "[]."
+				}
+				m.walk(nested, path+suffix)
+			}
+		case harmless, meaningless:
+			m.rows[f.use.class] = append(m.rows[f.use.class], fmt.Sprintf("| `%s` | %s |", path, f.use.note))
+		case notYet, undecided:
+			m.rows[notYet] = append(m.rows[notYet], "`"+path+"`")
+		}
+	}
+}
+
+// costOf is what a change of a field costs the sandbox, as Classify says; empty
+// for a field that only holds others, or that is none of a sandbox's spec.
+func costOf(path string, nested reflect.Type) string {
+	path = strings.ReplaceAll(path, "[]", "")
+	if nested != nil || !strings.HasPrefix(path, "spec.") && path != "metadata.labels" && path != "metadata.annotations" {
+		return ""
+	}
+	return classOf(path).String()
+}
+
+// typeName names a type for people, and returns the struct inside it if it has
+// fields to list.
+func typeName(t reflect.Type) (string, reflect.Type) {
+	switch t {
+	case reflect.TypeFor[resource.Quantity]():
+		return "quantity", nil
+	case reflect.TypeFor[metav1.Time]():
+		return "time", nil
+	case reflect.TypeFor[[]byte]():
+		return "base64", nil
+	case reflect.TypeFor[json.RawMessage]():
+		return "mapping", nil
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		return "mapping", t
+	case reflect.Map:
+		name, _ := typeName(t.Elem())
+		return "mapping to " + name, nil
+	case reflect.Slice:
+		name, nested := typeName(t.Elem())
+		return "list of " + strings.Replace(name+"s", "base64s", "base64", 1), nested
+	case reflect.Bool:
+		return "boolean", nil
+	case reflect.String:
+		return "string", nil
+	}
+	return "integer", nil
+}
+
+// firstSentences keeps the start of a long description.
+func firstSentences(s string) string {
+	const enough = 160
+	for i := 0; i < len(s); i++ {
+		if i > 40 && s[i] == '.' && (i+1 == len(s) || s[i+1] == ' ') || i > enough && s[i] == ' ' {
+			if s[i] == ' ' {
+				return s[:i] + " …"
+			}
+			return s[:i+1]
+		}
+	}
+	return s
+}
+
+func (m *referenceMaker) print(b *strings.Builder, k kind) {
+	fmt.Fprintf(b, "\n## %s (%s)\n\n| field | type | a change | meaning |\n| --- | --- | --- | --- |\n%s\n", k.kind, k.apiVersion, strings.Join(m.rows[supported], "\n"))
+	for _, section := range []struct {
+		class fieldClass
+		title string
+	}{{harmless, "Accepted with a warning, without effect"}, {meaningless, "Refused: without meaning here"}} {
+		if rows := m.rows[section.class]; len(rows) > 0 {
+			fmt.Fprintf(b, "\n### %s\n\n| field | because |\n| --- | --- |\n%s\n", section.title, strings.Join(rows, "\n"))
+		}
+	}
+	if rows := slices.Clone(m.rows[notYet]); len(rows) > 0 {
+		fmt.Fprintf(b, "\n### Refused: not supported yet\n\n%s.\n", strings.Join(rows, ", "))
+	}
+}

@@ -1,0 +1,105 @@
+package manifests
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// A Reference is a ConfigMap or Secret that a sandbox needs.
+type Reference struct {
+	Key Key
+	// Optional says that the sandbox starts without the object too, and without
+	// any of Keys.
+	Optional bool
+	// Keys are those of the object's keys that must be there, sorted. What is
+	// optional by itself is not among them.
+	Keys []string
+}
+
+// References lists what the sandbox needs, each object once, by kind and name.
+func (s *Sandbox) References() []Reference {
+	refs := references{namespace: s.Namespace, found: map[Key]*needed{}}
+	pod := &s.Spec.PodTemplate.Spec
+	for i := range pod.Containers {
+		refs.container(&pod.Containers[i])
+	}
+	for _, v := range pod.Volumes {
+		if v.ConfigMap != nil {
+			refs.files(KindConfigMap, v.ConfigMap.Name, v.ConfigMap.Optional, v.ConfigMap.Items)
+		}
+		if v.Secret != nil {
+			refs.files(KindSecret, v.Secret.SecretName, v.Secret.Optional, v.Secret.Items)
+		}
+	}
+	return refs.sorted()
+}
+
+type references struct {
+	namespace string
+	found     map[Key]*needed
+}
+
+type needed struct {
+	required bool
+	keys     map[string]bool
+}
+
+func (r *references) add(kind, name string, optional *bool, keys ...string) {
+	key := Key{Kind: kind, Namespace: r.namespace, Name: name}
+	n := r.found[key]
+	if n == nil {
+		n = &needed{keys: map[string]bool{}}
+		r.found[key] = n
+	}
+	if optional != nil && *optional {
+		return
+	}
+	n.required = true
+	for _, k := range keys {
+		n.keys[k] = true
+	}
+}
+
+func (r *references) container(c *corev1.Container) {
+	for _, from := range c.EnvFrom {
+		if from.ConfigMapRef != nil {
+			r.add(KindConfigMap, from.ConfigMapRef.Name, from.ConfigMapRef.Optional)
+		}
+		if from.SecretRef != nil {
+			r.add(KindSecret, from.SecretRef.Name, from.SecretRef.Optional)
+		}
+	}
+	for _, e := range c.Env {
+		if e.ValueFrom == nil {
+			continue
+		}
+		if ref := e.ValueFrom.ConfigMapKeyRef; ref != nil {
+			r.add(KindConfigMap, ref.Name, ref.Optional, ref.Key)
+		}
+		if ref := e.ValueFrom.SecretKeyRef; ref != nil {
+			r.add(KindSecret, ref.Name, ref.Optional, ref.Key)
+		}
+	}
+}
+
+func (r *references) files(kind, name string, optional *bool, items []corev1.KeyToPath) {
+	keys := make([]string, len(items))
+	for i, item := range items {
+		keys[i] = item.Key
+	}
+	r.add(kind, name, optional, keys...)
+}
+
+func (r *references) sorted() []Reference {
+	out := make([]Reference, 0, len(r.found))
+	for key, n := range r.found {
+		out = append(out, Reference{Key: key, Optional: !n.required, Keys: slices.Sorted(maps.Keys(n.keys))})
+	}
+	slices.SortFunc(out, func(a, b Reference) int {
+		return cmp.Or(cmp.Compare(a.Key.Kind, b.Key.Kind), cmp.Compare(a.Key.Name, b.Key.Name))
+	})
+	return out
+}

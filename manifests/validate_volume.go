@@ -1,0 +1,96 @@
+package manifests
+
+import (
+	"path"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+const (
+	maxFileMode    = 0o777
+	maxVolumeItems = 1024
+)
+
+// validateVolumes returns the names of the volumes there are, for the mounts.
+func (r *report) validateVolumes(path *field.Path, volumes []corev1.Volume) sets.Set[string] {
+	atMost(r, path, len(volumes), maxVolumes)
+	names := sets.New[string]()
+	for i := range volumes {
+		v, at := &volumes[i], path.Index(i)
+		switch messages := validation.IsDNS1123Label(v.Name); {
+		case v.Name == "":
+			r.errorf(at.Child("name"), "required: every volume has a name")
+		case len(messages) > 0:
+			r.errorf(at.Child("name"), "%s", join(messages))
+		case names.Has(v.Name):
+			r.errorf(at.Child("name"), "another volume is named %s too", v.Name)
+		}
+		names.Insert(v.Name)
+		r.validateVolume(at, v)
+	}
+	return names
+}
+
+func (r *report) validateVolume(at *field.Path, v *corev1.Volume) {
+	count := 0
+	if e := v.EmptyDir; e != nil {
+		count++
+		oneOf(r, at.Child("emptyDir", "medium"), e.Medium, corev1.StorageMediumDefault, corev1.StorageMediumMemory)
+		if e.SizeLimit != nil && !e.SizeLimit.IsZero() {
+			limit := at.Child("emptyDir", "sizeLimit")
+			if e.Medium == corev1.StorageMediumMemory {
+				r.bytesInRange(limit, e.SizeLimit, 4<<10, maxDiskBytes)
+			} else {
+				r.errorf(limit, "is not supported yet without medium: Memory; vm.disk bounds what is on disk")
+			}
+		}
+	}
+	if c := v.ConfigMap; c != nil {
+		count++
+		r.validateRefName(at.Child("configMap", "name"), c.Name)
+		r.validateFiles(at.Child("configMap"), c.Items, c.DefaultMode)
+	}
+	if s := v.Secret; s != nil {
+		count++
+		r.validateRefName(at.Child("secret", "secretName"), s.SecretName)
+		r.validateFiles(at.Child("secret"), s.Items, s.DefaultMode)
+	}
+	if count != 1 {
+		r.errorf(at, "must have exactly one of emptyDir, configMap and secret")
+	}
+}
+
+func (r *report) validateFiles(at *field.Path, items []corev1.KeyToPath, mode *int32) {
+	r.validateMode(at.Child("defaultMode"), mode)
+	atMost(r, at.Child("items"), len(items), maxVolumeItems)
+	paths := sets.New[string]()
+	for i, item := range items {
+		p := at.Child("items").Index(i)
+		if messages := validation.IsConfigMapKey(item.Key); len(messages) > 0 {
+			r.errorf(p.Child("key"), "%s", join(messages))
+		}
+		clean := path.Clean(item.Path)
+		switch {
+		case item.Path == "":
+			r.errorf(p.Child("path"), "required: the file's path in the volume")
+		case path.IsAbs(item.Path) || clean == "." || hasDotDot(item.Path) || len(item.Path) > maxPathBytes || hasControl(item.Path):
+			r.errorf(p.Child("path"), `must be a relative path without ".."`)
+		case strings.HasPrefix(clean, ".."):
+			r.errorf(p.Child("path"), `must not begin with ".."`)
+		case paths.Has(clean):
+			r.errorf(p.Child("path"), "another item has the path %s too", clean)
+		}
+		paths.Insert(clean)
+		r.validateMode(p.Child("mode"), item.Mode)
+	}
+}
+
+func (r *report) validateMode(path *field.Path, mode *int32) {
+	if mode != nil && (*mode < 0 || *mode > maxFileMode) {
+		r.errorf(path, "must be a file mode between 0 and 0777 (in JSON, which has no octal numbers, 511)")
+	}
+}
