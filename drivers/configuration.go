@@ -1,0 +1,130 @@
+package drivers
+
+import "encoding/json"
+
+// Files in a sandbox's bundle directory.
+const (
+	// ConfigurationFile is written by the reconciler and read by the runtime.
+	ConfigurationFile = "runtime-configuration.json"
+	// LogsDir holds ID.log for each process id, and the sandbox's own logs, whose
+	// names no process can have: an id begins with a letter or a digit.
+	LogsDir = "logs"
+	// ConsoleLog is what the guest's kernel and agent print.
+	ConsoleLog = "_console.log"
+)
+
+// ConfigurationVersion is the version of Configuration written today.
+const ConfigurationVersion = 1
+
+// Configuration is all a runtime needs to make a sandbox.
+type Configuration struct {
+	Version int `json:"version"`
+	// ID is the sandbox's "namespace/name".
+	ID       string `json:"id"`
+	Hostname string `json:"hostname"`
+	CPUs     int    `json:"cpus"`
+	// MemoryBytes is the VM's memory.
+	MemoryBytes int64 `json:"memoryBytes"`
+	// DiskBytes is the apparent size of the private writable disk. The disk lies
+	// in the bundle, sparse; it is made at the first Bootstrap and kept after.
+	DiskBytes int64  `json:"diskBytes"`
+	Kernel    Kernel `json:"kernel"`
+	// Agent is the path of the guest agent's executable for the guest's platform.
+	Agent string `json:"agent"`
+	// CacheDir is where the runtime may keep what sandboxes of this state
+	// directory share and what can be made again (initramfs, host probes).
+	CacheDir string `json:"cacheDir"`
+	// SocketDir is a short private directory for sockets: a bundle's path may be
+	// too long for a Unix socket's name.
+	SocketDir            string            `json:"socketDir"`
+	Containers           []Container       `json:"containers"`
+	Volumes              []Volume          `json:"volumes,omitempty"`
+	Sysctls              map[string]string `json:"sysctls,omitempty"`
+	DNS                  DNS               `json:"dns,omitzero"`
+	HostAliases          []HostAlias       `json:"hostAliases,omitempty"`
+	NestedVirtualization bool              `json:"nestedVirtualization,omitempty"`
+	// RuntimeData is the runtime's own configuration, checked against
+	// Info.RuntimeDataSchema.
+	RuntimeData json.RawMessage `json:"runtimeData,omitempty"`
+}
+
+// Kernel is what the VM boots.
+type Kernel struct {
+	// Image is the path of the kernel as its package ships it.
+	Image string `json:"image"`
+	// VMLinux is the path of the same kernel uncompressed (an ELF file), if there
+	// is one: it boots faster on hypervisors that can enter it.
+	VMLinux string `json:"vmlinux,omitempty"`
+	// ModulesDir holds the kernel's modules (the directory that holds "kernel/");
+	// empty when the kernel needs none.
+	ModulesDir string   `json:"modulesDir,omitempty"`
+	Args       []string `json:"args,omitempty"`
+}
+
+// Container is one container in the sandbox.
+type Container struct {
+	Name string `json:"name"`
+	// Rootfs is the path of the image's read-only root filesystem, an ext4 disk
+	// image shared by every sandbox of that image.
+	Rootfs         string      `json:"rootfs"`
+	ReadOnlyRootfs bool        `json:"readOnlyRootfs,omitempty"`
+	Process        ProcessSpec `json:"process"`
+	// StopSignal is a Linux signal number; 0 means SIGTERM.
+	StopSignal int     `json:"stopSignal,omitempty"`
+	Mounts     []Mount `json:"mounts,omitempty"`
+	// CPUMillis and MemoryBytes limit the container; 0 means the VM's own.
+	CPUMillis   int64 `json:"cpuMillis,omitempty"`
+	MemoryBytes int64 `json:"memoryBytes,omitempty"`
+}
+
+// Mount puts a volume into a container.
+type Mount struct {
+	Volume   string `json:"volume"`
+	Path     string `json:"path"`
+	SubPath  string `json:"subPath,omitempty"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// Volume is storage that containers of the sandbox mount by name: one of its
+// members is set.
+type Volume struct {
+	Name     string          `json:"name"`
+	EmptyDir *EmptyDirVolume `json:"emptyDir,omitempty"`
+	Files    *FilesVolume    `json:"files,omitempty"`
+}
+
+// EmptyDirVolume is a directory on the writable disk, or in memory.
+type EmptyDirVolume struct {
+	Memory bool `json:"memory,omitempty"`
+	// SizeLimitBytes bounds it; 0 means no bound of its own.
+	SizeLimitBytes int64 `json:"sizeLimitBytes,omitempty"`
+}
+
+// FilesVolume is a directory in the guest's memory that holds the given files,
+// read-only to containers.
+type FilesVolume struct {
+	Files []File `json:"files"`
+}
+
+// File is one file of a FilesVolume: its Data, or the name of a secret in
+// BootstrapRequest.Secrets.
+type File struct {
+	// Path is relative to the volume, clean, and without "..".
+	Path   string `json:"path"`
+	Mode   uint32 `json:"mode"`
+	Data   []byte `json:"data,omitempty"`
+	Secret string `json:"secret,omitempty"`
+}
+
+// DNS is written to the containers' /etc/resolv.conf.
+type DNS struct {
+	Nameservers []string `json:"nameservers,omitempty"`
+	Searches    []string `json:"searches,omitempty"`
+	Options     []string `json:"options,omitempty"`
+}
+
+// HostAlias is a line of the containers' /etc/hosts.
+type HostAlias struct {
+	IP        string   `json:"ip"`
+	Hostnames []string `json:"hostnames"`
+}

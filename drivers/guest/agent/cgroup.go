@@ -1,0 +1,117 @@
+//go:build linux
+
+package agent
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	cgroupDir = "/sys/fs/cgroup"
+	// containersGroup holds a group for each container.
+	containersGroup = cgroupDir + "/containers"
+	agentGroup      = cgroupDir + "/agent"
+	controllers     = "+cpu +memory +pids +io"
+
+	// agentMemory is kept from what containers may push out of memory.
+	agentMemory = 24 << 20
+	cpuPeriod   = 100_000 // µs
+)
+
+// setupCgroups mounts the hierarchy and makes the groups that never go away.
+func setupCgroups() error {
+	if err := unix.Mount("cgroup2", cgroupDir, "cgroup2", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mount %s: %w", cgroupDir, err)
+	}
+	tasks, err := os.ReadFile("/proc/sys/kernel/threads-max")
+	if err != nil {
+		return err
+	}
+	most, err := strconv.Atoi(strings.TrimSpace(string(tasks)))
+	if err != nil {
+		return fmt.Errorf("read threads-max: %w", err)
+	}
+	return setGroup(
+		setting{cgroupDir + "/cgroup.subtree_control", controllers},
+		setting{agentGroup + "/memory.min", strconv.Itoa(agentMemory)},
+		setting{agentGroup + "/cgroup.procs", "0"}, // the agent itself
+		setting{containersGroup + "/cgroup.subtree_control", controllers},
+		// The agent must be able to fork whatever containers do.
+		setting{containersGroup + "/pids.max", strconv.Itoa(most * 3 / 4)},
+	)
+}
+
+type setting struct{ file, value string }
+
+// setGroup writes files of groups, which it makes where they are not there.
+func setGroup(settings ...setting) error {
+	for _, s := range settings {
+		if err := os.Mkdir(filepath.Dir(s.file), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("make the cgroup: %w", err)
+		}
+		if err := os.WriteFile(s.file, []byte(s.value), 0); err != nil {
+			return fmt.Errorf("set up the cgroup: %w", err)
+		}
+	}
+	return nil
+}
+
+// createGroup makes a container's group and returns its directory; zero limits
+// are none. When memory runs out the whole container goes, as in Kubernetes: a
+// container that lost one process at random is no good.
+func createGroup(name string, cpuMillis, memoryBytes int64) (string, error) {
+	dir := filepath.Join(containersGroup, name)
+	settings := []setting{{dir + "/memory.oom.group", "1"}}
+	if cpuMillis > 0 {
+		settings = append(settings, setting{dir + "/cpu.max", fmt.Sprint(max(cpuMillis*cpuPeriod/1000, 1000), " ", cpuPeriod)})
+	}
+	if memoryBytes > 0 {
+		settings = append(settings, setting{dir + "/memory.max", strconv.FormatInt(memoryBytes, 10)})
+	}
+	return dir, setGroup(settings...)
+}
+
+// oomKills counts the processes of a group that were killed for want of memory.
+func oomKills(dir string) uint64 {
+	return keyedValues(dir + "/memory.events")["oom_kill"]
+}
+
+// keyedValues reads a file of lines "KEY NUMBER"; what is not so is left out,
+// and a file that cannot be read has none.
+func keyedValues(file string) map[string]uint64 {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	values := map[string]uint64{}
+	for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
+		key, number, _ := strings.Cut(s.Text(), " ")
+		if n, err := strconv.ParseUint(strings.TrimSpace(number), 10, 64); err == nil {
+			values[strings.TrimSuffix(key, ":")] = n
+		}
+	}
+	return values
+}
+
+// singleValue reads a file that holds one number; "max" and errors are 0.
+func singleValue(file string) uint64 {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,150 @@
+//go:build linux
+
+package agent
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+)
+
+// statistics reads what the kernel counts, of the guest and of each container.
+func (g *guest) statistics() (drivers.Statistics, error) {
+	g.mu.Lock()
+	groups := make(map[string]string, len(g.containers))
+	for name, c := range g.containers {
+		groups[name] = c.cgroup
+	}
+	g.mu.Unlock()
+	stats := drivers.Statistics{Time: time.Now(), Containers: map[string]drivers.ResourceUse{}}
+	for name, dir := range groups {
+		if dir != "" {
+			stats.Containers[name] = groupUse(dir)
+		}
+	}
+	var err error
+	stats.Sandbox, err = guestUse()
+	return stats, err
+}
+
+func groupUse(dir string) drivers.ResourceUse {
+	use := drivers.ResourceUse{
+		CPUUsec:          keyedValues(dir + "/cpu.stat")["usage_usec"],
+		MemoryBytes:      singleValue(dir + "/memory.current"),
+		MemoryLimitBytes: singleValue(dir + "/memory.max"),
+		Processes:        singleValue(dir + "/pids.current"),
+	}
+	// What can be dropped at once is not in use: the kubelet's "working set".
+	use.MemoryBytes -= min(use.MemoryBytes, keyedValues(dir + "/memory.stat")["inactive_file"])
+	io, err := os.ReadFile(dir + "/io.stat")
+	if err != nil {
+		return use
+	}
+	for field := range strings.FieldsSeq(string(io)) {
+		key, value, _ := strings.Cut(field, "=")
+		n, err := strconv.ParseUint(value, 10, 64)
+		if err != nil {
+			continue
+		}
+		switch key {
+		case "rbytes":
+			use.BlockReadBytes += n
+		case "wbytes":
+			use.BlockWriteBytes += n
+		}
+	}
+	return use
+}
+
+func guestUse() (drivers.ResourceUse, error) {
+	var use drivers.ResourceUse
+	memory := keyedKiB("/proc/meminfo")
+	use.MemoryLimitBytes = memory["MemTotal"] << 10
+	use.MemoryBytes = use.MemoryLimitBytes - min(use.MemoryLimitBytes, memory["MemAvailable"]<<10)
+	use.Processes = singleValue(containersGroup + "/pids.current")
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return use, err
+	}
+	use.CPUUsec = cpuUsec(string(stat))
+	network, err := os.ReadFile("/proc/net/dev")
+	if err != nil {
+		return use, err
+	}
+	use.NetworkRxBytes, use.NetworkTxBytes = networkBytes(string(network))
+	use.BlockReadBytes, use.BlockWriteBytes = blockBytes("/sys/block")
+	return use, nil
+}
+
+// keyedKiB reads lines "KEY:  NUMBER kB".
+func keyedKiB(file string) map[string]uint64 {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	values := map[string]uint64{}
+	for s := bufio.NewScanner(bytes.NewReader(data)); s.Scan(); {
+		if f := strings.Fields(s.Text()); len(f) >= 2 {
+			values[strings.TrimSuffix(f[0], ":")], _ = strconv.ParseUint(f[1], 10, 64)
+		}
+	}
+	return values
+}
+
+// cpuUsec sums the busy time of the first line of /proc/stat, in ticks of 10 ms:
+// all of it but idle and waiting for disks, and guests, which are counted twice.
+func cpuUsec(stat string) uint64 {
+	line, _, _ := strings.Cut(stat, "\n")
+	var ticks uint64
+	for i, f := range strings.Fields(line) {
+		if i == 0 || i == 4 || i == 5 || i > 8 {
+			continue
+		}
+		n, err := strconv.ParseUint(f, 10, 64)
+		if err == nil {
+			ticks += n
+		}
+	}
+	return ticks * 10_000
+}
+
+// networkBytes sums the interfaces of /proc/net/dev but the loopback.
+func networkBytes(dev string) (rx, tx uint64) {
+	for line := range strings.Lines(dev) {
+		name, counters, ok := strings.Cut(line, ":")
+		f := strings.Fields(counters)
+		if !ok || strings.TrimSpace(name) == "lo" || len(f) < 9 {
+			continue
+		}
+		r, _ := strconv.ParseUint(f[0], 10, 64)
+		t, _ := strconv.ParseUint(f[8], 10, 64)
+		rx, tx = rx+r, tx+t
+	}
+	return rx, tx
+}
+
+// blockBytes sums the disks below a directory like /sys/block; see
+// Documentation/block/stat.rst for their fields. A sector there is 512 bytes.
+func blockBytes(dir string) (read, written uint64) {
+	files, err := filepath.Glob(filepath.Join(dir, "vd*", "stat"))
+	if err != nil {
+		return 0, 0
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		f := strings.Fields(string(data))
+		if err != nil || len(f) < 7 {
+			continue
+		}
+		r, _ := strconv.ParseUint(f[2], 10, 64)
+		w, _ := strconv.ParseUint(f[6], 10, 64)
+		read, written = read+r*512, written+w*512
+	}
+	return read, written
+}

@@ -1,0 +1,10 @@
+// Package channel turns the byte channel between host and guest into gRPC.
+//
+// Underneath is whatever the hypervisor offers: a virtio-serial port, which has
+// no notion of a connection, or vsock, which has. A handshake puts both ends in
+// step (see handshake.go); yamux then makes streams of the bytes, and gRPC runs
+// on those. The host uses Connect, the guest Accept.
+//
+// The guest is not trusted: the host bounds every message, header and stream it
+// takes from there.
+package channel

@@ -1,0 +1,88 @@
+package linuxvm
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
+)
+
+// dataSerial is the serial of the writable disk.
+const dataSerial = "data"
+
+// baseKernelArgs go to every kernel: no chatter, and no self-tests of the
+// kernel's cryptography, which take a tenth of an emulated boot.
+var baseKernelArgs = []string{"quiet", "cryptomgr.notests"}
+
+// disks returns the machine's block devices and the serial for each container's
+// root filesystem. Containers of one image share its device.
+func disks(c drivers.Configuration, data string) (list []Disk, serials map[string]string) {
+	list = []Disk{{Serial: dataSerial, Path: data}}
+	serials = map[string]string{}
+	byPath := map[string]string{}
+	for _, ct := range c.Containers {
+		serial, ok := byPath[ct.Rootfs]
+		if !ok {
+			serial = fmt.Sprintf("root%d", len(byPath))
+			byPath[ct.Rootfs] = serial
+			list = append(list, Disk{Serial: serial, Path: ct.Rootfs, ReadOnly: true})
+		}
+		serials[ct.Name] = serial
+	}
+	return list, serials
+}
+
+// configureRequest is what the agent sets the guest up from.
+func configureRequest(c drivers.Configuration, s secrets, now time.Time, seed []byte) (*agentpb.ConfigureRequest, error) {
+	req := &agentpb.ConfigureRequest{
+		Time:        timestamppb.New(now),
+		RandomSeed:  seed,
+		Hostname:    c.Hostname,
+		DiskSerial:  dataSerial,
+		Sysctls:     c.Sysctls,
+		Nameservers: c.DNS.Nameservers,
+		Searches:    c.DNS.Searches,
+		DnsOptions:  c.DNS.Options,
+	}
+	for _, a := range c.HostAliases {
+		req.HostAliases = append(req.HostAliases, &agentpb.HostAlias{Ip: a.IP, Hostnames: a.Hostnames})
+	}
+	for _, v := range c.Volumes {
+		m := &agentpb.Volume{Name: v.Name}
+		switch {
+		case v.EmptyDir != nil:
+			m.EmptyDir = true
+			m.Memory = v.EmptyDir.Memory
+			m.SizeLimitBytes = v.EmptyDir.SizeLimitBytes
+		case v.Files != nil:
+			m.Memory = true
+			for _, f := range v.Files.Files {
+				data, err := s.file(f)
+				if err != nil {
+					return nil, fmt.Errorf("volume %q: %w", v.Name, err)
+				}
+				m.Files = append(m.Files, &agentpb.File{Path: f.Path, Mode: f.Mode, Data: data})
+			}
+		}
+		req.Volumes = append(req.Volumes, m)
+	}
+	return req, nil
+}
+
+// containerRequest is what the agent makes a container from.
+func containerRequest(ct drivers.Container, serial string) *agentpb.CreateContainerRequest {
+	req := &agentpb.CreateContainerRequest{
+		Name:           ct.Name,
+		RootfsSerial:   serial,
+		ReadOnlyRootfs: ct.ReadOnlyRootfs,
+		CpuMillis:      ct.CPUMillis,
+		MemoryBytes:    ct.MemoryBytes,
+	}
+	for _, m := range ct.Mounts {
+		req.Mounts = append(req.Mounts, &agentpb.Mount{Volume: m.Volume, Path: m.Path, SubPath: m.SubPath, ReadOnly: m.ReadOnly})
+	}
+	return req
+}

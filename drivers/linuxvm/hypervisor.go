@@ -1,0 +1,76 @@
+package linuxvm
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+)
+
+// Hypervisor makes virtual machines. It is what a new hypervisor implements,
+// in a folder of its own beside this one.
+type Hypervisor interface {
+	// Name is the name of the runtime built on it: "qemu".
+	Name() string
+	// Probe reports whether the hypervisor can be used on this host; the error
+	// wraps drivers.ErrUnavailable and says what to install or change.
+	Probe(ctx context.Context) error
+	// RuntimeDataSchema is the JSON Schema of MachineConfig.RuntimeData; empty if
+	// it takes none.
+	RuntimeDataSchema() json.RawMessage
+	// RequiredModules names the kernel modules that the guest must load before
+	// the agent can be reached on this hypervisor, without their dependencies.
+	RequiredModules() []string
+	// Start starts a machine and returns once its CPUs run.
+	Start(ctx context.Context, cfg MachineConfig) (Machine, error)
+}
+
+// Machine is one running virtual machine. It ends with the process that
+// started it.
+type Machine interface {
+	// DialAgent opens the byte channel to the agent. The guest may not listen
+	// yet: the caller does the handshake.
+	DialAgent(ctx context.Context) (net.Conn, error)
+	// Pause stops the CPUs, Resume lets them run again.
+	Pause(ctx context.Context) error
+	Resume(ctx context.Context) error
+	// Kill powers the machine off at once and waits until it is gone.
+	Kill(ctx context.Context) error
+	// Exited is closed when the machine is gone, by whatever cause; ExitReason
+	// then says which, for people, or is empty after a power-off by the guest or Kill.
+	Exited() <-chan struct{}
+	ExitReason() string
+	// Describe tells what the machine runs on.
+	Describe() drivers.Machine
+}
+
+// MachineConfig is a virtual machine, described for any hypervisor.
+type MachineConfig struct {
+	ID          string
+	CPUs        int
+	MemoryBytes int64
+	Kernel      drivers.Kernel
+	Initrd      string
+	// KernelArgs come after the hypervisor's own and before Kernel.Args.
+	KernelArgs []string
+	Disks      []Disk
+	// Console receives what the guest prints on its serial console. Writes must
+	// not block for long.
+	Console io.Writer
+	// SocketDir is a short private directory for the machine's sockets, CacheDir
+	// one for what machines share, such as the verdict on hardware acceleration.
+	SocketDir            string
+	CacheDir             string
+	NestedVirtualization bool
+	RuntimeData          []byte
+}
+
+// Disk is a raw block device. The guest finds it by its serial, of at most 20
+// bytes.
+type Disk struct {
+	Serial   string
+	Path     string
+	ReadOnly bool
+}

@@ -1,0 +1,436 @@
+package linuxvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
+	"github.com/vzreconciler/vzreconciler/internal/crilog"
+)
+
+const (
+	// startTimeout bounds the time from the request to run a process until it
+	// runs, on a busy host.
+	startTimeout = 60 * time.Second
+	// exitTimeout bounds the wait for a process to be gone after SIGKILL.
+	exitTimeout = 10 * time.Second
+	// streamThroes is how long after a process's stream broke the connection it
+	// was on, or the machine, is given to prove lost too.
+	streamThroes = time.Second
+)
+
+// Exit codes of processes that nobody could ask.
+const (
+	codeKilled  = 128 + int(syscall.SIGKILL) // the machine was powered off
+	codeUnknown = 255                        // the machine died
+)
+
+// process is a process that has a name. The sandbox's mutex guards it.
+type process struct {
+	id, container string
+	init          bool
+	spec          drivers.ProcessSpec // names of secrets and all
+
+	state     drivers.ProcessState
+	starting  bool
+	pid       int
+	startedAt time.Time
+	exit      *drivers.ExitStatus
+	run       *run // the latest; that of a created process is yet to come
+}
+
+// run is one life of a process: an init process may have several.
+type run struct {
+	resize chan drivers.TerminalSize // holds the latest only
+	output *output
+	done   chan struct{}
+	exit   drivers.ExitStatus // once done is closed
+}
+
+func newRun() *run {
+	return &run{
+		resize: make(chan drivers.TerminalSize, 1),
+		output: newOutput(),
+		done:   make(chan struct{}),
+	}
+}
+
+func (p *process) status() drivers.ProcessStatus {
+	st := drivers.ProcessStatus{ID: p.id, Container: p.container, State: p.state, PID: p.pid, StartedAt: p.startedAt}
+	if p.exit != nil {
+		exit := *p.exit
+		st.Exit = &exit
+	}
+	return st
+}
+
+// register adds a process. The caller holds mu.
+func (s *sandbox) register(p *process) {
+	p.state = drivers.ProcessCreated
+	p.run = newRun()
+	s.processes[p.id] = p
+	s.order = append(s.order, p.id)
+}
+
+// lookup returns a process. The caller holds mu.
+func (s *sandbox) lookup(id string) (*process, error) {
+	p, ok := s.processes[id]
+	if !ok {
+		return nil, fmt.Errorf("process %q: %w", id, drivers.ErrNotFound)
+	}
+	return p, nil
+}
+
+// running returns a process that runs. The caller holds mu.
+func (s *sandbox) running(id string) (*process, error) {
+	p, err := s.lookup(id)
+	if err != nil {
+		return nil, err
+	}
+	if p.state != drivers.ProcessRunning {
+		return nil, fmt.Errorf("process %q: %w: it is %s, not running", id, drivers.ErrInvalidState, p.state)
+	}
+	return p, nil
+}
+
+// CreateProcess registers a process.
+func (s *sandbox) CreateProcess(_ context.Context, id, container string, spec drivers.ProcessSpec) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.require("create process", drivers.StateBooted, drivers.StateRunning); err != nil {
+		return err
+	}
+	if err := checkID("process", id); err != nil {
+		return err
+	}
+	if _, ok := s.processes[id]; ok {
+		return fmt.Errorf("process %q: %w: the id is in use", id, drivers.ErrInvalidArgument)
+	}
+	if len(s.processes) >= maxProcesses {
+		return fmt.Errorf("process %q: %w: the sandbox has %d processes already", id, drivers.ErrExhausted, maxProcesses)
+	}
+	if err := s.checkSpec(container, spec); err != nil {
+		return fmt.Errorf("process %q: %w", id, err)
+	}
+	s.register(&process{id: id, container: container, spec: spec})
+	s.publish()
+	return nil
+}
+
+// checkSpec says why a process cannot be run in a container. The caller holds mu.
+func (s *sandbox) checkSpec(container string, spec drivers.ProcessSpec) error {
+	if _, ok := s.vm.container(container); !ok {
+		return fmt.Errorf("container %q: %w", container, drivers.ErrNotFound)
+	}
+	if len(spec.Args) == 0 {
+		return fmt.Errorf("%w: no command to run", drivers.ErrInvalidArgument)
+	}
+	_, err := s.vm.secrets.spec(spec)
+	return err
+}
+
+// StartProcess starts a process and returns when it runs. A caller that no
+// longer waits does not undo the start.
+func (s *sandbox) StartProcess(ctx context.Context, id string) error {
+	s.mu.Lock()
+	p, err := s.startable(id)
+	if err != nil {
+		s.mu.Unlock()
+		return fmt.Errorf("start process: %w", err)
+	}
+	p.starting = true
+	r := p.run
+	if p.state == drivers.ProcessExited {
+		r = newRun()
+	}
+	v := s.vm
+	s.active.Add(1)
+	s.mu.Unlock()
+
+	started := make(chan error, 1)
+	go func() {
+		defer s.active.Done()
+		s.own(v, p, r, started)
+	}()
+	select {
+	case err = <-started:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("start process %q: %w", id, err)
+	s.mu.Lock()
+	booted := s.state == drivers.StateBooted
+	s.mu.Unlock()
+	if booted && p.init {
+		// A sandbox that never ran has nothing to keep.
+		s.end(v, err.Error())
+	}
+	return err
+}
+
+// startable returns a process that can be started now. The caller holds mu.
+func (s *sandbox) startable(id string) (*process, error) {
+	if err := s.require("start process", drivers.StateBooted, drivers.StateRunning); err != nil {
+		return nil, err
+	}
+	p, err := s.lookup(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case s.ending:
+		return nil, fmt.Errorf("process %q: %w: the sandbox is ending", id, drivers.ErrInvalidState)
+	case p.starting || p.state == drivers.ProcessRunning:
+		return nil, fmt.Errorf("process %q: %w: it runs already", id, drivers.ErrInvalidState)
+	case p.state == drivers.ProcessExited && !p.init:
+		return nil, fmt.Errorf("process %q: %w: it has run, and only a container's init process may run again", id, drivers.ErrInvalidState)
+	}
+	return p, nil
+}
+
+// own starts a process and stays with it until it has exited. started gets one
+// value: nil when it runs, or why it does not.
+func (s *sandbox) own(v *vm, p *process, r *run, started chan<- error) {
+	ctx, cancel := context.WithCancelCause(s.life)
+	defer cancel(nil)
+	limit := time.AfterFunc(startTimeout, func() { cancel(fmt.Errorf("it did not start within %s", startTimeout)) })
+	defer limit.Stop()
+
+	runs := false
+	exit, err := s.runLogged(ctx, v, p, r, func(m *wire.Started) {
+		if runs || !limit.Stop() {
+			return // said twice, or too late
+		}
+		runs = true
+		s.began(p, r, m)
+		started <- nil
+	})
+	if !runs {
+		if err == nil {
+			err = errors.New("it exited before it started")
+		}
+		if c := context.Cause(ctx); c != nil {
+			err = c
+		}
+		s.mu.Lock()
+		p.starting = false
+		r.output = newOutput() // that of this try is closed; the next one may use r
+		s.mu.Unlock()
+		started <- err
+		return
+	}
+	s.exited(v, p, r, exit, err)
+}
+
+// runLogged runs a process with its output going to its log and to whoever is
+// attached.
+func (s *sandbox) runLogged(ctx context.Context, v *vm, p *process, r *run, started func(*wire.Started)) (drivers.ExitStatus, error) {
+	log, err := crilog.NewWriter(filepath.Join(v.bundle, drivers.LogsDir, p.id+".log"), crilog.Options{})
+	if err != nil {
+		return drivers.ExitStatus{}, fmt.Errorf("open its log: %w", err)
+	}
+	defer func() {
+		if err := log.Close(); err != nil {
+			s.log.WarnContext(ctx, "a part of a log is lost", "process", p.id, "error", err)
+		}
+	}()
+	defer r.output.close()
+	return s.pump(ctx, v, p.id, p.container, p.spec, drivers.Stdio{
+		Stdout: r.output.writer(log.Stream(crilog.Stdout), false),
+		Stderr: r.output.writer(log.Stream(crilog.Stderr), true),
+		Resize: r.resize,
+	}, started)
+}
+
+// pump runs a process over a stream of the agent's.
+func (s *sandbox) pump(ctx context.Context, v *vm, id, container string, spec drivers.ProcessSpec, stdio drivers.Stdio, started func(*wire.Started)) (drivers.ExitStatus, error) {
+	spec, err := v.secrets.spec(spec)
+	if err != nil {
+		return drivers.ExitStatus{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := v.client.agent.Run(ctx)
+	if err != nil {
+		return drivers.ExitStatus{}, wire.FromStatus(err)
+	}
+	err = stream.Send(&agentpb.RunRequest{Kind: &agentpb.RunRequest_Start{Start: &agentpb.RunStart{
+		Id:        id,
+		Container: container,
+		Spec:      wire.FromSpec(spec),
+		Stdin:     stdio.Stdin != nil,
+	}}})
+	if err != nil && ctx.Err() != nil {
+		return drivers.ExitStatus{}, ctx.Err()
+	}
+	// Any other error of Send comes again, with its cause, from Recv.
+	exit, err := wire.Pump(ctx, runStream{stream}, stdio, started)
+	if err != nil {
+		return drivers.ExitStatus{}, err
+	}
+	return trusted(exit), nil
+}
+
+// trusted returns what may be believed of an exit status from the guest.
+func trusted(e drivers.ExitStatus) drivers.ExitStatus {
+	e.Code &= 0xff
+	e.Signal &= 0x7f
+	e.FinishedAt = time.Now()
+	return e
+}
+
+// began notes that a process runs.
+func (s *sandbox) began(p *process, r *run, m *wire.Started) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.starting = false
+	p.state = drivers.ProcessRunning
+	p.pid = int(m.GetPid())
+	p.startedAt = time.Now()
+	p.exit = nil
+	p.run = r
+	if p.init && s.state == drivers.StateBooted {
+		s.passed(drivers.StageRunning)
+		s.apply(eventStarted)
+		return
+	}
+	s.publish()
+}
+
+// exited notes how a process ended. An error means that it was not told: the
+// stream broke, with the machine as a rule. The two are then told as one, by
+// end: that the process ended would be taken for its own doing.
+func (s *sandbox) exited(v *vm, p *process, r *run, exit drivers.ExitStatus, err error) {
+	lost := err != nil && v.lost(streamThroes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		exit = drivers.ExitStatus{Code: codeUnknown, FinishedAt: time.Now()}
+		if s.state == drivers.StateStopping {
+			exit.Code, exit.Signal = codeKilled, int(syscall.SIGKILL)
+		}
+		if !lost && !s.ending {
+			s.log.Warn("lost sight of a process", "process", p.id, "error", err)
+		}
+	}
+	p.state = drivers.ProcessExited
+	p.pid = 0
+	p.exit = &exit
+	r.exit = exit
+	close(r.done)
+	if !lost {
+		s.publish()
+	}
+}
+
+// Wait waits for the end of a process's latest run.
+func (s *sandbox) Wait(ctx context.Context, id string) (drivers.ExitStatus, error) {
+	s.mu.Lock()
+	p, err := s.lookup(id)
+	if err != nil {
+		s.mu.Unlock()
+		return drivers.ExitStatus{}, fmt.Errorf("wait: %w", err)
+	}
+	r := p.run
+	s.mu.Unlock()
+	select {
+	case <-r.done:
+		return r.exit, nil
+	case <-s.ended:
+		// Whatever ran has been given its status before.
+		select {
+		case <-r.done:
+			return r.exit, nil
+		default:
+			return drivers.ExitStatus{}, fmt.Errorf("wait for process %q: %w: the sandbox ended before it was started", id, drivers.ErrInvalidState)
+		}
+	case <-ctx.Done():
+		return drivers.ExitStatus{}, ctx.Err()
+	}
+}
+
+// Kill sends a signal. With SIGKILL it returns when the exit was seen.
+func (s *sandbox) Kill(ctx context.Context, id string, signal int) error {
+	if signal < 1 || signal > 64 {
+		return fmt.Errorf("kill process %q: %w: there is no signal %d", id, drivers.ErrInvalidArgument, signal)
+	}
+	s.mu.Lock()
+	err := s.require("kill", drivers.StateRunning)
+	var p *process
+	if err == nil {
+		p, err = s.running(id)
+	}
+	if err != nil {
+		s.mu.Unlock()
+		return fmt.Errorf("kill: %w", err)
+	}
+	v, r := s.vm, p.run
+	s.mu.Unlock()
+	if err := v.signal(ctx, id, signal, callTimeout); err != nil {
+		select {
+		case <-r.done: // it was faster
+			return nil
+		default:
+			return fmt.Errorf("kill process %q: %w", id, err)
+		}
+	}
+	if signal != int(syscall.SIGKILL) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, exitTimeout)
+	defer cancel()
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("kill process %q: its exit was not seen: %w", id, ctx.Err())
+	}
+}
+
+// signal has the agent send a signal.
+func (v *vm) signal(ctx context.Context, id string, signal int, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, err := v.client.agent.Signal(ctx, &agentpb.SignalRequest{Id: id, Signal: int32(signal)})
+	return wire.FromStatus(err)
+}
+
+// Resize sets the size of a process's terminal.
+func (s *sandbox) Resize(_ context.Context, id string, size drivers.TerminalSize) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.require("resize", drivers.StateRunning); err != nil {
+		return err
+	}
+	p, err := s.running(id)
+	if err != nil {
+		return fmt.Errorf("resize: %w", err)
+	}
+	if !p.spec.Terminal {
+		return fmt.Errorf("resize: process %q: %w: it has no terminal", id, drivers.ErrInvalidArgument)
+	}
+	// Only the latest size counts; mu makes this the only sender.
+	select {
+	case <-p.run.resize:
+	default:
+	}
+	p.run.resize <- size
+	return nil
+}
+
+// runStream is the agent's stream as package wire wants it.
+type runStream struct {
+	agentpb.Agent_RunClient
+}
+
+func (s runStream) SendInput(in *wire.Input) error {
+	return s.Send(&agentpb.RunRequest{Kind: &agentpb.RunRequest_Input{Input: in}})
+}

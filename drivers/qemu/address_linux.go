@@ -1,0 +1,24 @@
+package qemu
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// hide takes the socket at path out of the file system. It can still be dialled
+// through a descriptor that holds it, and so by this process alone; and there is
+// nothing that a crash could leave behind.
+func hide(path string) (*address, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("hold socket %s: %w", path, err)
+	}
+	held := os.NewFile(uintptr(fd), path)
+	if err := os.Remove(path); err != nil {
+		held.Close()
+		return nil, err
+	}
+	return &address{path: fmt.Sprintf("/proc/self/fd/%d", fd), release: held.Close}, nil
+}

@@ -1,0 +1,226 @@
+package qemu_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/drivers/linuxvm"
+	"github.com/vzreconciler/vzreconciler/drivers/qemu"
+	"github.com/vzreconciler/vzreconciler/internal/kernels"
+	"github.com/vzreconciler/vzreconciler/internal/state"
+)
+
+// world is what the virtual machines of all tests here are made of. It is made
+// by the first test that needs it.
+type world struct {
+	dir    string
+	kernel kernels.Kernel
+	agent  string
+	rootfs string // an ext4 disk with busybox
+	cache  string
+}
+
+var theWorld struct {
+	once sync.Once
+	world
+	err error
+}
+
+// orphanRole makes the test binary play the process that owns a machine and is
+// killed: see orphan_test.go.
+const orphanRole = "VZ_TEST_ORPHAN_BUNDLE"
+
+func TestMain(m *testing.M) {
+	if bundle := os.Getenv(orphanRole); bundle != "" {
+		playOrphan(bundle)
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "-name" {
+		qemu.PlayQEMU(os.Args[1:])
+		return
+	}
+	code := m.Run()
+	os.RemoveAll(theWorld.dir)
+	os.Exit(code)
+}
+
+func getWorld(t *testing.T) world {
+	t.Helper()
+	theWorld.once.Do(func() {
+		theWorld.world, theWorld.err = makeWorld()
+	})
+	if theWorld.err != nil {
+		t.Fatalf("the parts of a virtual machine are missing, 'make setup' gets them: %v", theWorld.err)
+	}
+	return theWorld.world
+}
+
+func makeWorld() (world, error) {
+	dir, err := os.MkdirTemp("", "vzq")
+	if err != nil {
+		return world{}, err
+	}
+	w := world{dir: dir, agent: filepath.Join(dir, "agent"), rootfs: filepath.Join(dir, "root.ext4"), cache: filepath.Join(dir, "cache")}
+	theWorld.dir = dir // removed even after a failure
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+
+	deb := os.Getenv("VZ_TEST_KERNEL_DEB")
+	if deb == "" {
+		debs, _ := filepath.Glob("../../.cache/debs/linux-image-*.deb")
+		if len(debs) == 0 {
+			return w, errors.New("no kernel package in .cache/debs, and VZ_TEST_KERNEL_DEB is not set")
+		}
+		deb = debs[0]
+	}
+	if err := state.MkdirAll(filepath.Join(dir, "kernels")); err != nil {
+		return w, err
+	}
+	// The store could unpack it too, but takes a minute under the race detector.
+	unpacked := filepath.Join(dir, "deb")
+	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", deb, unpacked).CombinedOutput(); err != nil {
+		return w, fmt.Errorf("unpack %s: %w\n%s", deb, err, out)
+	}
+	image, _ := filepath.Glob(filepath.Join(unpacked, "boot/vmlinuz-*"))
+	modules, _ := filepath.Glob(filepath.Join(unpacked, "lib/modules/*"))
+	if len(image) != 1 || len(modules) != 1 {
+		return w, fmt.Errorf("%s does not hold one kernel with its modules", deb)
+	}
+	w.kernel, err = kernels.Open(filepath.Join(dir, "kernels")).Install(ctx, kernels.InstallOptions{Image: image[0], Modules: modules[0]})
+	if err != nil {
+		return w, err
+	}
+
+	build := exec.CommandContext(ctx, "go", "build", "-o", w.agent, "../guest/agent/cmd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	if out, err := build.CombinedOutput(); err != nil {
+		return w, fmt.Errorf("build the agent: %w\n%s", err, out)
+	}
+
+	root := filepath.Join(dir, "root")
+	for _, d := range []string{"bin", "dev", "proc", "sys", "tmp", "etc"} {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
+			return w, err
+		}
+	}
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		return w, err
+	}
+	binary, err := os.ReadFile(busybox)
+	if err != nil {
+		return w, err
+	}
+	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), binary, 0o755); err != nil {
+		return w, err
+	}
+	for _, applet := range []string{"sh", "echo", "sleep", "cat", "date", "true", "touch", "ls", "dd", "sync"} {
+		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
+			return w, err
+		}
+	}
+	mke2fs := exec.CommandContext(ctx, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d", root, w.rootfs, "16M")
+	if out, err := mke2fs.CombinedOutput(); err != nil {
+		return w, fmt.Errorf("mke2fs: %w\n%s", err, out)
+	}
+	return w, nil
+}
+
+// bundle writes a bundle for a sandbox whose container "web" runs a shell script.
+func (w world) bundle(t *testing.T, id, script string, edit func(*drivers.Configuration)) string {
+	t.Helper()
+	dir := t.TempDir()
+	sockets, err := os.MkdirTemp("", "vzs") //nolint:usetesting // a test's own directory has too long a name for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if left, _ := os.ReadDir(sockets); len(left) > 0 {
+			t.Errorf("a socket was left behind: %v", left)
+		}
+		os.RemoveAll(sockets)
+	})
+	c := drivers.Configuration{
+		Version:     drivers.ConfigurationVersion,
+		ID:          id,
+		Hostname:    "web",
+		CPUs:        1,
+		MemoryBytes: 256 << 20,
+		DiskBytes:   1 << 30,
+		Kernel:      drivers.Kernel{Image: w.kernel.Image, VMLinux: w.kernel.VMLinux, ModulesDir: w.kernel.ModulesDir},
+		Agent:       w.agent,
+		CacheDir:    w.cache,
+		SocketDir:   sockets,
+		RuntimeData: json.RawMessage(`{"acceleration":"tcg"}`),
+		Containers: []drivers.Container{{
+			Name:    "web",
+			Rootfs:  w.rootfs,
+			Process: drivers.ProcessSpec{Args: []string{"/bin/sh", "-c", script}, Env: []drivers.EnvVar{{Name: "PATH", Value: "/bin"}}},
+		}},
+	}
+	if edit != nil {
+		edit(&c)
+	}
+	if err := state.WriteJSON(filepath.Join(dir, drivers.ConfigurationFile), c); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// boot boots the bundle and starts its container; the sandbox ends with the test.
+func boot(t *testing.T, dir string) drivers.Runtime {
+	t.Helper()
+	rt := linuxvm.New(qemu.New(qemu.Options{}), linuxvm.Options{})
+	if err := rt.Bootstrap(t.Context(), drivers.BootstrapRequest{Bundle: dir}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := rt.Stop(context.Background(), drivers.StopOptions{}); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+		if err := rt.Shutdown(context.Background()); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+	})
+	if err := rt.StartProcess(t.Context(), "web"); err != nil {
+		t.Fatal(err)
+	}
+	return rt
+}
+
+func snapshot(t *testing.T, rt drivers.Runtime) drivers.Snapshot {
+	t.Helper()
+	s, err := rt.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// waitState waits until the sandbox is in a state.
+func waitState(t *testing.T, rt drivers.Runtime, want drivers.State) drivers.Snapshot {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	events, err := rt.Events(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s drivers.Snapshot
+	for s = range events {
+		if s.State == want {
+			return s
+		}
+	}
+	t.Fatalf("the sandbox is %s (%s), want %s", s.State, s.Reason, want)
+	return s
+}

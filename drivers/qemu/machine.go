@@ -1,0 +1,135 @@
+package qemu
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/drivers/qemu/qmp"
+)
+
+// errGone is the error of calls to a machine that has ended.
+var errGone = errors.New("the virtual machine is gone")
+
+// machine is one running QEMU.
+type machine struct {
+	program     string
+	process     *process
+	qmp         *qmp.Client
+	agent       *address
+	description drivers.Machine
+
+	mu       sync.Mutex
+	killed   bool   // Kill was called
+	shutdown string // the reason in QEMU's SHUTDOWN event
+	reason   string // why it ended; set before exited is closed
+
+	exited chan struct{}
+}
+
+// watch waits for the end of the process and tells it to all.
+func (m *machine) watch() {
+	<-m.process.exited
+	// The last event, which says why, may still be on its way.
+	select {
+	case <-m.qmp.Done():
+	case <-time.After(time.Second):
+	}
+	m.qmp.Close()
+	_ = m.agent.release()
+
+	m.mu.Lock()
+	if !m.killed {
+		m.reason = exitReason(m.process.failure(m.program), m.shutdown)
+	}
+	m.mu.Unlock()
+	close(m.exited)
+}
+
+// exitReason says in words why a machine that nobody killed has ended; it is
+// empty when the guest powered off.
+func exitReason(failure, shutdown string) string {
+	switch {
+	case failure != "":
+		return failure
+	case shutdown == "guest-reset" || shutdown == "guest-panic":
+		return "the guest's kernel panicked or restarted itself: the end of its console log tells why"
+	case shutdown == "host-signal":
+		return "the virtual machine process was ended by a signal from this host"
+	default:
+		return ""
+	}
+}
+
+// event is called for each event of QEMU's.
+func (m *machine) event(e qmp.Event) {
+	if e.Name != "SHUTDOWN" {
+		return
+	}
+	var data struct {
+		Reason string `json:"reason"`
+	}
+	// Without a reason, the process's exit has to do.
+	_ = json.Unmarshal(e.Data, &data)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shutdown = data.Reason
+}
+
+// DialAgent connects to the agent's port. QEMU serves one connection at a time.
+func (m *machine) DialAgent(ctx context.Context) (net.Conn, error) {
+	select {
+	case <-m.exited:
+		return nil, errGone
+	default:
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", m.agent.path)
+}
+
+// Pause stops the CPUs.
+func (m *machine) Pause(ctx context.Context) error {
+	return m.qmp.Execute(ctx, "stop", nil, nil)
+}
+
+// Resume lets the CPUs run again.
+func (m *machine) Resume(ctx context.Context) error {
+	return m.qmp.Execute(ctx, "cont", nil, nil)
+}
+
+// Kill ends the process and waits until it is gone. What the guest has written
+// out stays written: it is in the host's page cache.
+func (m *machine) Kill(ctx context.Context) error {
+	select {
+	case <-m.exited:
+		return nil
+	default:
+	}
+	m.mu.Lock()
+	m.killed = true
+	m.mu.Unlock()
+	m.process.kill()
+	select {
+	case <-m.exited:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Exited is closed when the process is gone and its socket removed.
+func (m *machine) Exited() <-chan struct{} { return m.exited }
+
+// ExitReason says why, once Exited is closed.
+func (m *machine) ExitReason() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.reason
+}
+
+// Describe tells what the machine runs on.
+func (m *machine) Describe() drivers.Machine { return m.description }

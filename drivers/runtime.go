@@ -1,0 +1,202 @@
+package drivers
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// Runtime drives one sandbox through its life. The states and the rules that
+// bind each route to them are those of Apple container's RuntimeService:
+//
+//	created → booted → running ⇄ paused
+//	             └────────┴──────────┴→ stopping → stopped → shuttingDown
+//
+// A failed Bootstrap, or a machine that ends by itself, leads to stopped.
+// A call in a state that does not allow it fails with ErrInvalidState, naming
+// the state. Implementations are safe for concurrent use; Wait, State and
+// Statistics are never blocked by a Stop that is waiting out its grace period.
+type Runtime interface {
+	// Info says what this runtime is. It works in every state.
+	Info(ctx context.Context) (Info, error)
+
+	// Probe reports whether this host can run sandboxes with this runtime. A nil
+	// error means it can. Otherwise the error wraps ErrUnavailable and says what
+	// to install or change. It works in every state.
+	Probe(ctx context.Context) error
+
+	// Bootstrap reads the Configuration from the bundle directory, boots the VM
+	// and waits until its agent answers: created → booted. If it fails, everything
+	// it made is cleaned up and the state is stopped.
+	Bootstrap(ctx context.Context, req BootstrapRequest) error
+
+	// CreateProcess registers a process in a container without starting it.
+	// Each container's init process is registered by Bootstrap, under the
+	// container's name. It needs booted or running; an id in use is
+	// ErrInvalidArgument.
+	CreateProcess(ctx context.Context, id, container string, spec ProcessSpec) error
+
+	// StartProcess starts a registered process. Starting a container's init
+	// process in state booted moves the sandbox to running. A container's init
+	// process that has exited may be started again: it keeps the container's
+	// writable layer. Output goes to the log named after the id.
+	StartProcess(ctx context.Context, id string) error
+
+	// Exec creates and starts a process in a container and connects stdio to it
+	// until it exits. Cancelling ctx kills the process. It needs running.
+	Exec(ctx context.Context, container string, spec ProcessSpec, stdio Stdio) (ExitStatus, error)
+
+	// Attach connects stdio to a running process until it exits or ctx is
+	// cancelled, which leaves the process running.
+	Attach(ctx context.Context, id string, stdio Stdio) (ExitStatus, error)
+
+	// Kill sends a signal, by Linux number, to a process. It needs running.
+	Kill(ctx context.Context, id string, signal int) error
+
+	// Resize sets the size of a process's terminal. It needs running.
+	Resize(ctx context.Context, id string, size TerminalSize) error
+
+	// Wait blocks until the process has exited; late callers get the stored status.
+	Wait(ctx context.Context, id string) (ExitStatus, error)
+
+	// Stop ends the sandbox: each container's init process gets its stop signal,
+	// then, when the grace period is over, SIGKILL; then the VM is always powered
+	// off. A paused sandbox is resumed first. From any state but booted, running
+	// and paused it does nothing and succeeds.
+	Stop(ctx context.Context, opts StopOptions) error
+
+	// State reports the sandbox as it is now. It works in every state.
+	State(ctx context.Context) (Snapshot, error)
+
+	// Statistics reports resource use. It needs running.
+	Statistics(ctx context.Context) (Statistics, error)
+
+	// Pause freezes the VM's CPUs; Resume lets them run again and sets the
+	// guest's clock from the host's. Pause needs running, Resume needs paused.
+	Pause(ctx context.Context) error
+	Resume(ctx context.Context) error
+
+	// Events sends the current Snapshot and then one after every change, until
+	// ctx is cancelled or the sandbox is shut down; then the channel is closed.
+	// A slow reader misses intermediate snapshots, never the latest.
+	Events(ctx context.Context) (<-chan Snapshot, error)
+
+	// Shutdown releases the runtime; it is the last call. It needs created or
+	// stopped.
+	Shutdown(ctx context.Context) error
+}
+
+// Info describes a runtime.
+type Info struct {
+	Name         string   `json:"name"`
+	Version      string   `json:"version"`
+	Capabilities []string `json:"capabilities,omitempty"`
+	// Platforms that containers may have, as "linux/amd64".
+	Platforms []string `json:"platforms,omitempty"`
+	// RuntimeDataSchema is the JSON Schema of Configuration.RuntimeData; empty
+	// means that the runtime takes none.
+	RuntimeDataSchema json.RawMessage `json:"runtimeDataSchema,omitempty"`
+}
+
+// BootstrapRequest says where the sandbox is described.
+type BootstrapRequest struct {
+	// Bundle is the sandbox's directory; it holds ConfigurationFile.
+	Bundle string
+	// Secrets are the values that Configuration refers to by name. They are kept
+	// in memory only: neither the bundle nor a log ever holds them.
+	Secrets map[string][]byte
+}
+
+// StopOptions modify Stop.
+type StopOptions struct {
+	// Signal, by Linux number, sent to each init process. 0 means the container's
+	// own stop signal, and SIGTERM where it has none.
+	Signal int
+	// GracePeriod is how long the processes have before SIGKILL.
+	GracePeriod time.Duration
+}
+
+// State is where a sandbox is in its life.
+type State string
+
+// The states, in order.
+const (
+	StateCreated      State = "created"
+	StateBooted       State = "booted"
+	StateRunning      State = "running"
+	StatePaused       State = "paused"
+	StateStopping     State = "stopping"
+	StateStopped      State = "stopped"
+	StateShuttingDown State = "shuttingDown"
+)
+
+// Snapshot is a sandbox at one moment.
+type Snapshot struct {
+	State State `json:"state"`
+	// Reason says in words why the sandbox is stopped when nobody asked for it:
+	// "the virtual machine process exited: signal: killed".
+	Reason    string          `json:"reason,omitempty"`
+	Processes []ProcessStatus `json:"processes,omitempty"`
+	Machine   *Machine        `json:"machine,omitempty"`
+	// Timeline holds the stages passed since Bootstrap, oldest first.
+	Timeline []Stage `json:"timeline,omitempty"`
+}
+
+// Process returns the status of the process with the given id.
+func (s Snapshot) Process(id string) (ProcessStatus, bool) {
+	for _, p := range s.Processes {
+		if p.ID == id {
+			return p, true
+		}
+	}
+	return ProcessStatus{}, false
+}
+
+// Machine tells what the VM runs on.
+type Machine struct {
+	Hypervisor  string `json:"hypervisor"`            // "qemu 7.2.19"
+	Type        string `json:"type,omitempty"`        // "q35"
+	Accelerator string `json:"accelerator,omitempty"` // "kvm", "tcg", "hvf"
+	// AcceleratorReason says why it is not the hardware's, for people.
+	AcceleratorReason string `json:"acceleratorReason,omitempty"`
+	PID               int    `json:"pid,omitempty"`           // of the hypervisor process
+	StartTime         uint64 `json:"startTime,omitempty"`     // of that process, see internal/procfs
+	KernelVersion     string `json:"kernelVersion,omitempty"` // uname -r in the guest
+	BootID            string `json:"bootID,omitempty"`        // /proc/sys/kernel/random/boot_id in the guest
+}
+
+// Stage names of a Timeline.
+const (
+	StageBootstrap = "bootstrap" // Bootstrap was called
+	StageVMStarted = "vmStarted" // the hypervisor runs the VM
+	StageAgentUp   = "agentUp"   // the agent answered
+	StageBooted    = "booted"    // disks, mounts and containers are ready
+	StageRunning   = "running"   // the first container's init process runs
+)
+
+// Stage is a point passed on the way up.
+type Stage struct {
+	Name string    `json:"name"`
+	Time time.Time `json:"time"`
+}
+
+// Statistics is the resource use of a sandbox and of each of its containers.
+type Statistics struct {
+	Time       time.Time              `json:"time"`
+	Sandbox    ResourceUse            `json:"sandbox"`
+	Containers map[string]ResourceUse `json:"containers,omitempty"`
+	// HostMemoryBytes is the resident memory of the hypervisor process.
+	HostMemoryBytes uint64 `json:"hostMemoryBytes,omitempty"`
+}
+
+// ResourceUse holds counters since boot and gauges of the moment.
+type ResourceUse struct {
+	CPUUsec          uint64 `json:"cpuUsec"`
+	MemoryBytes      uint64 `json:"memoryBytes"`
+	MemoryLimitBytes uint64 `json:"memoryLimitBytes,omitempty"`
+	Processes        uint64 `json:"processes"`
+	NetworkRxBytes   uint64 `json:"networkRxBytes"`
+	NetworkTxBytes   uint64 `json:"networkTxBytes"`
+	BlockReadBytes   uint64 `json:"blockReadBytes"`
+	BlockWriteBytes  uint64 `json:"blockWriteBytes"`
+}

@@ -1,0 +1,165 @@
+package wire
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+)
+
+// FromSpec returns the message for a process specification.
+func FromSpec(s drivers.ProcessSpec) *ProcessSpec {
+	m := &ProcessSpec{
+		Args:               s.Args,
+		WorkingDir:         s.WorkingDir,
+		User:               s.User,
+		SupplementalGroups: s.SupplementalGroups,
+		Terminal:           s.Terminal,
+		TerminalSize:       FromSize(s.TerminalSize),
+		Capabilities:       s.Capabilities,
+		CapabilitiesSet:    s.Capabilities != nil,
+		NoNewPrivileges:    s.NoNewPrivileges,
+	}
+	for _, e := range s.Env {
+		m.Env = append(m.Env, &EnvVar{Name: e.Name, Value: e.Value, Secret: e.Secret})
+	}
+	return m
+}
+
+// ToSpec is the inverse of FromSpec.
+func ToSpec(m *ProcessSpec) drivers.ProcessSpec {
+	s := drivers.ProcessSpec{
+		Args:               m.GetArgs(),
+		Env:                ToEnv(m.GetEnv()),
+		WorkingDir:         m.GetWorkingDir(),
+		User:               m.GetUser(),
+		SupplementalGroups: m.GetSupplementalGroups(),
+		Terminal:           m.GetTerminal(),
+		TerminalSize:       ToSize(m.GetTerminalSize()),
+		Capabilities:       m.GetCapabilities(),
+		NoNewPrivileges:    m.GetNoNewPrivileges(),
+	}
+	if m.GetCapabilitiesSet() && s.Capabilities == nil {
+		s.Capabilities = []string{}
+	}
+	return s
+}
+
+// ToEnv returns the environment that messages stand for.
+func ToEnv(ms []*EnvVar) []drivers.EnvVar {
+	var env []drivers.EnvVar
+	for _, e := range ms {
+		env = append(env, drivers.EnvVar{Name: e.GetName(), Value: e.GetValue(), Secret: e.GetSecret()})
+	}
+	return env
+}
+
+// FromSize returns the message for a terminal's size.
+func FromSize(s drivers.TerminalSize) *TerminalSize {
+	return &TerminalSize{Width: uint32(s.Width), Height: uint32(s.Height)}
+}
+
+// ToSize is the inverse of FromSize; what does not fit in 16 bits is cut off at
+// the largest size.
+func ToSize(m *TerminalSize) drivers.TerminalSize {
+	const largest = 1<<16 - 1
+	return drivers.TerminalSize{
+		Width:  uint16(min(m.GetWidth(), largest)),
+		Height: uint16(min(m.GetHeight(), largest)),
+	}
+}
+
+// FromExit returns the message for an exit status.
+func FromExit(s drivers.ExitStatus) *ExitStatus {
+	return &ExitStatus{
+		Code:       int32(s.Code),
+		Signal:     int32(s.Signal),
+		OomKilled:  s.OOMKilled,
+		FinishedAt: fromTime(s.FinishedAt),
+	}
+}
+
+// ToExit is the inverse of FromExit.
+func ToExit(m *ExitStatus) drivers.ExitStatus {
+	return drivers.ExitStatus{
+		Code:       int(m.GetCode()),
+		Signal:     int(m.GetSignal()),
+		OOMKilled:  m.GetOomKilled(),
+		FinishedAt: ToTime(m.GetFinishedAt()),
+	}
+}
+
+// FromStatistics returns the message for statistics.
+func FromStatistics(s drivers.Statistics) *Statistics {
+	m := &Statistics{
+		Time:            fromTime(s.Time),
+		Sandbox:         fromUse(s.Sandbox),
+		HostMemoryBytes: s.HostMemoryBytes,
+	}
+	if len(s.Containers) > 0 {
+		m.Containers = make(map[string]*ResourceUse, len(s.Containers))
+		for name, u := range s.Containers {
+			m.Containers[name] = fromUse(u)
+		}
+	}
+	return m
+}
+
+// ToStatistics is the inverse of FromStatistics.
+func ToStatistics(m *Statistics) drivers.Statistics {
+	s := drivers.Statistics{
+		Time:            ToTime(m.GetTime()),
+		Sandbox:         toUse(m.GetSandbox()),
+		HostMemoryBytes: m.GetHostMemoryBytes(),
+	}
+	if len(m.GetContainers()) > 0 {
+		s.Containers = make(map[string]drivers.ResourceUse, len(m.GetContainers()))
+		for name, u := range m.GetContainers() {
+			s.Containers[name] = toUse(u)
+		}
+	}
+	return s
+}
+
+func fromUse(u drivers.ResourceUse) *ResourceUse {
+	return &ResourceUse{
+		CpuUsec:          u.CPUUsec,
+		MemoryBytes:      u.MemoryBytes,
+		MemoryLimitBytes: u.MemoryLimitBytes,
+		Processes:        u.Processes,
+		NetworkRxBytes:   u.NetworkRxBytes,
+		NetworkTxBytes:   u.NetworkTxBytes,
+		BlockReadBytes:   u.BlockReadBytes,
+		BlockWriteBytes:  u.BlockWriteBytes,
+	}
+}
+
+func toUse(m *ResourceUse) drivers.ResourceUse {
+	return drivers.ResourceUse{
+		CPUUsec:          m.GetCpuUsec(),
+		MemoryBytes:      m.GetMemoryBytes(),
+		MemoryLimitBytes: m.GetMemoryLimitBytes(),
+		Processes:        m.GetProcesses(),
+		NetworkRxBytes:   m.GetNetworkRxBytes(),
+		NetworkTxBytes:   m.GetNetworkTxBytes(),
+		BlockReadBytes:   m.GetBlockReadBytes(),
+		BlockWriteBytes:  m.GetBlockWriteBytes(),
+	}
+}
+
+func fromTime(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// ToTime returns the time of a message, zero for none and for one that is none
+// of the years 1 to 9999: nobody could write it down.
+func ToTime(m *timestamppb.Timestamp) time.Time {
+	if !m.IsValid() {
+		return time.Time{}
+	}
+	return m.AsTime()
+}
