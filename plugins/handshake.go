@@ -1,0 +1,72 @@
+package plugins
+
+import (
+	"context"
+	"slices"
+
+	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/plugins/runtimepb"
+)
+
+// ProtocolVersion is the newest version of the runtime protocol spoken here.
+const ProtocolVersion = 1
+
+// runtimeName is what the runtime service is called in go-plugin's plugin set.
+const runtimeName = "runtime"
+
+// The environment variables by which a Launcher tells a plugin where its files are.
+const (
+	envTLSDir = "VZ_PLUGIN_TLS_DIR"
+	envLog    = "VZ_PLUGIN_LOG"
+)
+
+// handshake tells a plugin that was started by a launcher from one that was
+// started by hand. It is no secret and protects nothing.
+func handshake() goplugin.HandshakeConfig {
+	return goplugin.HandshakeConfig{
+		MagicCookieKey:   "VZ_PLUGIN_COOKIE",
+		MagicCookieValue: "vzreconciler.dev/plugin",
+	}
+}
+
+// protocols holds what is spoken in each protocol version. rt is nil at the
+// launcher's end.
+func protocols(rt drivers.Runtime) map[int]goplugin.PluginSet {
+	return map[int]goplugin.PluginSet{
+		ProtocolVersion: {runtimeName: &runtimePlugin{rt: rt}},
+	}
+}
+
+// speaks reports whether this package can talk to a plugin in a version.
+func speaks(version int) bool {
+	_, ok := protocols(nil)[version]
+	return ok
+}
+
+func spokenVersions() []int {
+	var versions []int
+	for v := range protocols(nil) {
+		versions = append(versions, v)
+	}
+	slices.Sort(versions)
+	return versions
+}
+
+// runtimePlugin is go-plugin's view of a runtime.
+type runtimePlugin struct {
+	goplugin.NetRPCUnsupportedPlugin
+
+	rt drivers.Runtime
+}
+
+func (p *runtimePlugin) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
+	runtimepb.RegisterRuntimeServer(s, NewServer(p.rt))
+	return nil
+}
+
+func (p *runtimePlugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return NewClient(conn), nil
+}
