@@ -1,0 +1,196 @@
+// Package apitest serves a control API made of functions, for tests of whoever
+// talks to it.
+package apitest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/reconciler/api"
+)
+
+// Backend is an api.Backend. What has no function is drivers.ErrUnsupported.
+type Backend struct {
+	StatusFunc       func(ctx context.Context) (*api.StatusResponse, error)
+	GetFunc          func(ctx context.Context, req *api.GetRequest) ([]json.RawMessage, error)
+	WatchFunc        func(ctx context.Context, req *api.GetRequest, send func(*api.WatchResponse) error) error
+	EventsFunc       func(ctx context.Context, req *api.EventsRequest, send func(*api.Event) error) error
+	ApplyFunc        func(ctx context.Context, req *api.ApplyRequest) (*api.ApplyResponse, error)
+	DeleteFunc       func(ctx context.Context, req *api.DeleteRequest) (*api.DeleteResponse, error)
+	ConfirmPruneFunc func(ctx context.Context) (*api.ConfirmPruneResponse, error)
+	StopFunc         func(ctx context.Context, req *api.StopRequest) error
+	StartFunc        func(ctx context.Context, req *api.StartRequest) error
+	RestartFunc      func(ctx context.Context, req *api.RestartRequest) error
+	ExecFunc         func(ctx context.Context, req *api.ExecStart, stdio drivers.Stdio, started func(pid int, at time.Time)) (drivers.ExitStatus, error)
+	LogsFunc         func(ctx context.Context, req *api.LogsRequest, send func(data []byte) error) error
+	StatisticsFunc   func(ctx context.Context, req *api.StatisticsRequest) (*api.StatisticsResponse, error)
+	PullImageFunc    func(ctx context.Context, req *api.PullImageRequest, send func(*api.PullImageResponse) error) error
+	ListImagesFunc   func(ctx context.Context) (*api.ListImagesResponse, error)
+	RemoveImageFunc  func(ctx context.Context, req *api.RemoveImageRequest) (*api.RemoveImageResponse, error)
+}
+
+var _ api.Backend = (*Backend)(nil)
+
+func unset(name string) error { return fmt.Errorf("%s: %w in this test", name, drivers.ErrUnsupported) }
+
+// Status calls StatusFunc.
+func (b *Backend) Status(ctx context.Context) (*api.StatusResponse, error) {
+	if b.StatusFunc == nil {
+		return nil, unset("status")
+	}
+	return b.StatusFunc(ctx)
+}
+
+// Get calls GetFunc.
+func (b *Backend) Get(ctx context.Context, req *api.GetRequest) ([]json.RawMessage, error) {
+	if b.GetFunc == nil {
+		return nil, unset("get")
+	}
+	return b.GetFunc(ctx, req)
+}
+
+// Watch calls WatchFunc.
+func (b *Backend) Watch(ctx context.Context, req *api.GetRequest, send func(*api.WatchResponse) error) error {
+	if b.WatchFunc == nil {
+		return unset("watch")
+	}
+	return b.WatchFunc(ctx, req, send)
+}
+
+// Events calls EventsFunc.
+func (b *Backend) Events(ctx context.Context, req *api.EventsRequest, send func(*api.Event) error) error {
+	if b.EventsFunc == nil {
+		return unset("events")
+	}
+	return b.EventsFunc(ctx, req, send)
+}
+
+// Apply calls ApplyFunc.
+func (b *Backend) Apply(ctx context.Context, req *api.ApplyRequest) (*api.ApplyResponse, error) {
+	if b.ApplyFunc == nil {
+		return nil, unset("apply")
+	}
+	return b.ApplyFunc(ctx, req)
+}
+
+// Delete calls DeleteFunc.
+func (b *Backend) Delete(ctx context.Context, req *api.DeleteRequest) (*api.DeleteResponse, error) {
+	if b.DeleteFunc == nil {
+		return nil, unset("delete")
+	}
+	return b.DeleteFunc(ctx, req)
+}
+
+// ConfirmPrune calls ConfirmPruneFunc.
+func (b *Backend) ConfirmPrune(ctx context.Context) (*api.ConfirmPruneResponse, error) {
+	if b.ConfirmPruneFunc == nil {
+		return nil, unset("confirm prune")
+	}
+	return b.ConfirmPruneFunc(ctx)
+}
+
+// Stop calls StopFunc.
+func (b *Backend) Stop(ctx context.Context, req *api.StopRequest) error {
+	if b.StopFunc == nil {
+		return unset("stop")
+	}
+	return b.StopFunc(ctx, req)
+}
+
+// Start calls StartFunc.
+func (b *Backend) Start(ctx context.Context, req *api.StartRequest) error {
+	if b.StartFunc == nil {
+		return unset("start")
+	}
+	return b.StartFunc(ctx, req)
+}
+
+// Restart calls RestartFunc.
+func (b *Backend) Restart(ctx context.Context, req *api.RestartRequest) error {
+	if b.RestartFunc == nil {
+		return unset("restart")
+	}
+	return b.RestartFunc(ctx, req)
+}
+
+// Exec calls ExecFunc.
+func (b *Backend) Exec(ctx context.Context, req *api.ExecStart, stdio drivers.Stdio, started func(pid int, at time.Time)) (drivers.ExitStatus, error) {
+	if b.ExecFunc == nil {
+		return drivers.ExitStatus{}, unset("exec")
+	}
+	return b.ExecFunc(ctx, req, stdio, started)
+}
+
+// Logs calls LogsFunc.
+func (b *Backend) Logs(ctx context.Context, req *api.LogsRequest, send func(data []byte) error) error {
+	if b.LogsFunc == nil {
+		return unset("logs")
+	}
+	return b.LogsFunc(ctx, req, send)
+}
+
+// Statistics calls StatisticsFunc.
+func (b *Backend) Statistics(ctx context.Context, req *api.StatisticsRequest) (*api.StatisticsResponse, error) {
+	if b.StatisticsFunc == nil {
+		return nil, unset("statistics")
+	}
+	return b.StatisticsFunc(ctx, req)
+}
+
+// PullImage calls PullImageFunc.
+func (b *Backend) PullImage(ctx context.Context, req *api.PullImageRequest, send func(*api.PullImageResponse) error) error {
+	if b.PullImageFunc == nil {
+		return unset("pull image")
+	}
+	return b.PullImageFunc(ctx, req, send)
+}
+
+// ListImages calls ListImagesFunc.
+func (b *Backend) ListImages(ctx context.Context) (*api.ListImagesResponse, error) {
+	if b.ListImagesFunc == nil {
+		return nil, unset("list images")
+	}
+	return b.ListImagesFunc(ctx)
+}
+
+// RemoveImage calls RemoveImageFunc.
+func (b *Backend) RemoveImage(ctx context.Context, req *api.RemoveImageRequest) (*api.RemoveImageResponse, error) {
+	if b.RemoveImageFunc == nil {
+		return nil, unset("remove image")
+	}
+	return b.RemoveImageFunc(ctx, req)
+}
+
+// Serve serves a backend until the test ends and returns its state directory
+// and its socket, which lies where a daemon's would.
+func Serve(t *testing.T, backend api.Backend) (stateDir, socket string) {
+	t.Helper()
+	// The name of a test's own directory may be too long for a socket's.
+	stateDir, err := os.MkdirTemp("", "vzr") //nolint:usetesting // see above
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(stateDir) })
+	socket = filepath.Join(stateDir, "run", "vzreconciler.sock")
+	l, err := api.Listen(t.Context(), socket, stateDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	served := make(chan error, 1)
+	go func() { served <- api.Serve(ctx, l, backend, slog.New(slog.DiscardHandler)) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return stateDir, socket
+}

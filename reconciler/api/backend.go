@@ -1,0 +1,64 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+)
+
+// Backend does what the control API is asked for. Its methods are safe for
+// concurrent use. Errors are of the kinds of package drivers: an object that is
+// not there is drivers.ErrNotFound, a request that can never succeed
+// drivers.ErrInvalidArgument, one that the object's state does not allow
+// drivers.ErrInvalidState.
+//
+// A method that takes a send function calls it from one goroutine at a time and
+// returns its error at once; it returns, at the latest, when ctx is cancelled.
+type Backend interface {
+	// Status reports on the daemon as a whole.
+	Status(ctx context.Context) (*StatusResponse, error)
+	// Get returns objects as JSON, sorted by kind, namespace and name. A name
+	// asked for that is not there is drivers.ErrNotFound.
+	Get(ctx context.Context, req *GetRequest) ([]json.RawMessage, error)
+	// Watch sends every object that fits, then SYNCED, then each change. Names
+	// that are not there (yet) are no error.
+	Watch(ctx context.Context, req *GetRequest, send func(*WatchResponse) error) error
+	// Events sends the kept events, oldest first, then, when following, new ones.
+	Events(ctx context.Context, req *EventsRequest, send func(*Event) error) error
+
+	// Apply validates manifests and writes them into the watched directory.
+	Apply(ctx context.Context, req *ApplyRequest) (*ApplyResponse, error)
+	// Delete removes an object's document from the watched directory.
+	Delete(ctx context.Context, req *DeleteRequest) (*DeleteResponse, error)
+	// ConfirmPrune lets a held prune go on.
+	ConfirmPrune(ctx context.Context) (*ConfirmPruneResponse, error)
+
+	// Stop ends a sandbox and holds it stopped until Start; it does not wait for
+	// the end.
+	Stop(ctx context.Context, req *StopRequest) error
+	// Start lets a stopped sandbox be brought up again; it does not wait for it.
+	Start(ctx context.Context, req *StartRequest) error
+	// Restart ends a sandbox and lets it be brought up again; it does not wait
+	// for that.
+	Restart(ctx context.Context, req *RestartRequest) error
+
+	// Exec runs a process in a container, connected to stdio, until it exits.
+	// It calls started once the process runs.
+	Exec(ctx context.Context, req *ExecStart, stdio drivers.Stdio, started func(pid int, at time.Time)) (drivers.ExitStatus, error)
+	// Logs sends whole lines, in as many pieces as it likes. The piece is only
+	// valid until send returns.
+	Logs(ctx context.Context, req *LogsRequest, send func(data []byte) error) error
+	// Statistics reports resource use. What one sandbox cannot report stands in
+	// its item, not in the error.
+	Statistics(ctx context.Context, req *StatisticsRequest) (*StatisticsResponse, error)
+
+	// PullImage fetches an image, sending progress; the last message has the
+	// stage "Done" and the image.
+	PullImage(ctx context.Context, req *PullImageRequest, send func(*PullImageResponse) error) error
+	// ListImages returns the images of the store.
+	ListImages(ctx context.Context) (*ListImagesResponse, error)
+	// RemoveImage removes an image that no sandbox uses.
+	RemoveImage(ctx context.Context, req *RemoveImageRequest) (*RemoveImageResponse, error)
+}

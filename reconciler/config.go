@@ -1,0 +1,238 @@
+package reconciler
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/vzreconciler/vzreconciler/internal/state"
+	"github.com/vzreconciler/vzreconciler/manifests"
+)
+
+// config is a ConfigMap or a Secret: nothing runs for it, sandboxes use it.
+// What it holds is only known from the manifests; a Secret is never on disk.
+type config struct {
+	identity configIdentity
+	// object is nil until a manifest with it was seen since the daemon started.
+	object  *manifests.Object
+	problem *problem
+}
+
+// configIdentity is the durable part of a config.
+type configIdentity struct {
+	Key               manifests.Key      `json:"key"`
+	UID               types.UID          `json:"uid"`
+	Generation        int64              `json:"generation"`
+	CreationTimestamp metav1.Time        `json:"creationTimestamp"`
+	Source            manifests.Position `json:"source"`
+	// Hash is of the manifest, with the identity's UID as salt: it must not tell
+	// anything about a secret.
+	Hash string `json:"hash"`
+}
+
+// configInventory is the content of the inventory file.
+type configInventory struct {
+	Version int              `json:"version"`
+	Configs []configIdentity `json:"configs"`
+}
+
+func (c *config) hash(obj *manifests.Object) string {
+	h := sha256.New()
+	h.Write([]byte(c.identity.UID))
+	h.Write(obj.Manifest)
+	switch {
+	case obj.Secret != nil:
+		for _, k := range sortedKeys(obj.Secret.Data) {
+			fmt.Fprintf(h, "%d:%s%d:", len(k), k, len(obj.Secret.Data[k]))
+			h.Write(obj.Secret.Data[k])
+		}
+	case obj.ConfigMap != nil:
+		for _, k := range sortedKeys(obj.ConfigMap.Data) {
+			fmt.Fprintf(h, "%d:%s%d:%s", len(k), k, len(obj.ConfigMap.Data[k]), obj.ConfigMap.Data[k])
+		}
+		for _, k := range sortedKeys(obj.ConfigMap.BinaryData) {
+			fmt.Fprintf(h, "%d:%s%d:", len(k), k, len(obj.ConfigMap.BinaryData[k]))
+			h.Write(obj.ConfigMap.BinaryData[k])
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (m *Manager) loadConfigs() error {
+	var inv configInventory
+	path := m.opts.StateDir.Inventory()
+	err := state.ReadJSON(path, &inv)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && inv.Version != recordVersion {
+		err = fmt.Errorf("read %s: %w", path, errRecordVersion)
+	}
+	if err != nil {
+		return fmt.Errorf("load the inventory: %w", err)
+	}
+	for _, id := range inv.Configs {
+		m.configs[id.Key] = &config{identity: id}
+	}
+	return nil
+}
+
+// saveConfigs writes the inventory file. m.mu is held.
+func (m *Manager) saveConfigs() error {
+	inv := configInventory{Version: recordVersion, Configs: make([]configIdentity, 0, len(m.configs))}
+	for _, c := range m.configs {
+		if c.identity.UID != "" {
+			inv.Configs = append(inv.Configs, c.identity)
+		}
+	}
+	slices.SortFunc(inv.Configs, func(a, b configIdentity) int { return compareKeys(a.Key, b.Key) })
+	return state.WriteJSON(m.opts.StateDir.Inventory(), &inv)
+}
+
+// configFiles returns the file that each config object came from.
+func (m *Manager) configFiles() map[manifests.Key]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	files := make(map[manifests.Key]string, len(m.configs)+len(m.objects))
+	for key, c := range m.configs {
+		files[key] = c.identity.Source.File
+	}
+	return files
+}
+
+// lookAtConfigs takes in the verdicts on config objects, and wakes the sandboxes
+// that use one which has changed.
+func (m *Manager) lookAtConfigs(verdicts map[manifests.Key]verdict) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dirty := false
+	for key, v := range verdicts {
+		if key.Kind == manifests.KindSandbox || v.open {
+			continue
+		}
+		was := m.configs[key]
+		if v.gone {
+			if was != nil {
+				delete(m.configs, key)
+				delete(m.synced.confirmed, key)
+				dirty = true
+				m.hub.removed(key, was.view())
+				m.wakeUsers(key)
+			}
+			continue
+		}
+		now, changed, durable := nextConfig(key, was, v)
+		if !changed {
+			continue
+		}
+		dirty = dirty || durable
+		m.configs[key] = now
+		if v.problem != nil && (was == nil || !was.problem.equal(v.problem)) {
+			m.event(key, eventWarning, v.problem.Reason, "%s", v.problem.Message)
+		}
+		m.hub.changed(key)
+		m.wakeUsers(key)
+	}
+	if dirty {
+		if err := m.saveConfigs(); err != nil {
+			m.log.Error("keep the inventory", "error", err)
+		}
+	}
+}
+
+// nextConfig returns what becomes of a config object, whether that is a change,
+// and whether its identity changed too. The old one is left as it is.
+func nextConfig(key manifests.Key, was *config, v verdict) (now *config, changed, durable bool) {
+	if was == nil {
+		was = &config{identity: configIdentity{Key: key}}
+		changed = true
+	}
+	next := *was
+	if !next.problem.equal(v.problem) {
+		next.problem = v.problem
+		changed = true
+	}
+	if v.object == nil {
+		return &next, changed, false
+	}
+	id := &next.identity
+	if id.UID == "" {
+		id.UID, id.CreationTimestamp = newUID(), metav1.NewTime(time.Now().Truncate(time.Second))
+		durable = true
+	}
+	if next.object == nil || !bytes.Equal(next.object.Manifest, v.object.Manifest) || next.hash(next.object) != next.hash(v.object) {
+		if h := next.hash(v.object); h != id.Hash {
+			id.Hash = h
+			id.Generation++
+			durable = true
+		}
+		changed = true
+	}
+	if id.Source != v.object.Position {
+		id.Source = v.object.Position
+		changed, durable = true, true
+	}
+	next.object = v.object
+	return &next, changed, durable
+}
+
+// wakeUsers wakes the sandboxes that refer to a config object. m.mu is held.
+func (m *Manager) wakeUsers(key manifests.Key) {
+	for user := range m.users[key] {
+		m.queue.Add(user)
+	}
+}
+
+// refer notes what the sandbox as applied refers to. o.mu is held.
+func (m *Manager) refer(o *object) {
+	m.unrefer(o)
+	o.references = o.record.Sandbox.References()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, ref := range o.references {
+		users := m.users[ref.Key]
+		if users == nil {
+			users = map[manifests.Key]struct{}{}
+			m.users[ref.Key] = users
+		}
+		users[o.key] = struct{}{}
+	}
+}
+
+func (m *Manager) unrefer(o *object) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, ref := range o.references {
+		delete(m.users[ref.Key], o.key)
+		if len(m.users[ref.Key]) == 0 {
+			delete(m.users, ref.Key)
+		}
+	}
+	o.references = nil
+}
+
+// newUID returns a random UUID.
+func newUID() types.UID {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return types.UID(fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]))
+}

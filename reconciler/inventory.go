@@ -1,0 +1,134 @@
+package reconciler
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/vzreconciler/vzreconciler/internal/state"
+	"github.com/vzreconciler/vzreconciler/manifests"
+)
+
+// load reads the inventory: the record in each bundle, and the list of config
+// objects. What cannot be read is kept and left alone: it may belong to a
+// sandbox that runs.
+func (m *Manager) load() error {
+	if err := m.loadConfigs(); err != nil {
+		return err
+	}
+	root := m.opts.StateDir.Sandboxes()
+	namespaces, err := os.ReadDir(root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("load the inventory: %w", err)
+	}
+	for _, ns := range namespaces {
+		names, err := os.ReadDir(filepath.Join(root, ns.Name()))
+		if err != nil {
+			m.log.Warn("load the inventory: skip a directory", "error", err)
+			continue
+		}
+		for _, name := range names {
+			m.loadObject(manifests.Key{Kind: manifests.KindSandbox, Namespace: ns.Name(), Name: name.Name()})
+		}
+	}
+	return nil
+}
+
+func (m *Manager) loadObject(key manifests.Key) {
+	b := m.opts.StateDir.Bundle(key.Namespace, key.Name)
+	r, err := loadRecord(b.ObjectFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		// A crash left it between the removal of the record and of the directory,
+		// or before the record was written. An empty one goes; anything else is
+		// not ours to judge.
+		if rerr := os.Remove(string(b)); rerr != nil {
+			m.log.Warn("load the inventory: skip a directory without a record", "directory", string(b))
+		}
+		return
+	}
+	if err == nil && r.Key != key {
+		err = fmt.Errorf("read %s: it is the record of %s", b.ObjectFile(), r.Key)
+	}
+	o := m.ensureObject(key)
+	if err != nil {
+		m.log.Error("load the inventory: leave a sandbox alone", "object", key.String(), "error", err)
+		o.unreadable = err.Error()
+		return
+	}
+	o.record = r
+	m.refer(o)
+	m.restoreStatus(o)
+}
+
+// restoreStatus goes on from the status that an earlier daemon kept.
+func (m *Manager) restoreStatus(o *object) {
+	data, err := os.ReadFile(o.bundle.StatusFile())
+	var st manifests.SandboxStatus
+	if err == nil {
+		err = json.Unmarshal(data, &st)
+	}
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			m.log.Warn("load the inventory: begin a new status", "object", o.key.String(), "error", err)
+		}
+		st = manifests.SandboxStatus{}
+	}
+	o.saved = data
+	o.status = st
+	o.wasReady = isTrue(st.Conditions, manifests.ConditionReady)
+	ended := st.Phase == manifests.PhaseStopped || st.Phase == manifests.PhaseStopping || st.Phase == manifests.PhasePending
+	o.containers = map[string]*container{}
+	policy := o.record.Sandbox.Spec.PodTemplate.Spec.RestartPolicy
+	for _, cs := range st.ContainerStatuses {
+		o.containers[cs.Name] = restoreContainer(cs, policy, ended)
+		if cs.State.Running != nil {
+			o.vmUp = true
+		}
+	}
+	if st.StartTime != nil {
+		o.vmStarted = st.StartTime.Time
+	}
+	if st.Runtime != nil {
+		for _, s := range st.Runtime.Stages {
+			if ownStage(s.Name) {
+				o.stages = append(o.stages, s)
+			}
+		}
+	}
+	m.show(o)
+}
+
+// syncContainers makes the containers those of the sandbox as applied.
+func (o *object) syncContainers(specs []corev1.Container) {
+	was := o.containers
+	o.containers = make(map[string]*container, len(specs))
+	for _, spec := range specs {
+		c := was[spec.Name]
+		if c == nil {
+			c = newContainer(spec)
+		}
+		c.status.Image = spec.Image
+		o.containers[spec.Name] = c
+	}
+}
+
+// saveStatus writes the status if it has changed.
+func (o *object) saveStatus() error {
+	data, err := json.MarshalIndent(&o.status, "", "  ")
+	if err != nil {
+		return err
+	}
+	if string(data) == string(o.saved) {
+		return nil
+	}
+	if err := state.WriteFile(o.bundle.StatusFile(), data); err != nil {
+		return err
+	}
+	o.saved = data
+	return nil
+}

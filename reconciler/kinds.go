@@ -1,0 +1,56 @@
+package reconciler
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/manifests"
+)
+
+// kindSelector says which objects a kind, as users type it, means.
+type kindSelector struct {
+	// keys are the kinds of key.
+	keys []string
+	// written, if not empty, is the kind that the manifest must have; group, if
+	// not empty, its API group.
+	written, group string
+}
+
+// parseKind reads a kind in any form users type: "sandbox", "sandboxes", "sb",
+// "sandboxes.agents.x-k8s.io", "pod", "cm", "all".
+func parseKind(text string) (kindSelector, error) {
+	name, group, _ := strings.Cut(strings.ToLower(text), ".")
+	sel := kindSelector{group: group}
+	switch name {
+	case "sandbox", "sandboxes", "sb", "sbx":
+		sel.keys = []string{manifests.KindSandbox}
+		if group != "" {
+			sel.written = "Sandbox"
+		}
+	case "pod", "pods", "po":
+		sel.keys, sel.written = []string{manifests.KindSandbox}, "Pod"
+	case "configmap", "configmaps", "cm":
+		sel.keys = []string{manifests.KindConfigMap}
+	case "secret", "secrets":
+		sel.keys = []string{manifests.KindSecret}
+	case "all", "":
+		sel.keys = []string{manifests.KindConfigMap, manifests.KindSandbox, manifests.KindSecret}
+	default:
+		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, configmaps and secrets", drivers.ErrInvalidArgument, text)
+	}
+	return sel, nil
+}
+
+// fits reports whether the selector means the object.
+func (s kindSelector) fits(v *view) bool {
+	ok := false
+	for _, k := range s.keys {
+		ok = ok || k == v.key.Kind
+	}
+	group, _, versioned := strings.Cut(v.apiVersion, "/")
+	if !versioned {
+		group = ""
+	}
+	return ok && (s.written == "" || s.written == v.kind) && (s.group == "" || s.group == group)
+}

@@ -1,0 +1,207 @@
+package metrics
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/vzreconciler/vzreconciler/internal/version"
+	"github.com/vzreconciler/vzreconciler/manifests"
+)
+
+const namespace = "vzreconciler"
+
+// Results of a reconcile.
+const (
+	ResultSuccess = "success" // nothing left to do for now
+	ResultRequeue = "requeue" // to be looked at again at a known time
+	ResultError   = "error"   // failed, to be tried again
+)
+
+// Metrics is the set. Its methods are safe for concurrent use.
+type Metrics struct {
+	reg prometheus.Registerer
+
+	sandboxes         *prometheus.GaugeVec
+	sandboxReady      *prometheus.GaugeVec
+	sandboxInfo       *prometheus.GaugeVec
+	sandboxRestarts   *prometheus.CounterVec
+	reconciles        *prometheus.CounterVec
+	reconcileDuration *prometheus.HistogramVec
+	convergence       prometheus.Histogram
+	boot              *prometheus.HistogramVec
+	sourceErrors      *prometheus.GaugeVec
+	sourceLastSync    *prometheus.GaugeVec
+	pruneHeld         prometheus.Gauge
+	pluginUp          *prometheus.GaugeVec
+	pluginRestarts    *prometheus.CounterVec
+	queue             *queueMetrics
+}
+
+// New makes the set and registers it, and the Go and process collectors, with
+// reg. A set that is registered twice panics, as prometheus.MustRegister does.
+func New(reg prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		reg: reg,
+		sandboxes: gaugeVec("sandboxes",
+			"Sandboxes by phase.", "phase"),
+		sandboxReady: gaugeVec("sandbox_ready",
+			"Whether the sandbox's Ready condition is True (1) or not (0).", "namespace", "name"),
+		sandboxInfo: gaugeVec("sandbox_info",
+			"Always 1; tells a sandbox's runtime and the image of its first container.", "namespace", "name", "runtime", "image"),
+		sandboxRestarts: counterVec("sandbox_restarts_total",
+			"Restarts of a sandbox's containers, by whatever cause.", "namespace", "name", "container"),
+		reconciles: counterVec("reconcile_total",
+			"Reconciles of objects by result: success, requeue or error.", "kind", "result"),
+		reconcileDuration: histogramVec("reconcile_duration_seconds",
+			"How long one reconcile of an object took.",
+			[]float64{.001, .005, .025, .1, .5, 1, 5, 30}, "kind"),
+		convergence: prometheus.NewHistogram(histogramOpts("convergence_seconds",
+			"Time from a new or changed sandbox manifest being seen to the sandbox being Ready.",
+			[]float64{.25, .5, 1, 2, 4, 8, 16, 32, 64, 128, 256})),
+		boot: histogramVec("boot_seconds",
+			"Time from the start of a sandbox's bootstrap to each stage of its boot.",
+			[]float64{.1, .25, .5, 1, 1.5, 2, 3, 5, 10, 20, 60}, "runtime", "stage"),
+		sourceErrors: gaugeVec("source_errors",
+			"Errors in the manifests at the last look.", "source"),
+		sourceLastSync: gaugeVec("source_last_sync_timestamp_seconds",
+			"Unix time of the last complete look at the manifests.", "source"),
+		pruneHeld: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "prune_held",
+			Help: "Objects whose removal is held until it is confirmed."}),
+		pluginUp: gaugeVec("plugin_up",
+			"Whether the plugin can run sandboxes on this host (1) or not (0).", "plugin"),
+		pluginRestarts: counterVec("plugin_restarts_total",
+			"Plugin processes started again after they ended unasked.", "plugin"),
+		queue: newQueueMetrics(),
+	}
+	build := gaugeVec("build_info",
+		"Always 1; tells the daemon's version and that of Go it was built with.", "version", "goversion")
+	build.WithLabelValues(version.String(), runtime.Version()).Set(1)
+
+	reg.MustRegister(m.sandboxes, m.sandboxReady, m.sandboxInfo, m.sandboxRestarts,
+		m.reconciles, m.reconcileDuration, m.convergence, m.boot,
+		m.sourceErrors, m.sourceLastSync, m.pruneHeld, m.pluginUp, m.pluginRestarts, build,
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	m.queue.register(reg)
+	for _, p := range phases() {
+		m.sandboxes.WithLabelValues(string(p))
+	}
+	return m
+}
+
+func phases() []manifests.Phase {
+	return []manifests.Phase{
+		manifests.PhasePending, manifests.PhaseStarting, manifests.PhaseRunning, manifests.PhasePaused,
+		manifests.PhaseStopping, manifests.PhaseStopped, manifests.PhaseSucceeded, manifests.PhaseFailed,
+	}
+}
+
+// SetPhases tells how many sandboxes there are in each phase; a phase that is
+// not named has none.
+func (m *Metrics) SetPhases(counts map[manifests.Phase]int) {
+	for _, p := range phases() {
+		m.sandboxes.WithLabelValues(string(p)).Set(float64(counts[p]))
+	}
+}
+
+// SetReady tells whether a sandbox's Ready condition is True.
+func (m *Metrics) SetReady(key manifests.Key, ready bool) {
+	m.sandboxReady.WithLabelValues(key.Namespace, key.Name).Set(number(ready))
+}
+
+// SetInfo tells what a sandbox runs on and from which image.
+func (m *Metrics) SetInfo(key manifests.Key, runtime, image string) {
+	m.sandboxInfo.DeletePartialMatch(labels(key))
+	m.sandboxInfo.WithLabelValues(key.Namespace, key.Name, runtime, image).Set(1)
+}
+
+// AddRestart counts a restart of a container.
+func (m *Metrics) AddRestart(key manifests.Key, container string) {
+	m.sandboxRestarts.WithLabelValues(key.Namespace, key.Name, container).Inc()
+}
+
+// Forget removes every series of a sandbox that is gone.
+func (m *Metrics) Forget(key manifests.Key) {
+	l := labels(key)
+	m.sandboxReady.DeletePartialMatch(l)
+	m.sandboxInfo.DeletePartialMatch(l)
+	m.sandboxRestarts.DeletePartialMatch(l)
+}
+
+// Reconciled counts a reconcile of an object of a kind, with one of the Results.
+func (m *Metrics) Reconciled(kind, result string, took time.Duration) {
+	m.reconciles.WithLabelValues(kind, result).Inc()
+	m.reconcileDuration.WithLabelValues(kind).Observe(took.Seconds())
+}
+
+// Converged notes that a sandbox became Ready so long after its manifest was seen.
+func (m *Metrics) Converged(took time.Duration) {
+	m.convergence.Observe(took.Seconds())
+}
+
+// Booted notes that a sandbox reached a stage (one of drivers' Stage names) so
+// long after its bootstrap began.
+func (m *Metrics) Booted(runtime, stage string, after time.Duration) {
+	m.boot.WithLabelValues(runtime, stage).Observe(after.Seconds())
+}
+
+// SetSourceErrors tells how many errors a source's manifests have.
+func (m *Metrics) SetSourceErrors(source string, n int) {
+	m.sourceErrors.WithLabelValues(source).Set(float64(n))
+}
+
+// SetSourceSynced tells when a source was last looked at completely.
+func (m *Metrics) SetSourceSynced(source string, at time.Time) {
+	m.sourceLastSync.WithLabelValues(source).Set(float64(at.UnixMilli()) / 1000)
+}
+
+// SetPruneHeld tells how many removals are held.
+func (m *Metrics) SetPruneHeld(n int) { m.pruneHeld.Set(float64(n)) }
+
+// SetPluginUp tells whether a plugin can run sandboxes on this host.
+func (m *Metrics) SetPluginUp(plugin string, up bool) {
+	m.pluginUp.WithLabelValues(plugin).Set(number(up))
+}
+
+// AddPluginRestart counts a plugin process started again after it ended unasked.
+func (m *Metrics) AddPluginRestart(plugin string) {
+	m.pluginRestarts.WithLabelValues(plugin).Inc()
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func labels(key manifests.Key) prometheus.Labels {
+	return prometheus.Labels{"namespace": key.Namespace, "name": key.Name}
+}
+
+func gaugeVec(name, help string, labels ...string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func counterVec(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func histogramVec(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(histogramOpts(name, help, buckets), labels)
+}
+
+// histogramOpts describes a native histogram that also has a few classic
+// buckets, for those who scrape the text format.
+func histogramOpts(name, help string, buckets []float64) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Namespace: namespace, Name: name, Help: help, Buckets: buckets,
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  100,
+		NativeHistogramMinResetDuration: time.Hour,
+	}
+}

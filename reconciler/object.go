@@ -1,0 +1,129 @@
+package reconciler
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
+)
+
+// object is everything about one sandbox: what the manifests say, what was
+// applied, what runs, what is being done.
+type object struct {
+	key    manifests.Key
+	bundle bundle.Bundle
+
+	// view is what the API shows; it is replaced, never changed.
+	view atomic.Pointer[view]
+
+	// refreshing has room for one: whoever asks the instance for its state.
+	refreshing chan struct{}
+
+	mu sync.Mutex
+	// intent is what the manifests say now.
+	intent intent
+	// record is what of it was applied; nil when nothing ever was.
+	record *Record
+	// unreadable says why the record cannot be read. The object is then left alone.
+	unreadable string
+	// dead says that the object was removed: whoever still holds it must look it
+	// up again.
+	dead bool
+
+	attach   Attachment
+	instance Instance
+	detach   context.CancelFunc // ends the goroutine that watches the instance
+	snapshot drivers.Snapshot
+	lostWhy  string
+	vmUp     bool // the VM was seen to run, and its end was not taken in yet
+	ending   bool // its end was asked for
+
+	references []manifests.Reference // of the sandbox as applied
+	containers map[string]*container
+	vmBackoff  backoff // before the next VM after one that was lost
+	vmStarted  time.Time
+	prepared   *prepared
+	imagesFor  string // the BuildHash of which every image is here
+	hasTurn    bool   // to boot, see takeTurn
+
+	op       *operation
+	failures map[Verb]*failure
+	goal     goalKey // as last planned for
+
+	stages    []manifests.Stage // passed before the VM's own, for the current start
+	since     time.Time         // when what is now on its way to Ready was seen
+	wasReady  bool
+	info      string // what the metrics were told
+	status    manifests.SandboxStatus
+	saved     []byte // the status as it is on disk
+	diskError error  // why the record could not be written
+	measured  bool   // the boot of this VM was measured
+}
+
+// intent is what the manifests say about an object.
+type intent struct {
+	// known says that the manifests have been looked at.
+	known bool
+	// object is what should be applied; nil when there is nothing to apply that is
+	// newer than the record.
+	object *manifests.Object
+	// gone says that the object is to be removed.
+	gone bool
+	// problem says why the manifests as they are cannot be followed.
+	problem *problem
+	seen    time.Time
+}
+
+// problem is a reason not to follow the manifests.
+type problem struct {
+	Reason, Message string
+}
+
+func (p *problem) equal(q *problem) bool {
+	return p == q || p != nil && q != nil && *p == *q
+}
+
+// failure is a step that did not work out. It is forgotten when what is wanted
+// changes and when the step succeeds.
+type failure struct {
+	err       error
+	permanent bool
+	image     bool // it was about an image
+	at        time.Time
+	backoff   backoff
+}
+
+// goalKey tells whether what is wanted has changed so much that a step under way
+// is in vain.
+type goalKey struct {
+	goal        Goal
+	spec        string
+	config      string
+	restartedAt time.Time
+}
+
+// prepared is all that a boot needs.
+type prepared struct {
+	spec, config  string // the hashes of what it was made from
+	configuration drivers.Configuration
+	secrets       map[string][]byte
+	images        map[string]string
+	runtime       string
+}
+
+// policy of the sandbox as applied.
+func (o *object) spec() *manifests.SandboxSpec { return &o.record.Sandbox.Spec }
+
+// stage notes the time of a stage, once for each start.
+func (o *object) stage(name string, at time.Time) {
+	for _, s := range o.stages {
+		if s.Name == name {
+			return
+		}
+	}
+	o.stages = append(o.stages, manifests.Stage{Name: name, Time: microTime(at)})
+}

@@ -1,0 +1,279 @@
+package reconciler
+
+import (
+	"time"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+)
+
+// Goal is where a sandbox is meant to get.
+type Goal string
+
+// The goals.
+const (
+	GoalHold    Goal = "Hold"    // leave it as it is
+	GoalRun     Goal = "Run"     // its containers run
+	GoalPause   Goal = "Pause"   // they run, but the VM's CPUs are stopped
+	GoalSuspend Goal = "Suspend" // no VM, because the manifest says so
+	GoalStop    Goal = "Stop"    // no VM, because a user says so
+	GoalDelete  Goal = "Delete"  // nothing is left of it
+)
+
+// up reports whether the goal has a VM.
+func (g Goal) up() bool { return g == GoalRun || g == GoalPause }
+
+// Rebuild says what must happen to a VM that was built from an older manifest.
+type Rebuild string
+
+// The ways to rebuild.
+const (
+	RebuildNone    Rebuild = ""
+	RebuildRestart Rebuild = "Restart"  // a fresh VM on the same disk
+	RebuildNew     Rebuild = "Recreate" // a fresh VM on a fresh disk
+)
+
+// Desired is what should be, as far as it decides on the next step.
+type Desired struct {
+	Goal Goal
+	// Containers in the order in which they start.
+	Containers []string
+	Rebuild    Rebuild
+	// Blocked says that what the sandbox refers to is not there: what runs may go
+	// on, but nothing can be built.
+	Blocked bool
+}
+
+// Attachment is how the reconciler stands with a sandbox's plugin process.
+type Attachment string
+
+// The attachments.
+const (
+	AttachUnknown Attachment = "Unknown"  // nobody looked yet since the daemon started
+	AttachNone    Attachment = "None"     // there is none
+	AttachLost    Attachment = "Lost"     // it is gone, and may have left things behind
+	AttachUp      Attachment = "Attached" // it answers
+)
+
+// Observed is what is, as far as it decides on the next step.
+type Observed struct {
+	Now    time.Time
+	Attach Attachment
+	// State and Processes come from the plugin; they count when it is attached.
+	State     drivers.State
+	Processes map[string]drivers.ProcessState
+	// Prepared says that all that a boot needs is at hand: images, kernel,
+	// configuration.
+	Prepared bool
+	// Finished says that the sandbox ran to its end and stays ended.
+	Finished bool
+	// BuildAfter and EndAfter are the times before which, after a failure, no
+	// step to build a VM may be tried again, and none of the others.
+	BuildAfter, EndAfter time.Time
+	Containers           map[string]ObservedContainer
+}
+
+// ObservedContainer is what the reconciler remembers of a container.
+type ObservedContainer struct {
+	// Done says that the container has exited and is not to be started again.
+	Done bool
+	// StartAfter is the end of its back-off.
+	StartAfter time.Time
+}
+
+// Verb is what an Action does.
+type Verb string
+
+// The verbs. Each can be repeated after a crash at any point.
+const (
+	ActReattach   Verb = "Reattach"       // look for a plugin process that an earlier daemon left running
+	ActPrepare    Verb = "Prepare"        // bring images here, find the kernel, translate the manifest
+	ActLaunch     Verb = "Launch"         // start the plugin process
+	ActBootstrap  Verb = "Bootstrap"      // write the configuration, boot the VM
+	ActStart      Verb = "StartContainer" // start a container's init process
+	ActPause      Verb = "Pause"          // stop the VM's CPUs
+	ActResume     Verb = "Resume"         // let them run again
+	ActStop       Verb = "Stop"           // end the containers and the VM
+	ActShutdown   Verb = "Shutdown"       // end the plugin process
+	ActCleanUp    Verb = "CleanUp"        // end what a lost plugin process left behind
+	ActRemoveDisk Verb = "RemoveDisk"     // remove the writable disk, so that the next boot makes a fresh one
+	ActRemove     Verb = "Remove"         // remove the bundle and forget the object
+)
+
+// Action is one step.
+type Action struct {
+	Verb      Verb
+	Container string
+}
+
+func (a Action) String() string {
+	if a.Container != "" {
+		return string(a.Verb) + " " + a.Container
+	}
+	return string(a.Verb)
+}
+
+// Plan is what to do: the steps, in order, as far as they can be foreseen. Only
+// the first is taken before the world is looked at again.
+type Plan struct {
+	Actions []Action
+	// Again, if not zero, is when to look again though nothing happened.
+	Again time.Time
+}
+
+// plan says how to get from what is to what should be. It is pure.
+func plan(d Desired, o Observed) Plan {
+	switch {
+	case o.Attach == AttachUnknown:
+		return do(ActReattach)
+	case d.Goal == GoalHold:
+		return Plan{}
+	case d.Goal == GoalDelete:
+		p, done := end(o)
+		if !done {
+			return p
+		}
+		return p.then(ActRemove).after(o.Now, o.EndAfter)
+	case !d.Goal.up() || o.Finished:
+		p, _ := end(o)
+		return p
+	}
+	return bringUp(d, o)
+}
+
+// end takes the VM and its plugin process away. It is not done when it must
+// wait for an end that is under way.
+func end(o Observed) (p Plan, done bool) {
+	switch o.Attach {
+	case AttachNone:
+		return Plan{}, true
+	case AttachLost:
+		p = do(ActCleanUp)
+	default:
+		switch o.State {
+		case drivers.StateStopping:
+			return Plan{}, false
+		case drivers.StatePaused:
+			p = do(ActResume, ActStop, ActShutdown)
+		case drivers.StateBooted, drivers.StateRunning:
+			p = do(ActStop, ActShutdown)
+		default:
+			p = do(ActShutdown)
+		}
+	}
+	return p.after(o.Now, o.EndAfter), true
+}
+
+func bringUp(d Desired, o Observed) Plan {
+	if d.Rebuild == RebuildRestart && o.Attach == AttachUp && o.State == drivers.StateCreated {
+		d.Rebuild = RebuildNone // This is the fresh one.
+	}
+	if o.Attach != AttachUp || d.Rebuild != RebuildNone {
+		return build(d, o)
+	}
+	switch o.State {
+	case drivers.StateCreated:
+		if d.Blocked { // It must not hold a turn to boot while it waits.
+			return do(ActShutdown).after(o.Now, o.EndAfter)
+		}
+		return prepare(o).then(ActBootstrap).starts(d).after(o.Now, o.BuildAfter)
+	case drivers.StateBooted, drivers.StateRunning:
+		p := startContainers(d, o)
+		if d.Goal == GoalPause && len(p.Actions) == 0 && p.Again.IsZero() && o.State == drivers.StateRunning {
+			return do(ActPause).after(o.Now, o.EndAfter)
+		}
+		return p
+	case drivers.StatePaused:
+		if d.Goal == GoalRun {
+			return do(ActResume).after(o.Now, o.EndAfter)
+		}
+		return Plan{}
+	case drivers.StateStopping:
+		return Plan{}
+	default: // The VM is gone, though nobody asked for it.
+		return do(ActShutdown).after(o.Now, o.EndAfter)
+	}
+}
+
+// build makes a fresh VM. What an old one leaves is cleared away first, but one
+// that runs only once all that replaces it is at hand.
+func build(d Desired, o Observed) Plan {
+	if o.Attach == AttachLost {
+		return do(ActCleanUp).after(o.Now, o.EndAfter)
+	}
+	if d.Blocked {
+		return Plan{}
+	}
+	p := prepare(o)
+	if o.Attach == AttachUp {
+		ending, done := end(o)
+		if !done {
+			return Plan{}
+		}
+		p.Actions = append(p.Actions, ending.Actions...)
+	}
+	if d.Rebuild == RebuildNew {
+		p = p.then(ActRemoveDisk)
+	}
+	return p.then(ActLaunch, ActBootstrap).starts(d).after(o.Now, o.BuildAfter)
+}
+
+func prepare(o Observed) Plan {
+	if o.Prepared {
+		return Plan{}
+	}
+	return do(ActPrepare)
+}
+
+// startContainers starts each container that does not run and may.
+func startContainers(d Desired, o Observed) Plan {
+	var p Plan
+	for _, name := range d.Containers {
+		c := o.Containers[name]
+		if c.Done || o.Processes[name] == drivers.ProcessRunning {
+			continue
+		}
+		if c.StartAfter.After(o.Now) {
+			p.Again = earliest(p.Again, c.StartAfter)
+			continue
+		}
+		p.Actions = append(p.Actions, Action{ActStart, name})
+	}
+	if delayed := p.after(o.Now, o.EndAfter); len(delayed.Actions) < len(p.Actions) {
+		p = Plan{Again: earliest(p.Again, delayed.Again)}
+	}
+	return p
+}
+
+func do(verbs ...Verb) Plan { return Plan{}.then(verbs...) }
+
+func (p Plan) then(verbs ...Verb) Plan {
+	for _, v := range verbs {
+		p.Actions = append(p.Actions, Action{Verb: v})
+	}
+	return p
+}
+
+func (p Plan) starts(d Desired) Plan {
+	for _, name := range d.Containers {
+		p.Actions = append(p.Actions, Action{ActStart, name})
+	}
+	if d.Goal == GoalPause {
+		p = p.then(ActPause)
+	}
+	return p
+}
+
+// after puts the whole plan off until a time.
+func (p Plan) after(now, t time.Time) Plan {
+	if len(p.Actions) > 0 && t.After(now) {
+		return Plan{Again: t}
+	}
+	return p
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}

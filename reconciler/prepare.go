@@ -1,0 +1,137 @@
+package reconciler
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/internal/images"
+	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
+)
+
+// parallelImages is how many images of one sandbox are brought here at once.
+const parallelImages = 3
+
+// imageError marks a failure to bring an image here.
+type imageError struct{ err error }
+
+func (e *imageError) Error() string { return e.err.Error() }
+func (e *imageError) Unwrap() error { return e.err }
+
+// prepare gathers all that a boot needs: the images, the kernel, the
+// configuration. What runs is not touched.
+func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
+	o.mu.Lock()
+	sandbox, buildHash := o.record.Sandbox, o.record.BuildHash
+	refs := m.resolve(o)
+	o.mu.Unlock()
+	pod := &sandbox.Spec.PodTemplate.Spec
+
+	found, err := m.ensureImages(ctx, o, op, pod)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	o.imagesFor = buildHash
+	o.stage(stageImageReady, time.Now())
+	o.mu.Unlock()
+	m.note(o, op, "")
+	kernel, err := m.opts.Kernels.Get(sandbox.Spec.VM.Kernel.Name)
+	if err != nil {
+		return err
+	}
+	agent, err := m.agent()
+	if err != nil {
+		return err
+	}
+	cfg, secrets, err := bundle.Configuration(bundle.Input{
+		Sandbox: sandbox, ConfigMaps: refs.configMaps, Secrets: refs.secrets,
+		Images: found, Kernel: kernel, Agent: agent,
+		CacheDir: m.opts.StateDir.CacheDir(), SocketDir: m.opts.SocketDir,
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", drivers.ErrInvalidArgument, err)
+	}
+	digests := make(map[string]string, len(found))
+	for _, c := range pod.Containers {
+		digests[c.Image] = found[c.Name].Digest
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.prepared = &prepared{
+		spec: buildHash, config: refs.hash, configuration: cfg, secrets: secrets,
+		images: digests, runtime: m.runtimeOf(sandbox),
+	}
+	return nil
+}
+
+// ensureImages brings the images of a sandbox here and returns them by the name
+// of the container.
+func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, pod *corev1.PodSpec) (map[string]*bundle.Image, error) {
+	// The strictest policy of those who use an image counts for all of them.
+	policies := map[string]corev1.PullPolicy{}
+	for _, c := range pod.Containers {
+		if p, ok := policies[c.Image]; !ok || p != corev1.PullAlways {
+			policies[c.Image] = c.ImagePullPolicy
+		}
+	}
+	var g errgroup.Group
+	g.SetLimit(parallelImages)
+	found := make(map[string]*bundle.Image, len(policies))
+	for ref, policy := range policies {
+		g.Go(func() error {
+			img, err := m.opts.Images.Ensure(ctx, ref, images.EnsureOptions{
+				Policy:   images.PullPolicy(policy),
+				Progress: func(p images.Progress) { m.note(o, op, progressNote(ref, p)) },
+			})
+			if err != nil {
+				return &imageError{err}
+			}
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			found[ref] = bundleImage(img)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	byContainer := make(map[string]*bundle.Image, len(pod.Containers))
+	for _, c := range pod.Containers {
+		byContainer[c.Name] = found[c.Image]
+	}
+	return byContainer, nil
+}
+
+func bundleImage(img *images.Image) *bundle.Image {
+	return &bundle.Image{
+		Reference: img.Reference, Digest: img.Digest, Rootfs: img.Rootfs,
+		Config: bundle.ImageConfig{
+			Entrypoint: img.Config.Entrypoint, Cmd: img.Config.Cmd, Env: img.Config.Env,
+			User: img.Config.User, WorkingDir: img.Config.WorkingDir, StopSignal: img.Config.StopSignal,
+		},
+	}
+}
+
+// progressNote tells in steps of a tenth how far a pull is: each new note is a
+// new status for all who watch.
+func progressNote(ref string, p images.Progress) string {
+	if p.Total <= 0 {
+		return fmt.Sprintf("%s %s", p.Stage, ref)
+	}
+	return fmt.Sprintf("%s %s: %d%%", p.Stage, ref, 10*(10*p.Complete/p.Total))
+}
+
+// agent returns the path of the guest agent for this host's architecture.
+func (m *Manager) agent() (string, error) {
+	if path := m.opts.Agents[runtime.GOARCH]; path != "" {
+		return path, nil
+	}
+	return "", fmt.Errorf("%w: the guest agent for %s is not installed beside the daemon: run \"make build\" or install again",
+		drivers.ErrUnavailable, runtime.GOARCH)
+}

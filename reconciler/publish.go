@@ -1,0 +1,193 @@
+package reconciler
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/vzreconciler/vzreconciler/manifests"
+)
+
+// publish makes the status say what is true now, keeps it on disk and tells
+// those who watch, if it has changed. o.mu is held.
+func (m *Manager) publish(o *object, d Desired, refs referred, now time.Time) error {
+	if o.attach == AttachUnknown {
+		// Nothing is known yet that the status kept on disk does not say better.
+		m.show(o)
+		return nil
+	}
+	f := o.facts(d, refs, now)
+	st := f.status()
+	if d.Goal == GoalHold && !o.intent.known {
+		// Not looked at yet: what is meant to be is as it was.
+		st.Conditions = o.status.Conditions
+		if o.attach != AttachUp {
+			st.Phase = o.status.Phase
+		}
+	}
+	src := o.record.Source
+	st.Source = &src
+	if o.vmUp {
+		t := metav1.NewTime(o.vmStarted)
+		st.StartTime = &t
+	}
+	st.Runtime = m.runtimeStatus(o)
+	o.status = st
+	m.measureReady(o, now)
+	m.show(o)
+	if o.op != nil && o.op.action.Verb == ActRemove {
+		return nil // The bundle is going away.
+	}
+	if err := o.saveStatus(); err != nil {
+		return fmt.Errorf("keep the status of %s: %w", o.key, err)
+	}
+	return nil
+}
+
+func (o *object) facts(d Desired, refs referred, now time.Time) facts {
+	f := facts{
+		now: now, generation: o.record.Generation, desired: d, attach: o.attach, snapshot: o.snapshot, vmUp: o.vmUp,
+		outcome: o.record.Outcome, problem: o.intent.problem, missing: refs.missing,
+		old: o.status.Conditions,
+	}
+	if o.attach != AttachUp {
+		f.snapshot.State = ""
+	}
+	if o.diskError != nil {
+		f.problem = &problem{ReasonDiskError, o.diskError.Error()}
+	}
+	if o.vmBackoff.delay > 0 && !o.vmUp {
+		f.lost = "the virtual machine was lost; back-off until " + o.vmBackoff.until.Local().Format(time.TimeOnly)
+	}
+	f.images = o.imagesFor == o.record.BuildHash || o.record.Built != nil && o.record.Built.BuildHash == o.record.BuildHash
+	if o.op != nil {
+		f.action, f.note = &o.op.action, o.op.note
+	}
+	f.failedVerb, f.failure = o.lastFailure()
+	for _, spec := range o.spec().PodTemplate.Spec.Containers {
+		c := o.containers[spec.Name]
+		if c == nil {
+			c = newContainer(spec)
+		}
+		cs := c.status
+		if o.record.Built != nil {
+			cs.ImageID = o.record.Built.Images[spec.Image]
+		}
+		f.containers = append(f.containers, cs)
+	}
+	return f
+}
+
+func (m *Manager) runtimeStatus(o *object) *manifests.RuntimeStatus {
+	rs := &manifests.RuntimeStatus{Name: m.runtimeOf(o.record.Sandbox)}
+	rs.Stages = append(rs.Stages, o.stages...)
+	if o.attach != AttachUp {
+		return rs
+	}
+	rs.PluginPID = o.instance.PID()
+	if b := o.record.Built; b != nil {
+		rs.Name = b.Runtime
+	}
+	if mc := o.snapshot.Machine; mc != nil && o.vmUp {
+		rs.HypervisorPID, rs.Hypervisor, rs.Machine = mc.PID, mc.Hypervisor, mc.Type
+		rs.AcceleratorReason = mc.AcceleratorReason
+		rs.Accelerator, rs.KernelVersion, rs.BootID = mc.Accelerator, mc.KernelVersion, mc.BootID
+	}
+	for _, s := range o.snapshot.Timeline {
+		rs.Stages = append(rs.Stages, manifests.Stage{Name: s.Name, Time: microTime(s.Time)})
+	}
+	return rs
+}
+
+// runtimeOf names the runtime of a sandbox.
+func (m *Manager) runtimeOf(s *manifests.Sandbox) string {
+	if name := s.Spec.PodTemplate.Spec.RuntimeClassName; name != nil && *name != "" {
+		return *name
+	}
+	return m.opts.DefaultRuntime
+}
+
+// measureReady tells metrics and events that the sandbox became Ready, or is not
+// any more.
+func (m *Manager) measureReady(o *object, now time.Time) {
+	ready := isTrue(o.status.Conditions, manifests.ConditionReady)
+	if ready && !o.wasReady {
+		m.event(o.key, eventNormal, "Ready", "every container runs")
+	}
+	if ready && !o.since.IsZero() {
+		m.opts.Metrics.Converged(now.Sub(o.since))
+		o.since = time.Time{}
+	}
+	o.wasReady = ready
+	m.opts.Metrics.SetReady(o.key, ready)
+	image := ""
+	if cs := o.spec().PodTemplate.Spec.Containers; len(cs) > 0 {
+		image = cs[0].Image
+	}
+	if runtime := m.runtimeOf(o.record.Sandbox); runtime+image != o.info {
+		o.info = runtime + image
+		m.opts.Metrics.SetInfo(o.key, runtime, image)
+	}
+}
+
+func isTrue(conditions []metav1.Condition, typ string) bool {
+	for _, c := range conditions {
+		if c.Type == typ {
+			return c.Status == metav1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// showProblem shows an object of which nothing is applied: the manifests that
+// name it cannot be followed, or its record cannot be read or written. o.mu is
+// held.
+func (m *Manager) showProblem(o *object, now time.Time) {
+	p := o.intent.problem
+	switch {
+	case o.unreadable != "":
+		p = &problem{ReasonRecordUnreadable, o.unreadable + ": mend or remove the file; until then the sandbox is left alone"}
+	case o.diskError != nil:
+		p = &problem{ReasonDiskError, o.diskError.Error()}
+	case p == nil:
+		return
+	}
+	f := facts{now: now, desired: Desired{Goal: GoalHold}, attach: AttachNone, problem: p, old: o.status.Conditions}
+	o.status = f.status()
+	m.show(o)
+}
+
+// show replaces what the API shows, if it has changed.
+func (m *Manager) show(o *object) {
+	v := &view{key: o.key, status: o.status, problem: o.intent.problem}
+	if r := o.record; r != nil {
+		v.apiVersion, v.kind, v.manifest = r.APIVersion, r.Kind, r.Manifest
+		v.labels = r.Sandbox.Labels
+		v.uid, v.generation, v.created, v.deleted = r.UID, r.Generation, r.CreationTimestamp, r.DeletionTimestamp
+		v.source = r.Source
+	} else if obj := o.intent.object; obj != nil {
+		v.apiVersion, v.kind, v.manifest, v.source = obj.APIVersion, obj.Kind, obj.Manifest, obj.Position
+		v.labels = obj.Sandbox.Labels
+	} else {
+		v.apiVersion, v.kind = manifests.APIVersion, manifests.KindSandbox
+	}
+	was := o.view.Load()
+	if was != nil && was.equal(v) {
+		return
+	}
+	o.view.Store(v)
+	m.mu.Lock()
+	if was != nil {
+		m.countPhase(was.status.Phase, -1)
+	}
+	m.countPhase(v.status.Phase, 1)
+	m.mu.Unlock()
+	m.hub.changed(o.key)
+}
+
+// countPhase keeps the count of sandboxes by phase. m.mu is held.
+func (m *Manager) countPhase(p manifests.Phase, by int) {
+	m.phases[p] += by
+	m.opts.Metrics.SetPhases(m.phases)
+}

@@ -1,0 +1,311 @@
+package reconciler
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/manifests"
+)
+
+// Stages of a start that come before the runtime's own.
+const (
+	stageSeen       = "seen"       // the manifest, or the loss of the VM, was seen
+	stagePlanned    = "planned"    // the first step was begun
+	stageImageReady = "imageReady" // all images were here
+	stagePluginUp   = "pluginUp"   // the plugin process answered
+)
+
+func ownStage(name string) bool {
+	switch name {
+	case stageSeen, stagePlanned, stageImageReady, stagePluginUp:
+		return true
+	}
+	return false
+}
+
+func microTime(t time.Time) metav1.MicroTime { return metav1.NewMicroTime(t) }
+
+// facts is all that a status is made from.
+type facts struct {
+	now        time.Time
+	generation int64
+	desired    Desired
+	attach     Attachment
+	snapshot   drivers.Snapshot
+	vmUp       bool
+	images     bool   // every image is here
+	lost       string // why the VM that was there is not any more
+	outcome    *Outcome
+	problem    *problem
+	missing    []string
+	action     *Action // under way
+	note       string
+	failedVerb Verb
+	failure    *failure
+	containers []corev1.ContainerStatus
+	old        []metav1.Condition
+}
+
+// phase sums the facts up in one word.
+func (f *facts) phase() manifests.Phase {
+	switch {
+	case f.desired.Goal == GoalDelete:
+		return manifests.PhaseStopping
+	case f.outcome != nil:
+		return f.outcome.Phase
+	case f.ending():
+		if f.attach == AttachNone {
+			return manifests.PhaseStopped
+		}
+		return manifests.PhaseStopping
+	case f.doing(ActStop, ActShutdown, ActCleanUp) && f.desired.Rebuild != RebuildNone:
+		return manifests.PhaseStopping
+	case f.doing(ActLaunch) && f.note == "", f.doing(ActBootstrap) && f.note == "":
+		return manifests.PhaseStarting
+	case f.attach != AttachUp:
+		return manifests.PhasePending
+	}
+	switch f.snapshot.State {
+	case drivers.StateBooted:
+		return manifests.PhaseStarting
+	case drivers.StateRunning:
+		return manifests.PhaseRunning
+	case drivers.StatePaused:
+		return manifests.PhasePaused
+	case drivers.StateStopping:
+		return manifests.PhaseStopping
+	default:
+		return manifests.PhasePending
+	}
+}
+
+// ending reports a sandbox that is meant to have no VM.
+func (f *facts) ending() bool {
+	return f.desired.Goal == GoalStop || f.desired.Goal == GoalSuspend
+}
+
+func (f *facts) doing(verbs ...Verb) bool {
+	for _, v := range verbs {
+		if f.action != nil && f.action.Verb == v {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *facts) failed(verbs ...Verb) bool {
+	for _, v := range verbs {
+		if f.failure != nil && f.failedVerb == v {
+			return true
+		}
+	}
+	return false
+}
+
+// status is what is true now. It is pure.
+func (f *facts) status() manifests.SandboxStatus {
+	s := manifests.SandboxStatus{
+		ObservedGeneration: f.generation,
+		Phase:              f.phase(),
+		ContainerStatuses:  f.containers,
+	}
+	c := &conditionSet{old: f.old, now: f.now, generation: f.generation}
+	f.synced(c)
+	f.imageReady(c)
+	f.booted(c)
+	ready := f.ready(c)
+	f.suspended(c)
+	f.finished(c)
+	f.progress(c, ready, s.Phase)
+	s.Conditions = c.conditions
+	return s
+}
+
+func (f *facts) synced(c *conditionSet) {
+	switch {
+	case f.problem != nil:
+		c.setBool(manifests.ConditionSynced, false, f.problem.Reason, f.problem.Message)
+	case len(f.missing) > 0:
+		c.setBool(manifests.ConditionSynced, false, ReasonReferenceMissing, "missing: "+strings.Join(f.missing, ", "))
+	case f.desired.Goal == GoalDelete:
+		c.setBool(manifests.ConditionSynced, false, ReasonDeleting, "the sandbox is being removed")
+	case f.desired.Rebuild != RebuildNone:
+		c.setBool(manifests.ConditionSynced, false, ReasonProgressing, "the sandbox is still as an earlier manifest said")
+	default:
+		c.setBool(manifests.ConditionSynced, true, ReasonSynced, "")
+	}
+}
+
+func (f *facts) imageReady(c *conditionSet) {
+	switch {
+	case f.images:
+		c.setBool(manifests.ConditionImageReady, true, ReasonImagesPresent, "")
+	case f.failed(ActPrepare) && f.failure.image:
+		c.setBool(manifests.ConditionImageReady, false, ReasonImageFailed, f.retryMessage())
+	case f.doing(ActPrepare):
+		c.setBool(manifests.ConditionImageReady, false, ReasonPulling, f.note)
+	}
+}
+
+func (f *facts) booted(c *conditionSet) {
+	switch f.snapshot.State {
+	case drivers.StateBooted, drivers.StateRunning, drivers.StatePaused:
+		c.setBool(manifests.ConditionBooted, true, ReasonAgentUp, "")
+		return
+	default:
+	}
+	switch {
+	case f.note == noteTurn:
+		c.setBool(manifests.ConditionBooted, false, ReasonWaitingForTurn, f.note)
+	case f.doing(ActLaunch, ActBootstrap):
+		c.setBool(manifests.ConditionBooted, false, ReasonBooting, "")
+	case f.failed(ActLaunch, ActBootstrap) || f.failed(ActPrepare) && !f.failure.image:
+		reason := ReasonBootFailed
+		if hostLacks(f.failure.err) {
+			reason = ReasonHostNotReady
+		}
+		c.setBool(manifests.ConditionBooted, false, reason, f.retryMessage())
+	case f.lost != "" && f.desired.Goal.up() && f.outcome == nil:
+		c.setBool(manifests.ConditionBooted, false, ReasonVMLost, f.lost)
+	default:
+		c.setBool(manifests.ConditionBooted, false, ReasonNotBooted, "")
+	}
+}
+
+// ready sets Ready, whose reasons are agent-sandbox's where it has one.
+func (f *facts) ready(c *conditionSet) bool {
+	no := func(reason, message string) bool {
+		c.setBool(manifests.ConditionReady, false, reason, message)
+		return false
+	}
+	switch {
+	case f.desired.Goal == GoalDelete:
+		return no(ReasonDeleting, "")
+	case f.desired.Goal == GoalSuspend:
+		return no(ReasonSandboxSuspended, "operatingMode is Suspended")
+	case f.desired.Goal == GoalStop:
+		return no(ReasonSandboxStopped, `stopped by a user; "vzctl start" lets it run again`)
+	case f.outcome != nil && f.outcome.Phase == manifests.PhaseFailed:
+		return no(ReasonPodFailed, f.outcome.Message)
+	case f.outcome != nil:
+		return no(ReasonPodSucceeded, "every container has exited with 0")
+	case f.desired.Rebuild != RebuildNone:
+		return no(ReasonDependenciesNot, f.obstacle("the sandbox is still as an earlier manifest said"))
+	case f.snapshot.State == drivers.StatePaused:
+		return no(ReasonSandboxPaused, "")
+	}
+	message := f.containersMissing()
+	switch {
+	case f.snapshot.State != drivers.StateRunning && f.snapshot.State != drivers.StateBooted,
+		f.snapshot.State == drivers.StateBooted && message == "":
+		return no(ReasonDependenciesNot, f.obstacle("the sandbox is not running yet"))
+	case message != "":
+		return no(ReasonDependenciesNot, message)
+	}
+	c.setBool(manifests.ConditionReady, true, ReasonDependenciesReady, "")
+	return true
+}
+
+// containersMissing says which container does not run, and why; it is empty when
+// all do.
+func (f *facts) containersMissing() string {
+	for _, cs := range f.containers {
+		if cs.Ready {
+			continue
+		}
+		message := "container " + cs.Name + " is not running"
+		if w := cs.State.Waiting; w != nil && w.Message != "" {
+			message += ": " + w.Message
+		} else if t := cs.State.Terminated; t != nil {
+			message += fmt.Sprintf(": exited with code %d", t.ExitCode)
+		}
+		return message
+	}
+	return ""
+}
+
+// obstacle says what stands in the way, for people.
+func (f *facts) obstacle(fallback string) string {
+	switch {
+	case f.failure != nil:
+		return f.retryMessage()
+	case len(f.missing) > 0:
+		return "missing: " + strings.Join(f.missing, ", ")
+	case f.note != "":
+		return f.note
+	case f.problem != nil && f.attach != AttachUp:
+		return f.problem.Message
+	case f.lost != "":
+		return f.lost
+	}
+	return fallback
+}
+
+// retryMessage is about the last failure. It names a time, not a duration, so
+// that it stays as it is while nothing happens, and none at all where it would
+// change every few seconds.
+func (f *facts) retryMessage() string {
+	m := f.failure.err.Error()
+	if hostLacks(f.failure.err) {
+		return m + "; looked for again every " + hostDelay.String()
+	}
+	if f.failure.backoff.until.After(f.now) {
+		m += "; tried again at " + f.failure.backoff.until.Local().Format(time.TimeOnly)
+	}
+	return m
+}
+
+func (f *facts) suspended(c *conditionSet) {
+	switch {
+	case f.desired.Goal != GoalSuspend:
+	case f.attach == AttachNone:
+		c.setBool(manifests.ConditionSuspended, true, ReasonPodTerminated, "")
+	default:
+		c.setBool(manifests.ConditionSuspended, false, ReasonPodTerminating, "the virtual machine is being ended")
+	}
+}
+
+func (f *facts) finished(c *conditionSet) {
+	switch {
+	case f.outcome == nil:
+	case f.outcome.Phase == manifests.PhaseFailed:
+		c.setBool(manifests.ConditionFinished, true, ReasonPodFailed, f.outcome.Message)
+	default:
+		c.setBool(manifests.ConditionFinished, true, ReasonPodSucceeded, "")
+	}
+}
+
+// progress sets Reconciling and Stalled, which are there only when true.
+func (f *facts) progress(c *conditionSet, ready bool, phase manifests.Phase) {
+	switch {
+	case f.failure != nil && f.failure.permanent:
+		reason := string(f.failedVerb) + "Failed"
+		if hostLacks(f.failure.err) {
+			reason = ReasonHostNotReady
+		}
+		c.setBool(manifests.ConditionStalled, true, reason, f.retryMessage())
+		return
+	case f.desired.Goal == GoalHold && f.problem != nil:
+		c.setBool(manifests.ConditionStalled, true, f.problem.Reason, f.problem.Message)
+		return
+	}
+	settled := ready || f.outcome != nil && f.attach == AttachNone ||
+		phase == manifests.PhaseStopped || phase == manifests.PhasePaused && f.desired.Goal == GoalPause
+	if settled && f.desired.Rebuild == RebuildNone {
+		return
+	}
+	reason := ReasonProgressing
+	message := f.obstacle("")
+	if f.action != nil {
+		reason = string(f.action.Verb)
+		if f.note != "" {
+			message = f.note
+		}
+	}
+	c.setBool(manifests.ConditionReconciling, true, reason, message)
+}

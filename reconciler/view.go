@@ -1,0 +1,79 @@
+package reconciler
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/vzreconciler/vzreconciler/manifests"
+)
+
+// view is one object as the API shows it. It is never changed.
+type view struct {
+	key              manifests.Key
+	apiVersion, kind string
+	manifest         json.RawMessage
+	labels           map[string]string
+	uid              types.UID
+	generation       int64
+	created          metav1.Time
+	deleted          *metav1.Time
+	source           manifests.Position
+	status           manifests.SandboxStatus // of a sandbox
+	problem          *problem
+}
+
+func (v *view) equal(w *view) bool {
+	return v.apiVersion == w.apiVersion && v.kind == w.kind && v.uid == w.uid && v.generation == w.generation &&
+		v.source == w.source && v.deleted.Equal(w.deleted) && v.problem.equal(w.problem) && string(v.manifest) == string(w.manifest) &&
+		reflect.DeepEqual(v.status, w.status)
+}
+
+// json is the manifest with what the daemon knows beside it.
+func (v *view) json() (json.RawMessage, error) {
+	obj := map[string]any{}
+	if len(v.manifest) > 0 {
+		if err := json.Unmarshal(v.manifest, &obj); err != nil {
+			return nil, fmt.Errorf("show %s: %w", v.key, err)
+		}
+	}
+	obj["apiVersion"], obj["kind"] = v.apiVersion, v.kind
+	meta, _ := obj["metadata"].(map[string]any)
+	if meta == nil {
+		meta = map[string]any{}
+	}
+	meta["name"], meta["namespace"] = v.key.Name, v.key.Namespace
+	if v.uid != "" {
+		meta["uid"], meta["generation"], meta["creationTimestamp"] = v.uid, v.generation, v.created
+	}
+	if v.deleted != nil {
+		meta["deletionTimestamp"] = v.deleted
+	}
+	obj["metadata"] = meta
+	if v.key.Kind == manifests.KindSandbox {
+		obj["status"] = &v.status
+	}
+	return json.Marshal(obj)
+}
+
+// view shows a config object. A Secret's manifest comes without its values.
+func (c *config) view() *view {
+	v := &view{
+		key: c.identity.Key, apiVersion: "v1", kind: c.identity.Key.Kind, uid: c.identity.UID,
+		generation: c.identity.Generation, created: c.identity.CreationTimestamp, source: c.identity.Source,
+		problem: c.problem,
+	}
+	if c.object != nil {
+		v.manifest = c.object.Manifest
+		switch {
+		case c.object.ConfigMap != nil:
+			v.labels = c.object.ConfigMap.Labels
+		case c.object.Secret != nil:
+			v.labels = c.object.Secret.Labels
+		}
+	}
+	return v
+}

@@ -1,0 +1,594 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/drivers/fake"
+	"github.com/vzreconciler/vzreconciler/internal/images"
+	"github.com/vzreconciler/vzreconciler/internal/kernels"
+	"github.com/vzreconciler/vzreconciler/internal/procfs"
+	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
+	"github.com/vzreconciler/vzreconciler/reconciler/events"
+	"github.com/vzreconciler/vzreconciler/reconciler/metrics"
+	"github.com/vzreconciler/vzreconciler/reconciler/source"
+)
+
+// world is a host in memory: manifests, images, a kernel, plugin processes. It
+// outlives the daemons that are run in it one after the other.
+type world struct {
+	t        *testing.T
+	state    bundle.StateDir
+	dir      string // of the manifests
+	files    map[string]string
+	onDisk   bool // the manifests are read from dir, not from files
+	missing  bool // the directory of the manifests cannot be read
+	settling bool // something in it changed a moment ago
+	images   *testImages
+	kernels  *testKernels
+	runtimes *testRuntimes
+	maxPrune int
+	log      *slog.Logger
+
+	*daemon
+}
+
+// daemon is one run of a Manager.
+type daemon struct {
+	m      *Manager
+	reg    *prometheus.Registry
+	events *events.Recorder
+	force  chan struct{} // to look at the manifests
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// inWorld runs a test in a new world, in virtual time, with a daemon started.
+func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start()
+		defer func() {
+			w.stop()
+			w.runtimes.killAll()
+			synctest.Wait()
+		}()
+		test(t, w)
+	})
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	dir := t.TempDir()
+	w := &world{
+		t: t, state: bundle.StateDir(filepath.Join(dir, "state")), dir: filepath.Join(dir, "manifests"),
+		files: map[string]string{}, maxPrune: -1,
+		images:   &testImages{pulled: map[string]int{}, fails: map[string]error{}},
+		kernels:  &testKernels{},
+		runtimes: newTestRuntimes(),
+		log:      slog.New(slog.DiscardHandler),
+	}
+	if os.Getenv("VZ_TEST_LOG") != "" {
+		w.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	if err := os.MkdirAll(w.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// start runs a daemon.
+func (w *world) start() {
+	w.t.Helper()
+	rec, err := events.Open(w.state.Events(), events.Options{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	d := &daemon{
+		reg: prometheus.NewRegistry(), events: rec,
+		force: make(chan struct{}, 1), ended: make(chan error, 1),
+	}
+	w.daemon = d
+	d.m, err = New(w.options())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	d.cancel = cancel
+	go func() { d.ended <- d.m.Run(ctx) }()
+	synctest.Wait()
+}
+
+func (w *world) options() Options {
+	return Options{
+		StateDir: w.state, SocketDir: filepath.Join(string(w.state), "s"), ManifestDirs: []string{w.dir}, Source: w,
+		MaxPrune: w.maxPrune, Log: w.log, Metrics: metrics.New(w.reg), Events: w.events,
+		Images: w.images, Kernels: w.kernels, Runtimes: w.runtimes, DefaultRuntime: "fake",
+		Agents: map[string]string{runtime.GOARCH: "/agent"}, MaxBoots: 2,
+	}
+}
+
+// stop ends the daemon and leaves the rest of the world as it is.
+func (w *world) stop() {
+	w.t.Helper()
+	w.cancel()
+	if err := <-w.ended; err != nil {
+		w.t.Errorf("Run: %v", err)
+	}
+	if err := w.events.Close(); err != nil {
+		w.t.Errorf("close events: %v", err)
+	}
+	synctest.Wait()
+}
+
+// Run implements Source.
+func (w *world) Run(ctx context.Context, out func(source.Snapshot)) error {
+	out(w.snapshot())
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-w.force:
+			out(w.snapshot())
+		}
+	}
+}
+
+// Resync implements Source.
+func (w *world) Resync() {
+	select {
+	case w.force <- struct{}{}:
+	default:
+	}
+}
+
+// LastComplete implements Source.
+func (w *world) LastComplete() time.Time {
+	if w.missing {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+func (w *world) snapshot() source.Snapshot {
+	s := source.Snapshot{Complete: !w.missing && !w.settling, Settling: w.settling, Time: time.Now()}
+	if w.missing {
+		s.Errors = append(s.Errors, &manifests.Error{Position: manifests.Position{File: w.dir}, Message: "no such directory"})
+		return s
+	}
+	if w.onDisk {
+		w.readFiles()
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.files)) {
+		objects, errs := manifests.Parse(filepath.Join(w.dir, name), []byte(w.files[name]))
+		s.Objects = append(s.Objects, objects...)
+		s.Errors = append(s.Errors, errs...)
+	}
+	return s
+}
+
+func (w *world) readFiles() {
+	w.files = map[string]string{}
+	entries, err := os.ReadDir(w.dir)
+	if err != nil {
+		w.t.Error(err)
+	}
+	for _, e := range entries {
+		if !manifests.IsManifestFile(e.Name()) {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(w.dir, e.Name()))
+		if err != nil {
+			w.t.Error(err)
+		}
+		w.files[e.Name()] = string(data)
+	}
+}
+
+// look has the daemon see the manifests as they are, and settle.
+func (w *world) look() {
+	w.Resync()
+	synctest.Wait()
+}
+
+// write changes a manifest file and lets the daemon see it and settle.
+func (w *world) write(name, content string) {
+	w.files[name] = content
+	w.look()
+}
+
+func (w *world) remove(names ...string) {
+	for _, name := range names {
+		delete(w.files, name)
+	}
+	w.look()
+}
+
+// sandbox returns a manifest. Lines are added to its container.
+func sandbox(name string, containerLines ...string) string {
+	return podLike(name, "", containerLines...)
+}
+
+// podLike returns a manifest with lines added to its PodSpec and container.
+func podLike(name, podLines string, containerLines ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `apiVersion: vzreconciler.dev/v1alpha1
+kind: Sandbox
+metadata: {name: %s}
+spec:
+  podTemplate:
+    spec:
+`, name)
+	if podLines != "" {
+		fmt.Fprintf(&b, "      %s\n", strings.ReplaceAll(podLines, "\n", "\n      "))
+	}
+	b.WriteString("      containers:\n      - name: main\n        image: example.com/app:1\n        command: [serve]\n")
+	for _, l := range containerLines {
+		fmt.Fprintf(&b, "        %s\n", l)
+	}
+	return b.String()
+}
+
+func sandboxKey(name string) manifests.Key {
+	return manifests.Key{Kind: manifests.KindSandbox, Namespace: "default", Name: name}
+}
+
+// status returns what the API shows of a sandbox.
+func (w *world) status(name string) manifests.SandboxStatus {
+	w.t.Helper()
+	v := w.view(name)
+	if v == nil {
+		w.t.Fatalf("there is no sandbox %s", name)
+	}
+	return v.status
+}
+
+func (w *world) view(name string) *view {
+	if o := w.m.object(sandboxKey(name)); o != nil {
+		return o.view.Load()
+	}
+	return nil
+}
+
+// wantPhase fails the test unless the sandbox is in a phase.
+func (w *world) wantPhase(name string, want manifests.Phase) {
+	w.t.Helper()
+	if got := w.status(name); got.Phase != want {
+		w.t.Fatalf("sandbox %s is %s, want %s\n%s", name, got.Phase, want, describe(got))
+	}
+}
+
+// wantCondition fails the test unless a condition has a status ("True", "False",
+// "" for absent) and, if given, a reason and a text in its message.
+func (w *world) wantCondition(name, typ, status, reason, text string) {
+	w.t.Helper()
+	st := w.status(name)
+	for _, c := range st.Conditions {
+		if c.Type == typ {
+			if string(c.Status) != status || reason != "" && c.Reason != reason || !strings.Contains(c.Message, text) {
+				w.t.Fatalf("sandbox %s: %s is %s, %s, %q; want %s, %s, %q", name, typ, c.Status, c.Reason, c.Message, status, reason, text)
+			}
+			return
+		}
+	}
+	if status != "" {
+		w.t.Fatalf("sandbox %s has no condition %s\n%s", name, typ, describe(st))
+	}
+}
+
+func (w *world) wantEvent(name, reason string) {
+	w.t.Helper()
+	for _, e := range w.events.List(events.Filter{Name: name}) {
+		if e.Reason == reason {
+			return
+		}
+	}
+	w.t.Fatalf("sandbox %s has no event %s: %v", name, reason, w.events.List(events.Filter{Name: name}))
+}
+
+func describe(st manifests.SandboxStatus) string {
+	var b strings.Builder
+	for _, c := range st.Conditions {
+		fmt.Fprintf(&b, "  %s=%s %s %s\n", c.Type, c.Status, c.Reason, c.Message)
+	}
+	return b.String()
+}
+
+// after lets virtual time pass and everything settle.
+func after(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // of the bubble: it takes no time
+	synctest.Wait()
+}
+
+// testImages is an image store in memory.
+type testImages struct {
+	mu     sync.Mutex
+	pulled map[string]int
+	fails  map[string]error
+	delay  time.Duration
+}
+
+func (s *testImages) fail(ref string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fails[ref] = err
+}
+
+func (s *testImages) Ensure(ctx context.Context, ref string, _ images.EnsureOptions) (*images.Image, error) {
+	s.mu.Lock()
+	delay, err := s.delay, s.fails[ref]
+	s.pulled[ref]++
+	s.mu.Unlock()
+	select {
+	case <-time.After(delay):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &images.Image{Reference: ref, Digest: "sha256:" + ref, Rootfs: "/rootfs"}, nil
+}
+
+func (s *testImages) Get(ref, _ string) (*images.Image, error) {
+	return &images.Image{Reference: ref, Digest: "sha256:" + ref}, nil
+}
+
+func (s *testImages) List() ([]*images.Image, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*images.Image
+	for ref := range s.pulled {
+		all = append(all, &images.Image{Reference: ref, Digest: "sha256:" + ref})
+	}
+	return all, nil
+}
+
+func (s *testImages) Remove(string) (int64, error) { return 1, nil }
+
+type testKernels struct {
+	mu     sync.Mutex
+	err    error
+	pruned func(inUse func(dir string) bool)
+}
+
+func (k *testKernels) Prune(_ context.Context, inUse func(dir string) bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.pruned != nil {
+		k.pruned(inUse)
+	}
+	return nil
+}
+
+func (k *testKernels) Get(name string) (kernels.Kernel, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return kernels.Kernel{Name: name, Image: "/kernels/1/vmlinuz"}, k.err
+}
+
+// testRuntimes runs plugin processes in memory.
+type testRuntimes struct {
+	mu       sync.Mutex
+	running  map[string]*testProcess
+	launches map[string]int
+	booting  int // now, and at most
+	maxBoots int
+	pid      int
+	err      error
+	faults   fake.Faults
+}
+
+// testProcess is a plugin process and the VM in it.
+type testProcess struct {
+	*fake.Runtime
+
+	owner *testRuntimes
+	pid   int
+	done  chan struct{}
+	end   sync.Once
+}
+
+func newTestRuntimes() *testRuntimes {
+	return &testRuntimes{running: map[string]*testProcess{}, launches: map[string]int{}, pid: 1000}
+}
+
+func (r *testRuntimes) Launch(_ context.Context, name, dir string) (Instance, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if name != "fake" {
+		return nil, fmt.Errorf("runtime plugin %q: %w", name, drivers.ErrNotFound)
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	if r.running[dir] != nil {
+		return nil, errors.New("a plugin process runs already")
+	}
+	r.pid++
+	p := &testProcess{Runtime: fake.New(fake.Options{Faults: r.faults, DiscardLogs: true}), owner: r, pid: r.pid, done: make(chan struct{})}
+	r.running[dir] = p
+	r.launches[filepath.Base(dir)]++
+	return p, nil
+}
+
+func (r *testRuntimes) Reattach(_ context.Context, dir string) (Instance, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.running[dir]; p != nil {
+		return p, nil
+	}
+	return nil, drivers.ErrNotFound
+}
+
+func (r *testRuntimes) CleanUp(_ context.Context, dir string, _ ...procfs.ID) error {
+	r.kill(dir)
+	return nil
+}
+
+func (r *testRuntimes) List(context.Context) ([]RuntimeInfo, error) {
+	return []RuntimeInfo{{Name: "fake", Version: "1"}}, nil
+}
+
+// process returns the plugin process of a sandbox, nil if there is none.
+func (r *testRuntimes) process(name string) *testProcess {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for dir, p := range r.running {
+		if filepath.Base(dir) == name {
+			return p
+		}
+	}
+	return nil
+}
+
+func (r *testRuntimes) launched(name string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.launches[name]
+}
+
+func (r *testRuntimes) kill(dir string) {
+	r.mu.Lock()
+	p := r.running[dir]
+	delete(r.running, dir)
+	r.mu.Unlock()
+	if p != nil {
+		p.kill()
+	}
+}
+
+func (r *testRuntimes) killAll() {
+	r.mu.Lock()
+	dirs := slices.Collect(maps.Keys(r.running))
+	r.mu.Unlock()
+	for _, dir := range dirs {
+		r.kill(dir)
+	}
+}
+
+// kill ends the process as SIGKILL does, and its VM with it: nobody hears how
+// the VM ended.
+func (p *testProcess) kill() {
+	p.end.Do(func() {
+		close(p.done)
+		p.Crash("killed")
+		_ = p.Runtime.Shutdown(context.Background())
+	})
+}
+
+func (p *testProcess) State(ctx context.Context) (drivers.Snapshot, error) {
+	select {
+	case <-p.done:
+		return drivers.Snapshot{}, errors.New("the process is gone")
+	default:
+		return p.Runtime.State(ctx)
+	}
+}
+
+func (p *testProcess) Bootstrap(ctx context.Context, req drivers.BootstrapRequest) error {
+	p.owner.mu.Lock()
+	p.owner.booting++
+	p.owner.maxBoots = max(p.owner.maxBoots, p.owner.booting)
+	p.owner.mu.Unlock()
+	defer func() {
+		p.owner.mu.Lock()
+		p.owner.booting--
+		p.owner.mu.Unlock()
+	}()
+	return p.Runtime.Bootstrap(ctx, req)
+}
+
+func (p *testProcess) Shutdown(ctx context.Context) error {
+	if err := p.Runtime.Shutdown(ctx); err != nil {
+		return err
+	}
+	p.end.Do(func() { close(p.done) })
+	return nil
+}
+
+func (p *testProcess) PID() int              { return p.pid }
+func (p *testProcess) Done() <-chan struct{} { return p.done }
+func (p *testProcess) Detach()               {}
+
+func (k *testKernels) set(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.err = err
+}
+
+func duration(d time.Duration) fake.Duration { return fake.Duration(d) }
+
+// makeDisk makes the file that a runtime would make for its disk.
+func makeDisk(t *testing.T, w *world, name string) string {
+	t.Helper()
+	path := w.state.Bundle("default", name).Disk()
+	if err := os.WriteFile(path, []byte("disk"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// wantMetric fails the test unless the metrics have a line.
+func (w *world) wantMetric(line string) {
+	w.t.Helper()
+	rec := httptest.NewRecorder()
+	promhttp.HandlerFor(w.reg, promhttp.HandlerOpts{}).ServeHTTP(rec, httptest.NewRequestWithContext(w.t.Context(), http.MethodGet, "/metrics", nil))
+	text := rec.Body.String()
+	if !strings.Contains("\n"+text, "\n"+line+"\n") {
+		name, _, _ := strings.Cut(line, "{")
+		name, _, _ = strings.Cut(name, " ")
+		var have []string
+		for l := range strings.Lines(text) {
+			if strings.HasPrefix(l, name) {
+				have = append(have, l)
+			}
+		}
+		w.t.Fatalf("no metric %q, but %q", line, have)
+	}
+}
+
+// wantNowhere fails the test if a file below dir holds a text.
+func wantNowhere(t *testing.T, dir, text string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		files++
+		data, err := os.ReadFile(path)
+		if err == nil && strings.Contains(string(data), text) {
+			t.Errorf("%s holds it", path)
+		}
+		return err
+	})
+	if err != nil || files == 0 {
+		t.Fatalf("read %d files: %v", files, err)
+	}
+}
