@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vzreconciler/vzreconciler/internal/printer"
+	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/api"
+)
+
+func (a *app) getCmd() *cobra.Command {
+	var (
+		sel   selection
+		out   output
+		watch bool
+	)
+	cmd := &cobra.Command{
+		Use:   "get [KIND[,KIND…] [NAME…] | KIND/NAME…]",
+		Short: "Show objects",
+		Long: `Show objects: sandboxes (sb), pods (po), configmaps (cm), secrets or all, with
+what is true of them now. Sandboxes are every VM, whatever kind it was written as.`,
+		Example: `  vzctl get sandboxes -o wide
+  vzctl get sandbox web -o jsonpath='{.status.phase}'
+  vzctl get pods,configmaps --all-namespaces
+  vzctl get sandboxes -l app=web --watch`,
+		ValidArgsFunction: a.completeObjects,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			form, err := parseOutput(&out)
+			if err != nil {
+				return err
+			}
+			reqs, err := sel.requests(args, false)
+			if err != nil {
+				return err
+			}
+			client, err := a.dial(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			if watch {
+				if len(reqs) != 1 || reqs[0].GetKind() == kindAll {
+					return usagef("--watch takes one kind at a time")
+				}
+				return a.watchObjects(cmd.Context(), client, reqs[0], form)
+			}
+			return a.getObjects(cmd.Context(), client, reqs, form, args)
+		},
+	}
+	sel.addFlags(cmd)
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on with every change")
+	a.addOutput(cmd, &out, "table", "wide", "name")
+	return cmd
+}
+
+// outputFormat is what -o asks for.
+type outputFormat struct {
+	wide, name bool
+	// format is set for what programs read.
+	format *printer.Format
+}
+
+func parseOutput(out *output) (outputFormat, error) {
+	format, err := out.format()
+	return outputFormat{wide: out.value == "wide", name: out.value == "name", format: format}, err
+}
+
+func (a *app) getObjects(ctx context.Context, client *api.Client, reqs []*api.GetRequest, out outputFormat, args []string) error {
+	var (
+		raws   []json.RawMessage
+		failed error
+	)
+	for _, req := range eachName(reqs) {
+		resp, err := client.Get(ctx, req)
+		if err != nil {
+			// What was found is shown all the same.
+			failed = errors.Join(failed, err)
+			continue
+		}
+		for _, o := range resp.GetObjects() {
+			raws = append(raws, o)
+		}
+	}
+	if failed != nil && len(raws) == 0 {
+		return failed
+	}
+	if out.format != nil {
+		return errors.Join(a.printFormat(*out.format, raws, args), failed)
+	}
+	objects := make([]object, len(raws))
+	for i, raw := range raws {
+		var err error
+		if objects[i], err = decodeObject(raw); err != nil {
+			return err
+		}
+	}
+	if out.name {
+		return errors.Join(a.printNames(objects), failed)
+	}
+	several := len(reqs) > 1 || reqs[0].GetKind() == kindAll
+	r := rows{wide: out.wide, namespaces: reqs[0].GetNamespace() == "", kinds: several, now: time.Now()}
+	if err := a.printTables(r, objects); err != nil {
+		return err
+	}
+	if len(objects) == 0 {
+		a.sayNoneFound(reqs[0])
+	}
+	if len(reqs[0].GetNames()) == 0 {
+		a.warnOfSources(ctx, client, objects)
+	}
+	return failed
+}
+
+// printFormat prints objects for programs: one that was named by itself, others
+// as a list.
+func (a *app) printFormat(f printer.Format, raws []json.RawMessage, args []string) error {
+	if len(raws) == 1 && namesOne(args) {
+		return f.Object(a.stdout, raws[0])
+	}
+	return f.List(a.stdout, raws)
+}
+
+// namesOne reports whether arguments name exactly one object.
+func namesOne(args []string) bool {
+	return len(args) == 1 && strings.Contains(args[0], "/") || len(args) == 2
+}
+
+func (a *app) printNames(objects []object) error {
+	for _, o := range objects {
+		if err := a.printf("%s\n", o.ref()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printTables prints a table for each sort of objects.
+func (a *app) printTables(r rows, objects []object) error {
+	for i := 0; i < len(objects); {
+		name := tableOf(&objects[i])
+		table := [][]printer.Cell{r.header(name)}
+		first := i == 0
+		for ; i < len(objects) && tableOf(&objects[i]) == name; i++ {
+			table = append(table, r.row(&objects[i]))
+		}
+		if !first {
+			if err := a.printf("\n"); err != nil {
+				return err
+			}
+		}
+		if name == manifests.KindSandbox {
+			table = trimEmpty(table)
+		}
+		if err := a.table().Write(table...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) sayNoneFound(req *api.GetRequest) {
+	if req.GetNamespace() == "" {
+		fmt.Fprintln(a.stderr, "No objects found.")
+		return
+	}
+	fmt.Fprintf(a.stderr, "No objects found in namespace %s.\n", req.GetNamespace())
+}
+
+// warnOfSources tells of manifests that cannot be read, and that no object in
+// the table tells of: what they hold may be missing there.
+func (a *app) warnOfSources(ctx context.Context, client *api.Client, shown []object) {
+	status, err := client.Status(ctx, &api.StatusRequest{})
+	if err != nil {
+		return // the objects have been shown; this was only to help
+	}
+	for _, e := range status.GetSourceErrors() {
+		told := func(o object) bool { return strings.Contains(o.trouble(), e.GetMessage()) }
+		if slices.ContainsFunc(shown, told) {
+			continue
+		}
+		fmt.Fprintf(a.stderr, "Warning: %s\n", printer.Sanitize(sourceError(e)))
+	}
+	if held := status.GetPruneHeld(); len(held) > 0 {
+		fmt.Fprintf(a.stderr, "Warning: the removal of %d objects is held; see 'vzctl prune'\n", len(held))
+	}
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/vzreconciler/vzreconciler/manifests"
+)
+
+// object is an object as the daemon sends it: what tables and descriptions
+// need, and its JSON.
+type object struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	// Status is a sandbox's.
+	Status manifests.SandboxStatus `json:"status"`
+
+	// Data and Type are a ConfigMap's or Secret's.
+	Data       map[string]json.RawMessage `json:"data"`
+	BinaryData map[string]json.RawMessage `json:"binaryData"`
+	Type       string                     `json:"type"`
+
+	raw json.RawMessage
+}
+
+func decodeObject(raw json.RawMessage) (object, error) {
+	var o object
+	if err := json.Unmarshal(raw, &o); err != nil {
+		return object{}, fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	o.raw = raw
+	return o, nil
+}
+
+func decodeObjects(raws [][]byte) ([]object, error) {
+	objects := make([]object, len(raws))
+	for i, raw := range raws {
+		var err error
+		if objects[i], err = decodeObject(raw); err != nil {
+			return nil, err
+		}
+	}
+	return objects, nil
+}
+
+// isSandbox reports whether the object is a VM, whatever kind it was written as.
+func (o *object) isSandbox() bool {
+	return o.Kind != manifests.KindConfigMap && o.Kind != manifests.KindSecret
+}
+
+// ref returns "sandbox/web", with the kind as written.
+func (o *object) ref() string { return strings.ToLower(o.Kind) + "/" + o.Name }
+
+// id tells objects apart.
+func (o *object) id() string { return o.Kind + " " + o.Namespace + "/" + o.Name }
+
+// condition returns a condition of the object, or nil.
+func (o *object) condition(name string) *metav1.Condition {
+	for i, c := range o.Status.Conditions {
+		if strings.EqualFold(c.Type, name) {
+			return &o.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+func (o *object) conditionIs(name string, status metav1.ConditionStatus) bool {
+	return meta.IsStatusConditionPresentAndEqual(o.Status.Conditions, name, status)
+}
+
+// sandbox returns the sandbox in its internal form, with defaults; nil if it
+// cannot be read.
+func (o *object) sandbox() *manifests.Sandbox {
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(o.raw, &m); err != nil {
+		return nil
+	}
+	delete(m, "status")
+	manifest, err := json.Marshal(m)
+	if err != nil {
+		return nil
+	}
+	objects, _ := manifests.Parse("object.json", bytes.TrimSpace(manifest))
+	if len(objects) != 1 {
+		return nil
+	}
+	return objects[0].Sandbox
+}
+
+// hasContainer reports whether a sandbox has a container; an empty name is that
+// of the first.
+func (o *object) hasContainer(name string) bool {
+	return name == "" || slices.ContainsFunc(o.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.Name == name })
+}
+
+// ready returns how many containers are ready, of how many.
+func (o *object) ready() (ready, total int) {
+	for _, c := range o.Status.ContainerStatuses {
+		if c.Ready {
+			ready++
+		}
+	}
+	return ready, len(o.Status.ContainerStatuses)
+}
+
+func (o *object) restarts() (n int32) {
+	for _, c := range o.Status.ContainerStatuses {
+		n += c.RestartCount
+	}
+	return n
+}
+
+// state sums a sandbox up in one word: its phase, or what keeps it from there.
+func (o *object) state() string {
+	if o.DeletionTimestamp != nil {
+		return "Terminating"
+	}
+	if w := o.waiting(); w != nil && w.Reason != "" && o.Status.Phase != manifests.PhaseStopping && o.Status.Phase != manifests.PhaseStopped {
+		return w.Reason
+	}
+	if o.Status.Phase == "" {
+		return string(manifests.PhasePending)
+	}
+	return string(o.Status.Phase)
+}
+
+// waiting returns why a container waits that has come to harm: creating one is
+// the normal way up.
+func (o *object) waiting() *corev1.ContainerStateWaiting {
+	for _, c := range o.Status.ContainerStatuses {
+		if w := c.State.Waiting; w != nil && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
+			return w
+		}
+	}
+	return nil
+}
+
+// trouble says what is wrong with a sandbox, in a sentence; empty if nothing is.
+func (o *object) trouble() string {
+	if c := o.condition(manifests.ConditionSynced); c != nil && c.Status == metav1.ConditionFalse {
+		return c.Message
+	}
+	if c := o.condition(manifests.ConditionStalled); c != nil && c.Status == metav1.ConditionTrue {
+		return c.Message
+	}
+	if w := o.waiting(); w != nil && w.Message != "" {
+		return w.Message
+	}
+	switch o.Status.Phase {
+	case manifests.PhasePending, manifests.PhaseFailed:
+		if c := o.condition(manifests.ConditionReady); c != nil && c.Status == metav1.ConditionFalse {
+			return c.Message
+		}
+	}
+	return ""
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"cmp"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/vzreconciler/vzreconciler/internal/printer"
+	"github.com/vzreconciler/vzreconciler/manifests"
+)
+
+// rows turns objects of one sort into rows of a table.
+type rows struct {
+	wide, namespaces bool
+	// kinds puts the kind before the name: rows of several kinds are shown.
+	kinds bool
+	// deleted says in a sandbox's row that it is gone.
+	deleted bool
+	now     time.Time
+}
+
+// tableOf names the table that an object belongs in.
+func tableOf(o *object) string {
+	if o.isSandbox() {
+		return manifests.KindSandbox
+	}
+	return o.Kind
+}
+
+// header returns the names of a table's columns. Troubles, when there are any,
+// come last.
+func (r rows) header(table string) []printer.Cell {
+	var names []string
+	if r.namespaces {
+		names = append(names, "NAMESPACE")
+	}
+	switch table {
+	case manifests.KindConfigMap:
+		names = append(names, "NAME", "DATA", "AGE")
+	case manifests.KindSecret:
+		names = append(names, "NAME", "TYPE", "DATA", "AGE")
+	default:
+		names = append(names, "NAME", "READY", "STATUS", "RESTARTS", "AGE")
+		if r.wide {
+			names = append(names, "RUNTIME", "IMAGE", "CPUS", "MEMORY", "SOURCE")
+		}
+		names = append(names, "MESSAGE")
+	}
+	return printer.Header(names...)
+}
+
+// row returns an object's row.
+func (r rows) row(o *object) []printer.Cell {
+	var row []printer.Cell
+	add := func(text string) { row = append(row, printer.Cell{Text: text}) }
+	if r.namespaces {
+		add(o.Namespace)
+	}
+	if r.kinds {
+		add(o.ref())
+	} else {
+		add(o.Name)
+	}
+	data := strconv.Itoa(len(o.Data) + len(o.BinaryData))
+	switch tableOf(o) {
+	case manifests.KindConfigMap:
+		add(data)
+		add(r.age(o))
+	case manifests.KindSecret:
+		add(cmp.Or(o.Type, string(corev1.SecretTypeOpaque)))
+		add(data)
+		add(r.age(o))
+	default:
+		ready, total := o.ready()
+		add(strconv.Itoa(ready) + "/" + strconv.Itoa(total))
+		row = append(row, r.state(o))
+		add(strconv.Itoa(int(o.restarts())))
+		add(r.age(o))
+		if r.wide {
+			row = append(row, r.wideCells(o)...)
+		}
+		row = append(row, printer.Cell{Text: o.trouble(), Color: printer.Yellow})
+	}
+	return row
+}
+
+func (r rows) wideCells(o *object) []printer.Cell {
+	runtime, images, cpus, memory, source := "", []string(nil), "", "", ""
+	if s := o.Status.Runtime; s != nil {
+		runtime = s.Name
+		if s.Accelerator != "" {
+			runtime += "/" + s.Accelerator
+		}
+	}
+	if s := o.sandbox(); s != nil {
+		if runtime == "" && s.Spec.PodTemplate.Spec.RuntimeClassName != nil {
+			runtime = *s.Spec.PodTemplate.Spec.RuntimeClassName
+		}
+		for _, c := range s.Spec.PodTemplate.Spec.Containers {
+			images = append(images, c.Image)
+		}
+		if s.Spec.VM.CPUs > 0 {
+			cpus = strconv.Itoa(int(s.Spec.VM.CPUs))
+		}
+		if s.Spec.VM.Memory != nil {
+			memory = s.Spec.VM.Memory.String()
+		}
+	}
+	if p := o.Status.Source; p != nil {
+		source = p.String()
+	}
+	var cells []printer.Cell
+	for _, text := range []string{runtime, strings.Join(images, ","), cpus, memory, source} {
+		cells = append(cells, printer.Cell{Text: orNone(text)})
+	}
+	return cells
+}
+
+func (r rows) age(o *object) string {
+	if o.CreationTimestamp.IsZero() {
+		return "<unknown>"
+	}
+	return age(r.now, o.CreationTimestamp.Time)
+}
+
+// age returns how long ago a time was, as kubectl shows it.
+func age(now, t time.Time) string {
+	return duration.HumanDuration(max(now.Sub(t), 0))
+}
+
+func (r rows) state(o *object) printer.Cell {
+	if r.deleted {
+		return printer.Cell{Text: "Deleted", Color: printer.Faint}
+	}
+	return printer.Cell{Text: o.state(), Color: stateColor(o)}
+}
+
+func stateColor(o *object) printer.Color {
+	switch state := o.state(); {
+	case state == string(manifests.PhaseRunning):
+		if o.trouble() != "" {
+			return printer.Yellow
+		}
+		return printer.Green
+	case state == string(manifests.PhaseSucceeded):
+		return printer.Green
+	case state == string(manifests.PhaseFailed) || o.waiting() != nil:
+		return printer.Red
+	case state == string(manifests.PhaseStopped):
+		return printer.Faint
+	default:
+		return printer.Yellow
+	}
+}
+
+// trimEmpty drops the last column of a table in which only the header says
+// something.
+func trimEmpty(table [][]printer.Cell) [][]printer.Cell {
+	last := len(table[0]) - 1
+	for _, row := range table[1:] {
+		if row[last].Text != "" {
+			return table
+		}
+	}
+	for i, row := range table {
+		table[i] = row[:last]
+	}
+	return table
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "<none>"
+	}
+	return text
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vzreconciler/vzreconciler/internal/images"
+	"github.com/vzreconciler/vzreconciler/internal/kernels"
+	"github.com/vzreconciler/vzreconciler/internal/version"
+	"github.com/vzreconciler/vzreconciler/plugins"
+	"github.com/vzreconciler/vzreconciler/reconciler"
+	"github.com/vzreconciler/vzreconciler/reconciler/api"
+	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
+	"github.com/vzreconciler/vzreconciler/reconciler/events"
+	"github.com/vzreconciler/vzreconciler/reconciler/metrics"
+	"github.com/vzreconciler/vzreconciler/reconciler/source"
+)
+
+// The daemon lives beside what it runs: it trades a little CPU for memory.
+const (
+	memoryLimit = 48 << 20
+	gcPercent   = 50
+)
+
+// run is the daemon, from the first line of its log to the last.
+func run(ctx context.Context, cfg config, stderr io.Writer) (err error) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	log := newLogger(stderr, cfg)
+
+	// Nobody but the holder of the lock may touch the state directory.
+	stateDir := bundle.StateDir(cfg.stateDir)
+	unlock, err := reconciler.LockStateDir(stateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+
+	// What can be refused is, before anything is begun.
+	sockets, err := bundle.SocketDir(stateDir)
+	if err != nil {
+		return err
+	}
+	// It goes with the last socket in it: those of plugin processes stay.
+	defer func() { _ = os.Remove(sockets) }()
+	control, err := api.Listen(ctx, stateDir.ControlSocket(), sockets)
+	if err != nil {
+		return err
+	}
+	defer control.Close()
+	var web net.Listener
+	if cfg.metricsAddr != "" {
+		if web, err = listenHTTP(ctx, cfg.metricsAddr); err != nil {
+			return err
+		}
+		defer web.Close()
+		cfg.metricsAddr = web.Addr().String()
+	}
+
+	d, err := build(cfg, stateDir, sockets, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.events.Close()) }()
+	ctx, stop := handleSignals(ctx, d.source.Resync, log)
+	defer stop()
+
+	log.Info("vzreconciler starts", "version", version.String(), "pid", os.Getpid(),
+		"manifests", strings.Join(cfg.manifests, ","), "state", cfg.stateDir, "metrics", cfg.metricsAddr)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.manager.Run(ctx) })
+	group.Go(func() error { return api.Serve(ctx, control, d.manager, log) })
+	if web != nil {
+		group.Go(func() error { return serveHTTP(ctx, web, newHTTP(d.registry, d.manager, log), log) })
+	}
+	err = group.Wait()
+	log.Info("vzreconciler has stopped; sandboxes run on")
+	return err
+}
+
+// daemon is what the daemon is made of.
+type daemon struct {
+	manager  *reconciler.Manager
+	source   *source.Directory
+	events   *events.Recorder
+	registry *prometheus.Registry
+}
+
+// build puts the parts together.
+func build(cfg config, stateDir bundle.StateDir, sockets string, log *slog.Logger) (*daemon, error) {
+	installed, err := findInstallation()
+	if err != nil {
+		return nil, err
+	}
+	if len(installed.agents) == 0 {
+		log.Warn("no guest agent is installed beside this program: no sandbox can start; build it with make build")
+	}
+	store, err := images.Open(stateDir.Images(), images.Options{Log: log})
+	if err != nil {
+		return nil, err
+	}
+	recorder, err := events.Open(stateDir.Events(), events.Options{Log: log})
+	if err != nil {
+		return nil, err
+	}
+	registry := prometheus.NewRegistry()
+	src := source.NewDirectory(cfg.manifests, source.Options{Log: log, Resync: cfg.resync})
+	manager, err := reconciler.New(reconciler.Options{
+		StateDir:     stateDir,
+		Locked:       true,
+		SocketDir:    sockets,
+		ManifestDirs: cfg.manifests,
+		MetricsAddr:  cfg.metricsAddr,
+		Source:       src,
+		MaxPrune:     cfg.maxPrune,
+		Log:          log,
+		Metrics:      metrics.New(registry),
+		Events:       recorder,
+		Images:       store,
+		Kernels:      kernels.Open(stateDir.Kernels()),
+		Runtimes: &runtimes{
+			loader:   plugins.NewLoader(append(cfg.pluginDirs, installed.pluginDirs...)),
+			launcher: plugins.NewLauncher(plugins.LauncherOptions{Log: log, SocketDir: sockets}),
+			log:      log,
+		},
+		DefaultRuntime: cfg.runtime,
+		Agents:         installed.agents,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the reconciler: %w", err), recorder.Close())
+	}
+	return &daemon{manager: manager, source: src, events: recorder, registry: registry}, nil
+}
