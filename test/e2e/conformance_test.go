@@ -1,0 +1,84 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/internal/images"
+	"github.com/vzreconciler/vzreconciler/internal/kernels"
+	"github.com/vzreconciler/vzreconciler/internal/state"
+	"github.com/vzreconciler/vzreconciler/plugins"
+	"github.com/vzreconciler/vzreconciler/plugins/conformance"
+)
+
+// TestQEMUKeepsToTheContract runs the whole runtime contract on the built plugin,
+// a real VM for each sentence of it.
+func TestQEMUKeepsToTheContract(t *testing.T) {
+	dir := filepath.Join(seeded(t), "state")
+	kernel, err := kernels.Open(filepath.Join(dir, "kernels")).Get("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := images.Open(t.TempDir(), images.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := store.Ensure(t.Context(), "docker-archive:"+busyboxArchive, images.EnsureOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := plugins.NewLoader([]string{filepath.Join(repo(t), "bin", "plugins")}).Find(plugins.KindRuntime, "qemu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets, err := os.MkdirTemp("/tmp", "vzc") //nolint:usetesting // short, for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if left, err := os.ReadDir(sockets); err != nil || len(left) > 0 {
+			t.Errorf("left behind in the socket directory: %v, %v", left, err)
+		}
+		_ = os.RemoveAll(sockets)
+	})
+	launcher := plugins.NewLauncher(plugins.LauncherOptions{SocketDir: sockets})
+	configuration := drivers.Configuration{
+		Version: drivers.ConfigurationVersion, ID: "default/conformance", Hostname: "conformance",
+		CPUs: 1, MemoryBytes: 128 << 20, DiskBytes: 1 << 30,
+		Kernel:   drivers.Kernel{Image: kernel.Image, VMLinux: kernel.VMLinux, ModulesDir: kernel.ModulesDir},
+		Agent:    bin(t, filepath.Join("guest", runtime.GOARCH, "agent")),
+		CacheDir: filepath.Join(dir, "cache"), SocketDir: sockets,
+	}
+	conformance.Run(conformance.Options{
+		Container: "main",
+		New: func(ct conformance.T, init drivers.ProcessSpec) conformance.Sandbox {
+			bundle := t.TempDir()
+			c := configuration
+			c.ID = "default/" + filepath.Base(bundle)
+			c.Containers = []drivers.Container{{Name: "main", Rootfs: image.Rootfs, Process: init}}
+			if err := state.WriteJSON(filepath.Join(bundle, drivers.ConfigurationFile), c); err != nil {
+				ct.Fatalf("%v", err)
+			}
+			inst, err := launcher.Launch(ct.Context(), p, bundle)
+			if err != nil {
+				ct.Fatalf("launch: %v", err)
+			}
+			ct.Cleanup(func() {
+				if err := inst.End(context.WithoutCancel(ct.Context())); err != nil {
+					ct.Errorf("end: %v", err)
+				}
+			})
+			return conformance.Sandbox{Runtime: inst, Request: drivers.BootstrapRequest{Bundle: bundle}}
+		},
+		Run: func(name string, check func(conformance.T)) {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				check(t)
+			})
+		},
+	})
+}

@@ -1,0 +1,212 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vzreconciler/vzreconciler/manifests"
+)
+
+// uptime returns how long the VM runs, in seconds.
+func (h *host) uptime(name string) float64 {
+	h.t.Helper()
+	out := h.vzctlOK("exec", name, "--", "cut", "-d ", "-f1", "/proc/uptime")
+	up, err := strconv.ParseFloat(strings.TrimSpace(out), 64)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return up
+}
+
+func TestKilledDaemonDisturbsNothing(t *testing.T) {
+	h := startHost(t)
+	h.write("web.yaml", sandboxYAML("web", "echo run; sleep infinity"))
+	before := h.waitReady("web")
+	up := h.uptime("web")
+
+	h.kill()
+	if len(h.processes()) < 2 {
+		t.Fatal("plugin or hypervisor ended with the daemon")
+	}
+	h.start()
+	restarted := time.Now()
+	h.eventually(time.Second, "the status is right again", func() error {
+		s, err := h.get("web")
+		if err != nil {
+			return err
+		}
+		return readyAt(1)(s)
+	})
+	t.Logf("Ready again %s after the daemon answered", time.Since(restarted).Round(time.Millisecond))
+
+	after := h.mustGet("web")
+	if after.Status.Runtime.PluginPID != before.Status.Runtime.PluginPID || after.Status.Runtime.HypervisorPID != before.Status.Runtime.HypervisorPID {
+		t.Errorf("processes changed: %+v, was %+v", after.Status.Runtime, before.Status.Runtime)
+	}
+	if bootID(after) != bootID(before) {
+		t.Error("the VM was started anew")
+	}
+	if now := h.uptime("web"); now < up {
+		t.Errorf("uptime %v, was %v", now, up)
+	}
+	h.waitLog("web", "run\n")
+	// It can still be ended.
+	h.remove("web.yaml")
+	h.waitGone("web")
+}
+
+func TestKilledPluginOrHypervisorIsRecovered(t *testing.T) {
+	h := startHost(t)
+	h.write("web.yaml", sandboxYAML("web", "sleep infinity"))
+	s := h.waitReady("web")
+	for _, victim := range []struct {
+		name string
+		pid  func(*manifests.RuntimeStatus) int
+	}{
+		{"plugin", func(r *manifests.RuntimeStatus) int { return r.PluginPID }},
+		{"hypervisor", func(r *manifests.RuntimeStatus) int { return r.HypervisorPID }},
+	} {
+		t.Run(victim.name, func(t *testing.T) {
+			h := *h
+			h.t = t
+			before := s
+			if err := syscall.Kill(victim.pid(before.Status.Runtime), syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			s = h.waitFor("web", "runs in another VM", func(s *manifests.Sandbox) error {
+				if bootID(s) == bootID(before) || bootID(s) == "" {
+					return errNotYet
+				}
+				return readyAt(1)(s)
+			})
+			if n := s.Status.ContainerStatuses[0].RestartCount; n == 0 {
+				t.Error("the restart is not counted")
+			}
+			// No orphan: exactly one plugin and one hypervisor.
+			want := map[int]bool{s.Status.Runtime.PluginPID: true, s.Status.Runtime.HypervisorPID: true}
+			h.eventually(5*time.Second, "no orphan is left", func() error {
+				for _, p := range h.processes() {
+					if !want[p] {
+						cmd, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p))
+						return fmt.Errorf("process %d: %q", p, cmd)
+					}
+				}
+				return nil
+			})
+		})
+	}
+}
+
+func TestPluginAndDaemonKilledTogether(t *testing.T) {
+	h := startHost(t)
+	h.write("web.yaml", sandboxYAML("web", "sleep infinity"))
+	before := h.waitReady("web")
+	h.kill()
+	if err := syscall.Kill(before.Status.Runtime.PluginPID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	h.waitFor("web", "runs in another VM", func(s *manifests.Sandbox) error {
+		if bootID(s) == bootID(before) || bootID(s) == "" {
+			return errNotYet
+		}
+		return readyAt(1)(s)
+	})
+}
+
+func TestFileRemovedWhileDaemonIsDown(t *testing.T) {
+	h := startHost(t)
+	h.write("a.yaml", sandboxYAML("web", "sleep infinity"))
+	h.waitReady("web")
+	h.stop()
+	h.remove("a.yaml")
+	h.start()
+	h.waitGone("web")
+	h.eventually(5*time.Second, "no process is left", func() error {
+		if left := h.processes(); len(left) > 0 {
+			return fmt.Errorf("%v", left)
+		}
+		return nil
+	})
+}
+
+func TestContainerRestartPolicy(t *testing.T) {
+	h := startHost(t)
+	always := sandboxYAML("always", "echo run; sleep 0.5; exit 3")
+	never := strings.Replace(sandboxYAML("never", "exit 0"), "    spec:\n", "    spec:\n      restartPolicy: Never\n", 1)
+	failed := strings.Replace(sandboxYAML("failed", "exit 7"), "    spec:\n", "    spec:\n      restartPolicy: Never\n", 1)
+	h.write("a.yaml", always+"---\n"+never+"---\n"+failed)
+
+	s := h.waitFor("always", "was restarted twice", func(s *manifests.Sandbox) error {
+		if len(s.Status.ContainerStatuses) == 0 || s.Status.ContainerStatuses[0].RestartCount < 2 {
+			return errNotYet
+		}
+		return nil
+	})
+	last := s.Status.ContainerStatuses[0].LastTerminationState.Terminated
+	if last == nil || last.ExitCode != 3 || last.FinishedAt.IsZero() {
+		t.Errorf("last state %+v, want exit code 3", last)
+	}
+	for name, want := range map[string]manifests.Phase{"never": manifests.PhaseSucceeded, "failed": manifests.PhaseFailed} {
+		s := h.waitFor(name, "has ended", func(s *manifests.Sandbox) error {
+			if s.Status.Phase != want {
+				return fmt.Errorf("phase %s, want %s", s.Status.Phase, want)
+			}
+			return nil
+		})
+		if status, _, _ := condition(s, manifests.ConditionFinished); status != "True" {
+			t.Errorf("%s: Finished=%s, want True", name, status)
+		}
+	}
+	if c := h.mustGet("failed").Status.ContainerStatuses[0].State.Terminated; c == nil || c.ExitCode != 7 {
+		t.Errorf("failed: state %+v, want exit code 7", c)
+	}
+}
+
+func TestStopStartRestart(t *testing.T) {
+	h := startHost(t)
+	h.write("web.yaml", sandboxYAML("web", "echo $RANDOM >> /kept; wc -l < /kept; sleep infinity"))
+	first := h.waitReady("web")
+	h.vzctlOK("stop", "web")
+	if s := h.mustGet("web"); s.Status.Phase != manifests.PhaseStopped {
+		t.Errorf("phase %s after stop, want Stopped", s.Status.Phase)
+	}
+	if left := h.processes(); len(left) > 0 {
+		t.Errorf("processes left after stop: %v", left)
+	}
+	// Held across a restart of the daemon.
+	h.stop()
+	h.start()
+	if s := h.mustGet("web"); s.Status.Phase != manifests.PhaseStopped {
+		t.Errorf("phase %s after the daemon's restart, want Stopped", s.Status.Phase)
+	}
+	h.vzctlOK("start", "web")
+	second := h.waitReady("web")
+	if bootID(second) == bootID(first) {
+		t.Error("start did not boot the VM")
+	}
+	if got := h.vzctlOK("exec", "web", "--", "sh", "-c", "wc -l < /kept"); got != "2\n" {
+		t.Errorf("the writable disk holds %q lines, want 2", got)
+	}
+	h.vzctlOK("restart", "web")
+	if s := h.waitReady("web"); bootID(s) == bootID(second) {
+		t.Error("restart did not boot the VM")
+	}
+}
+
+func TestSecondDaemonIsRefused(t *testing.T) {
+	h := startHost(t)
+	cmd := h.command(t.Context())
+	cmd.Path, cmd.Args = bin(t, "vzreconciler"), []string{"vzreconciler", "--manifests", h.folder, "--state-dir", h.state, "--metrics-addr", "127.0.0.1:0"}
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "in use") || !strings.Contains(string(out), filepath.Base(h.state)) {
+		t.Errorf("second daemon: %v:\n%s", err, out)
+	}
+	h.vzctlOK("system", "status")
+}
