@@ -34,6 +34,9 @@ func (g *guest) statistics() (drivers.Statistics, error) {
 }
 
 func groupUse(dir string) drivers.ResourceUse {
+	// Before memory.current: what is read in between the two then counts as in
+	// use, and a process that is loading does not look as if it used nothing.
+	reclaimable := keyedValues(dir + "/memory.stat")["inactive_file"]
 	use := drivers.ResourceUse{
 		CPUUsec:          keyedValues(dir + "/cpu.stat")["usage_usec"],
 		MemoryBytes:      singleValue(dir + "/memory.current"),
@@ -41,7 +44,7 @@ func groupUse(dir string) drivers.ResourceUse {
 		Processes:        singleValue(dir + "/pids.current"),
 	}
 	// What can be dropped at once is not in use: the kubelet's "working set".
-	use.MemoryBytes -= min(use.MemoryBytes, keyedValues(dir + "/memory.stat")["inactive_file"])
+	use.MemoryBytes -= min(use.MemoryBytes, reclaimable)
 	io, err := os.ReadFile(dir + "/io.stat")
 	if err != nil {
 		return use
