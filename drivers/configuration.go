@@ -13,6 +13,11 @@ const (
 	ConsoleLog = "_console.log"
 )
 
+// BundleEnv is the environment variable that holds the bundle's path in a
+// runtime's process. A runtime passes it on to each process that it starts and
+// that may outlive it: so it is found, and ended, when nothing else knows of it.
+const BundleEnv = "VZ_BUNDLE"
+
 // ConfigurationVersion is the version of Configuration written today.
 const ConfigurationVersion = 1
 

@@ -17,6 +17,11 @@ type ProcessSpec struct {
 	// SupplementalGroups are added to those /etc/group gives the user.
 	SupplementalGroups []uint32 `json:"supplementalGroups,omitempty"`
 	Terminal           bool     `json:"terminal,omitempty"`
+	// Stdin keeps a stdin open for those who attach; else the process reads
+	// /dev/null. StdinOnce closes it when the first who attached with one leaves.
+	// For Exec, whether it has a stdin says Stdio.
+	Stdin     bool `json:"stdin,omitempty"`
+	StdinOnce bool `json:"stdinOnce,omitempty"`
 	// TerminalSize is the terminal's first size; zero means 80×24.
 	TerminalSize TerminalSize `json:"terminalSize,omitzero"`
 	// Capabilities is the whole bounding set, as "CAP_CHOWN". For a further

@@ -43,7 +43,7 @@ func connect(ctx context.Context, r record, bundle string, done <-chan struct{})
 	if done == nil {
 		var watching context.Context
 		watching, i.unwatch = context.WithCancel(context.WithoutCancel(ctx))
-		if i.done, err = watch(watching, r.Process); err != nil {
+		if i.done, err = r.Process.Watch(watching); err != nil {
 			i.unwatch()
 			return nil, err
 		}

@@ -134,7 +134,7 @@ func end(ctx context.Context, id procfs.ID, group bool) error {
 	if err := id.Kill(); err != nil {
 		return err
 	}
-	gone, err := watch(ctx, id)
+	gone, err := id.Watch(ctx)
 	if err != nil {
 		return err
 	}

@@ -56,8 +56,12 @@ func (s *sandbox) Bootstrap(ctx context.Context, req drivers.BootstrapRequest) e
 	s.publish()
 	s.mu.Unlock()
 
-	v, err := s.bootVM(ctx, req)
+	v, rec, err := s.bootVM(ctx, req)
+	if err != nil {
+		s.forget()
+	}
 
+	defer s.save()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.boot = nil
@@ -69,6 +73,11 @@ func (s *sandbox) Bootstrap(ctx context.Context, req drivers.BootstrapRequest) e
 		close(s.ended)
 		return err
 	}
+	if rec != nil {
+		s.restore(v, *rec)
+		go s.watch(v)
+		return nil
+	}
 	s.vm = v
 	for _, ct := range v.config.Containers {
 		s.register(&process{id: ct.Name, container: ct.Name, init: true, spec: ct.Process})
@@ -79,24 +88,71 @@ func (s *sandbox) Bootstrap(ctx context.Context, req drivers.BootstrapRequest) e
 	return nil
 }
 
-// bootVM returns a machine that is set up, or leaves none behind.
-func (s *sandbox) bootVM(ctx context.Context, req drivers.BootstrapRequest) (*vm, error) {
+// bootVM returns a machine that is set up, or leaves none behind. With a record,
+// it is one that was there before.
+func (s *sandbox) bootVM(ctx context.Context, req drivers.BootstrapRequest) (*vm, *record, error) {
 	config, err := readConfiguration(req.Bundle)
 	if err != nil {
-		return nil, err
-	}
-	if err := checkFiles(config); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	secrets := secrets(req.Secrets)
 	if err := secrets.check(config); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	hash, err := hashOf(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.mu.Lock()
+	s.configuration, s.recordPath = hash, filepath.Join(req.Bundle, MachineFile)
+	s.mu.Unlock()
 	logs := filepath.Join(req.Bundle, drivers.LogsDir)
 	if err := state.MkdirAll(logs); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	data := filepath.Join(req.Bundle, DiskFile)
+	console, err := openConsole(filepath.Join(logs, drivers.ConsoleLog))
+	if err != nil {
+		return nil, nil, err
+	}
+	v := &vm{config: config, bundle: req.Bundle, secrets: secrets, console: console}
+	rec, err := s.adoptVM(ctx, v, machineConfig(v))
+	switch {
+	case err == nil:
+		return v, &rec, nil
+	case errors.Is(err, errNoMachine):
+		err = s.makeVM(ctx, v)
+	}
+	if err != nil {
+		console.Close()
+		return nil, nil, err
+	}
+	return v, nil, nil
+}
+
+// machineConfig describes the machine, but for what makeVM makes for it.
+func machineConfig(v *vm) MachineConfig {
+	c := v.config
+	return MachineConfig{
+		ID:                   c.ID,
+		CPUs:                 c.CPUs,
+		MemoryBytes:          c.MemoryBytes,
+		Kernel:               c.Kernel,
+		KernelArgs:           baseKernelArgs,
+		Console:              v.console,
+		SocketDir:            c.SocketDir,
+		CacheDir:             c.CacheDir,
+		NestedVirtualization: c.NestedVirtualization,
+		RuntimeData:          c.RuntimeData,
+	}
+}
+
+// makeVM boots a machine and has its guest set up, or leaves none behind.
+func (s *sandbox) makeVM(ctx context.Context, v *vm) error {
+	config := v.config
+	if err := checkFiles(config); err != nil {
+		return err
+	}
+	data := filepath.Join(v.bundle, DiskFile)
 	var initrd string
 	var g errgroup.Group
 	g.Go(func() error { return disk.Ensure(data, config.DiskBytes) })
@@ -109,40 +165,23 @@ func (s *sandbox) bootVM(ctx context.Context, req drivers.BootstrapRequest) (*vm
 		return err
 	})
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return err
 	}
-	console, err := openConsole(filepath.Join(logs, drivers.ConsoleLog))
-	if err != nil {
-		return nil, err
-	}
-	disks, serials := disks(config, data)
-	machine := MachineConfig{
-		ID:                   config.ID,
-		CPUs:                 config.CPUs,
-		MemoryBytes:          config.MemoryBytes,
-		Kernel:               config.Kernel,
-		Initrd:               initrd,
-		KernelArgs:           baseKernelArgs,
-		Disks:                disks,
-		Console:              console,
-		SocketDir:            config.SocketDir,
-		CacheDir:             config.CacheDir,
-		NestedVirtualization: config.NestedVirtualization,
-		RuntimeData:          config.RuntimeData,
-	}
-	v := &vm{config: config, bundle: req.Bundle, secrets: secrets, console: console}
+	machine := machineConfig(v)
+	machine.Initrd = initrd
+	var serials map[string]string
+	machine.Disks, serials = disks(config, data)
 	if err := s.startMachine(ctx, v, machine); err != nil {
-		console.Close()
-		return nil, err
+		return err
 	}
 	if err := s.setUp(ctx, v, serials); err != nil {
 		if reason, gone := v.gone(); gone {
 			err = fmt.Errorf("%s (%w)", reason, err)
 		}
-		err = withConsole(err, console)
-		return nil, errors.Join(err, v.teardown())
+		err = withConsole(err, v.console)
+		return errors.Join(err, v.teardown())
 	}
-	return v, nil
+	return nil
 }
 
 // startMachine starts the machine and connects to its agent. A machine whose
@@ -180,6 +219,7 @@ func (s *sandbox) startMachine(ctx context.Context, v *vm, cfg MachineConfig) er
 
 // started notes that a machine runs: whoever looks can then find its process.
 func (s *sandbox) started(m drivers.Machine) {
+	defer s.save()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.machine = &m

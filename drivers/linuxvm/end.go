@@ -48,6 +48,7 @@ func (s *sandbox) end(v *vm, reason string) {
 	}
 	// Their streams are broken now.
 	s.active.Wait()
+	s.forget()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -38,18 +38,17 @@ func (s *sandbox) Exec(ctx context.Context, container string, spec drivers.Proce
 	return exit, nil
 }
 
-// Attach copies what a process prints to the caller until it exits. Its input
-// is not there to be attached to: processes with a log run without one.
+// Attach copies what a process prints to the caller until it exits, and the
+// caller's input to the process.
 func (s *sandbox) Attach(ctx context.Context, id string, stdio drivers.Stdio) (drivers.ExitStatus, error) {
-	if stdio.Stdin != nil {
-		return drivers.ExitStatus{}, fmt.Errorf("attach to process %q: %w: it runs without stdin; use exec for an interactive process",
-			id, drivers.ErrUnsupported)
-	}
 	s.mu.Lock()
 	err := s.require("attach", drivers.StateRunning, drivers.StatePaused)
 	var p *process
 	if err == nil {
 		p, err = s.running(id)
+	}
+	if err == nil && stdio.Stdin != nil && p.run.input == nil {
+		err = fmt.Errorf("process %q: %w: it runs without stdin; use exec for an interactive process", id, drivers.ErrUnsupported)
 	}
 	if err != nil {
 		s.mu.Unlock()
@@ -59,6 +58,11 @@ func (s *sandbox) Attach(ctx context.Context, id string, stdio drivers.Stdio) (d
 	a := r.output.attach()
 	s.mu.Unlock()
 	defer r.output.detach(a)
+	if stdio.Stdin != nil {
+		// Ends with the client's input, or with the process.
+		go r.input.feed(stdio.Stdin)
+		defer r.input.left()
+	}
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -63,6 +63,21 @@ func (h *fakeHypervisor) Start(_ context.Context, cfg MachineConfig) (Machine, e
 	return m, nil
 }
 
+// Adopt finds the newest machine, if it still runs.
+func (h *fakeHypervisor) Adopt(_ context.Context, cfg MachineConfig, was drivers.Machine) (Machine, error) {
+	if h.count() == 0 || was.Hypervisor == "" {
+		return nil, drivers.ErrNotFound
+	}
+	m := h.last()
+	select {
+	case <-m.exited:
+		return nil, drivers.ErrNotFound
+	default:
+	}
+	_, _ = cfg.Console.Write([]byte("taken over\n"))
+	return m, nil
+}
+
 // last returns the newest machine.
 func (h *fakeHypervisor) last() *fakeMachine {
 	h.mu.Lock()
@@ -170,6 +185,7 @@ type fakeAgent struct {
 	created   []*agentpb.CreateContainerRequest
 	started   []*agentpb.RunStart
 	signals   map[string]chan int32
+	sessions  map[string]*fakeSession
 	setTimes  int
 }
 
@@ -178,6 +194,7 @@ func (a *fakeAgent) init(m *fakeMachine) {
 	defer a.mu.Unlock()
 	a.machine = m
 	a.signals = map[string]chan int32{}
+	a.sessions = map[string]*fakeSession{}
 }
 
 // hello is what the fake agent says first; gRPC follows without more ado. The
@@ -294,38 +311,139 @@ func (a *fakeAgent) Run(stream agentpb.Agent_RunServer) error {
 	if err != nil {
 		return err
 	}
-	start := first.GetStart()
-	signals := make(chan int32, 4)
-	a.mu.Lock()
-	a.started = append(a.started, start)
-	a.signals[start.GetId()] = signals
-	a.mu.Unlock()
-	args := start.GetSpec().GetArgs()
-	if args[0] == "fail" {
-		return status.Error(codes.NotFound, "exec: fail: no such file")
+	signals, err := a.start(first.GetStart())
+	if err != nil {
+		return err
 	}
 	send := func(out *wire.Output) { _ = stream.Send(out) }
 	send(&wire.Output{Kind: &wire.Output_Started{Started: &wire.Started{Pid: 42, StartedAt: timestamppb.Now()}}})
+	behave(stream.Context(), first.GetStart().GetSpec().GetArgs(), signals, send)
+	return stream.Context().Err()
+}
+
+// start notes a process and returns the signals that it will get.
+func (a *fakeAgent) start(start *agentpb.RunStart) (chan int32, error) {
+	signals := make(chan int32, 4)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.started = append(a.started, start)
+	a.signals[start.GetId()] = signals
+	if start.GetSpec().GetArgs()[0] == "fail" {
+		return nil, status.Error(codes.NotFound, "exec: fail: no such file")
+	}
+	return signals, nil
+}
+
+// fakeSession is a process that outlives the connection.
+type fakeSession struct {
+	run uint64
+
+	mu     sync.Mutex
+	wake   *sync.Cond
+	output []*wire.Output
+}
+
+func (a *fakeAgent) Start(_ context.Context, start *agentpb.RunStart) (*agentpb.StartResponse, error) {
+	signals, err := a.start(start)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := &fakeSession{run: uint64(len(a.started))}
+	s.wake = sync.NewCond(&s.mu)
+	a.sessions[start.GetId()] = s
+	ctx, cancel := context.WithCancel(context.Background())
+	m := a.machine
+	go func() {
+		<-m.exited
+		cancel()
+	}()
+	go behave(ctx, start.GetSpec().GetArgs(), signals, func(out *wire.Output) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.output = append(s.output, out)
+		s.wake.Broadcast()
+	})
+	return &agentpb.StartResponse{Run: s.run, Pid: 42}, nil
+}
+
+// Follow sends all output that lies behind the position, of which the fake tells
+// whole pieces only.
+func (a *fakeAgent) Follow(stream agentpb.Agent_FollowServer) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	start := first.GetStart()
+	a.mu.Lock()
+	s := a.sessions[start.GetId()]
+	a.mu.Unlock()
+	if s == nil || s.run != start.GetRun() {
+		return status.Error(codes.NotFound, "no such process")
+	}
+	stop := context.AfterFunc(stream.Context(), func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.wake.Broadcast()
+	})
+	defer stop()
+	at := int64(0)
+	for i := 0; ; i++ {
+		s.mu.Lock()
+		for len(s.output) == i && stream.Context().Err() == nil {
+			s.wake.Wait()
+		}
+		if stream.Context().Err() != nil {
+			s.mu.Unlock()
+			return stream.Context().Err()
+		}
+		out := s.output[i]
+		s.mu.Unlock()
+		at += int64(len(out.GetStdout()))
+		if out.GetStdout() != nil && at <= start.GetFrom().GetStdout() {
+			continue
+		}
+		if err := stream.Send(out); err != nil || out.GetExited() != nil {
+			return err
+		}
+	}
+}
+
+// behave is a process.
+func behave(ctx context.Context, args []string, signals chan int32, send func(*wire.Output)) {
 	exit := func(code int32) {
 		send(&wire.Output{Kind: &wire.Output_Exited{Exited: &wire.ExitStatus{
 			Code: code, FinishedAt: timestamppb.New(time.Unix(1, 0)),
 		}}})
 	}
+	say := func(text string) { send(&wire.Output{Kind: &wire.Output_Stdout{Stdout: []byte(text)}}) }
+	await := func() bool {
+		select {
+		case <-signals:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
 	switch args[0] {
 	case "echo":
-		send(&wire.Output{Kind: &wire.Output_Stdout{Stdout: []byte(args[1] + "\n")}})
+		say(args[1] + "\n")
 		exit(0)
-		return nil
+		return
 	case "greet":
-		<-signals
-		send(&wire.Output{Kind: &wire.Output_Stdout{Stdout: []byte(args[1] + "\n")}})
-		exit(0)
-		return nil
+		if await() {
+			say(args[1] + "\n")
+			exit(0)
+		}
+		return
 	case "flood":
-		<-signals
-		line := []byte(strings.Repeat("x", 1023) + "\n")
+		if !await() {
+			return
+		}
+		line := strings.Repeat("x", 1023) + "\n"
 		for range 2 * attachBuffer / len(line) {
-			send(&wire.Output{Kind: &wire.Output_Stdout{Stdout: line}})
+			say(line)
 		}
 	}
 	for {
@@ -335,9 +453,9 @@ func (a *fakeAgent) Run(stream agentpb.Agent_RunServer) error {
 				continue
 			}
 			exit(128 + sig)
-			return nil
-		case <-stream.Context().Done():
-			return stream.Context().Err()
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
 }

@@ -25,10 +25,13 @@ type Hypervisor interface {
 	RequiredModules() []string
 	// Start starts a machine and returns once its CPUs run.
 	Start(ctx context.Context, cfg MachineConfig) (Machine, error)
+	// Adopt takes over a machine that a process of this runtime started from cfg
+	// and described as was before it died. The error is drivers.ErrNotFound if the
+	// machine is gone, as it always is where machines end with their process.
+	Adopt(ctx context.Context, cfg MachineConfig, was drivers.Machine) (Machine, error)
 }
 
-// Machine is one running virtual machine. It ends with the process that
-// started it.
+// Machine is one running virtual machine.
 type Machine interface {
 	// DialAgent opens the byte channel to the agent. The guest may not listen
 	// yet: the caller does the handshake.

@@ -14,6 +14,7 @@ import (
 
 // Pause stops the CPUs.
 func (s *sandbox) Pause(ctx context.Context) error {
+	defer s.save()
 	s.pausing.Lock()
 	defer s.pausing.Unlock()
 	s.mu.Lock()
@@ -44,6 +45,7 @@ func (s *sandbox) Pause(ctx context.Context) error {
 
 // Resume lets the CPUs run again and sets the guest's clock.
 func (s *sandbox) Resume(ctx context.Context) error {
+	defer s.save()
 	s.pausing.Lock()
 	defer s.pausing.Unlock()
 	s.mu.Lock()

@@ -2,16 +2,13 @@ package linuxvm
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
 	"github.com/vzreconciler/vzreconciler/drivers/wire"
-	"github.com/vzreconciler/vzreconciler/internal/crilog"
 )
 
 const (
@@ -47,18 +44,24 @@ type process struct {
 
 // run is one life of a process: an init process may have several.
 type run struct {
+	number uint64                    // the guest's, 0 until it runs
 	resize chan drivers.TerminalSize // holds the latest only
+	input  *input                    // nil for a process without stdin
 	output *output
 	done   chan struct{}
 	exit   drivers.ExitStatus // once done is closed
 }
 
-func newRun() *run {
-	return &run{
+func newRun(spec drivers.ProcessSpec) *run {
+	r := &run{
 		resize: make(chan drivers.TerminalSize, 1),
 		output: newOutput(),
 		done:   make(chan struct{}),
 	}
+	if spec.Stdin {
+		r.input = newInput(spec.StdinOnce)
+	}
+	return r
 }
 
 func (p *process) status() drivers.ProcessStatus {
@@ -73,7 +76,7 @@ func (p *process) status() drivers.ProcessStatus {
 // register adds a process. The caller holds mu.
 func (s *sandbox) register(p *process) {
 	p.state = drivers.ProcessCreated
-	p.run = newRun()
+	p.run = newRun(p.spec)
 	s.processes[p.id] = p
 	s.order = append(s.order, p.id)
 }
@@ -101,6 +104,7 @@ func (s *sandbox) running(id string) (*process, error) {
 
 // CreateProcess registers a process.
 func (s *sandbox) CreateProcess(_ context.Context, id, container string, spec drivers.ProcessSpec) error {
+	defer s.save()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.require("create process", drivers.StateBooted, drivers.StateRunning); err != nil {
@@ -147,7 +151,7 @@ func (s *sandbox) StartProcess(ctx context.Context, id string) error {
 	p.starting = true
 	r := p.run
 	if p.state == drivers.ProcessExited {
-		r = newRun()
+		r = newRun(p.spec)
 	}
 	v := s.vm
 	s.active.Add(1)
@@ -199,55 +203,43 @@ func (s *sandbox) startable(id string) (*process, error) {
 // own starts a process and stays with it until it has exited. started gets one
 // value: nil when it runs, or why it does not.
 func (s *sandbox) own(v *vm, p *process, r *run, started chan<- error) {
-	ctx, cancel := context.WithCancelCause(s.life)
-	defer cancel(nil)
-	limit := time.AfterFunc(startTimeout, func() { cancel(fmt.Errorf("it did not start within %s", startTimeout)) })
-	defer limit.Stop()
-
-	runs := false
-	exit, err := s.runLogged(ctx, v, p, r, func(m *wire.Started) {
-		if runs || !limit.Stop() {
-			return // said twice, or too late
-		}
-		runs = true
-		s.began(p, r, m)
-		started <- nil
-	})
-	if !runs {
-		if err == nil {
-			err = errors.New("it exited before it started")
-		}
-		if c := context.Cause(ctx); c != nil {
-			err = c
-		}
+	log, err := openLog(v, p.id)
+	if err == nil {
+		defer s.closeLog(p.id, log)
+		err = s.begin(v, p, r)
+	}
+	if err != nil {
 		s.mu.Lock()
 		p.starting = false
-		r.output = newOutput() // that of this try is closed; the next one may use r
 		s.mu.Unlock()
 		started <- err
 		return
 	}
-	s.exited(v, p, r, exit, err)
+	started <- nil
+	s.accompany(v, p, r, log)
 }
 
-// runLogged runs a process with its output going to its log and to whoever is
-// attached.
-func (s *sandbox) runLogged(ctx context.Context, v *vm, p *process, r *run, started func(*wire.Started)) (drivers.ExitStatus, error) {
-	log, err := crilog.NewWriter(filepath.Join(v.bundle, drivers.LogsDir, p.id+".log"), crilog.Options{})
+// begin starts a process in the guest.
+func (s *sandbox) begin(v *vm, p *process, r *run) error {
+	spec, err := v.secrets.spec(p.spec)
 	if err != nil {
-		return drivers.ExitStatus{}, fmt.Errorf("open its log: %w", err)
+		return err
 	}
-	defer func() {
-		if err := log.Close(); err != nil {
-			s.log.WarnContext(ctx, "a part of a log is lost", "process", p.id, "error", err)
+	ctx, cancel := context.WithTimeoutCause(s.life, startTimeout, fmt.Errorf("it did not start within %s", startTimeout))
+	defer cancel()
+	resp, err := v.client.agent.Start(ctx, &agentpb.RunStart{
+		Id: p.id, Container: p.container, Spec: wire.FromSpec(spec), Stdin: p.spec.Stdin,
+	})
+	if err != nil {
+		if ctx.Err() == nil {
+			return wire.FromStatus(err)
 		}
-	}()
-	defer r.output.close()
-	return s.pump(ctx, v, p.id, p.container, p.spec, drivers.Stdio{
-		Stdout: r.output.writer(log.Stream(crilog.Stdout), false),
-		Stderr: r.output.writer(log.Stream(crilog.Stderr), true),
-		Resize: r.resize,
-	}, started)
+		// Whatever became of it: it must not run unseen.
+		_ = v.signal(s.life, p.id, int(syscall.SIGKILL), callTimeout)
+		return context.Cause(ctx)
+	}
+	s.began(p, r, resp)
+	return nil
 }
 
 // pump runs a process over a stream of the agent's.
@@ -288,12 +280,14 @@ func trusted(e drivers.ExitStatus) drivers.ExitStatus {
 }
 
 // began notes that a process runs.
-func (s *sandbox) began(p *process, r *run, m *wire.Started) {
+func (s *sandbox) began(p *process, r *run, m *agentpb.StartResponse) {
+	defer s.save()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.starting = false
 	p.state = drivers.ProcessRunning
 	p.pid = int(m.GetPid())
+	r.number = m.GetRun()
 	p.startedAt = time.Now()
 	p.exit = nil
 	p.run = r
@@ -310,6 +304,7 @@ func (s *sandbox) began(p *process, r *run, m *wire.Started) {
 // end: that the process ended would be taken for its own doing.
 func (s *sandbox) exited(v *vm, p *process, r *run, exit drivers.ExitStatus, err error) {
 	lost := err != nil && v.lost(streamThroes)
+	defer s.save()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
@@ -323,6 +318,7 @@ func (s *sandbox) exited(v *vm, p *process, r *run, exit drivers.ExitStatus, err
 	}
 	p.state = drivers.ProcessExited
 	p.pid = 0
+	r.input.close()
 	p.exit = &exit
 	r.exit = exit
 	close(r.done)

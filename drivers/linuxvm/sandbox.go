@@ -71,6 +71,12 @@ type sandbox struct {
 	ending    bool           // end was called
 	active    sync.WaitGroup // of the goroutines that own a run; none is added once ending
 	watchers  map[chan drivers.Snapshot]struct{}
+	// configuration is the hash of the one in the bundle; recordPath is where the
+	// machine is kept on record, empty while there is none.
+	configuration, recordPath string
+
+	// saving serialises what is written to recordPath.
+	saving sync.Mutex
 
 	// pausing serialises Pause and Resume.
 	pausing sync.Mutex

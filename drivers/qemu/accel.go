@@ -172,7 +172,7 @@ func (h *Hypervisor) prove(ctx context.Context, binary string, cfg linuxvm.Machi
 	// The last of two contrary arguments counts: the kernel is to speak.
 	cfg.Kernel.Args = append(append([]string(nil), cfg.Kernel.Args...), "loglevel=7", "earlyprintk=ttyS0")
 
-	m, err := h.launch(ctx, binary, cfg, typ, verdict{Accelerator: hardware})
+	m, err := h.launch(ctx, binary, cfg, typ, verdict{Accelerator: hardware}, true)
 	if err != nil {
 		return cause(ctx, err)
 	}

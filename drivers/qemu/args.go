@@ -10,10 +10,13 @@ import (
 
 // File descriptors that Args expects the QEMU process to inherit.
 const (
-	// MonitorFD is a connected stream socket for QMP.
+	// MonitorFD is a listening stream socket for QMP.
 	MonitorFD = 3
 	// AgentFD is a listening stream socket: the host's end of the agent's port.
 	AgentFD = 4
+	// ConsoleFD is a listening stream socket for what the guest prints on its
+	// serial console. While nobody is connected, that is dropped.
+	ConsoleFD = 5
 )
 
 // AgentPort is the name of the virtio-serial port that the agent serves on.
@@ -40,8 +43,9 @@ type Spec struct {
 	KernelArgs []string
 	Initrd     string
 	Disks      []linuxvm.Disk
-	// Monitor and Agent say whether MonitorFD and AgentFD are there.
-	Monitor, Agent bool
+	// Sockets says whether MonitorFD, AgentFD and ConsoleFD are there. Without
+	// them the console is on the standard output.
+	Sockets bool
 }
 
 // Args returns QEMU's arguments, without the program's name.
@@ -58,7 +62,7 @@ func Args(s Spec) []string {
 		"-kernel", s.Kernel,
 		"-initrd", s.Initrd,
 		"-append", strings.Join(append(consoleArgs(s), s.KernelArgs...), " "),
-		"-chardev", "stdio,id=console,signal=off",
+		"-chardev", console(s.Sockets),
 		"-serial", "chardev:console",
 		"-device", "virtio-rng-pci,romfile=",
 		"-device", "virtio-balloon-pci,romfile=,free-page-reporting=on",
@@ -69,14 +73,11 @@ func Args(s Spec) []string {
 	if s.Firmware != "" {
 		args = append(args, "-bios", s.Firmware)
 	}
-	if s.Monitor {
+	if s.Sockets {
 		args = append(args,
-			"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", MonitorFD),
-			"-mon", "chardev=monitor,mode=control")
-	}
-	if s.Agent {
-		args = append(args,
-			"-chardev", fmt.Sprintf("socket,id=agent,fd=%d,server=on,wait=off", AgentFD),
+			"-chardev", socketChardev("monitor", MonitorFD),
+			"-mon", "chardev=monitor,mode=control",
+			"-chardev", socketChardev("agent", AgentFD),
 			"-device", "virtio-serial-pci,max_ports=2,romfile=",
 			"-device", "virtserialport,chardev=agent,nr=1,name="+AgentPort)
 	}
@@ -84,6 +85,17 @@ func Args(s Spec) []string {
 		args = append(args, disk(fmt.Sprintf("disk%d", i), d)...)
 	}
 	return args
+}
+
+func console(sockets bool) string {
+	if sockets {
+		return socketChardev("console", ConsoleFD)
+	}
+	return "stdio,id=console,signal=off"
+}
+
+func socketChardev(id string, fd int) string {
+	return fmt.Sprintf("socket,id=%s,fd=%d,server=on,wait=off", id, fd)
 }
 
 // machineType returns the machine type without the devices that a guest of ours has

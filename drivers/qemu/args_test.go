@@ -38,7 +38,7 @@ func TestArgsMatchGoldenCommandLines(t *testing.T) {
 	nested := config()
 	nested.NestedVirtualization = true
 	bare := newSpec(small, "linux", "q35", "tcg", "")
-	bare.Monitor, bare.Agent = false, false
+	bare.Sockets = false
 	for name, spec := range map[string]Spec{
 		"q35-tcg":    newSpec(config(), "linux", "q35", "tcg", "/usr/share/qemu/qboot.rom"),
 		"q35-kvm":    newSpec(small, "linux", "q35", "kvm", ""),

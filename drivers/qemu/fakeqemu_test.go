@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,7 +42,7 @@ func PlayQEMU(args []string) {
 	case "mute":
 		select {}
 	}
-	monitor := os.NewFile(MonitorFD, "monitor")
+	monitor, console := accept(MonitorFD), accept(ConsoleFD)
 	fmt.Fprintln(monitor, `{"QMP": {"version": {"qemu": {"major": 9, "minor": 1, "micro": 2}}}}`)
 	requests := bufio.NewScanner(monitor)
 	for requests.Scan() {
@@ -55,7 +56,7 @@ func PlayQEMU(args []string) {
 		shutdown := `{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-%s"}}` + "\n"
 		switch role {
 		case "chatty":
-			fmt.Fprintln(os.Stdout, "Linux version")
+			fmt.Fprintln(console, "Linux version")
 		case "crash":
 			fail("kvm.c:3183: assertion failed")
 		case "poweroff":
@@ -66,6 +67,19 @@ func PlayQEMU(args []string) {
 			os.Exit(0)
 		}
 	}
+}
+
+// accept waits for the connection to a socket that was inherited.
+func accept(fd uintptr) net.Conn {
+	l, err := net.FileListener(os.NewFile(fd, "socket"))
+	if err != nil {
+		panic(err)
+	}
+	conn, err := l.Accept()
+	if err != nil {
+		panic(err)
+	}
+	return conn
 }
 
 // fake returns a Hypervisor whose QEMU is this test binary, and what to start a

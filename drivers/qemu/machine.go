@@ -18,9 +18,9 @@ var errGone = errors.New("the virtual machine is gone")
 // machine is one running QEMU.
 type machine struct {
 	program     string
-	process     *process
+	process     process
 	qmp         *qmp.Client
-	agent       *address
+	sockets     *sockets
 	description drivers.Machine
 
 	mu       sync.Mutex
@@ -33,18 +33,22 @@ type machine struct {
 
 // watch waits for the end of the process and tells it to all.
 func (m *machine) watch() {
-	<-m.process.exited
+	<-m.process.gone()
 	// The last event, which says why, may still be on its way.
 	select {
 	case <-m.qmp.Done():
 	case <-time.After(time.Second):
 	}
 	m.qmp.Close()
-	_ = m.agent.release()
+	m.sockets.release()
 
 	m.mu.Lock()
 	if !m.killed {
-		m.reason = exitReason(m.process.failure(m.program), m.shutdown)
+		failure := m.process.failure(m.program)
+		if _, ok := m.process.(*foreign); ok && m.shutdown == "" {
+			failure = "the virtual machine process ended"
+		}
+		m.reason = exitReason(failure, m.shutdown)
 	}
 	m.mu.Unlock()
 	close(m.exited)
@@ -87,8 +91,7 @@ func (m *machine) DialAgent(ctx context.Context) (net.Conn, error) {
 		return nil, errGone
 	default:
 	}
-	var d net.Dialer
-	return d.DialContext(ctx, "unix", m.agent.path)
+	return m.sockets.dial(ctx, agentSocket)
 }
 
 // Pause stops the CPUs.

@@ -1,41 +1,45 @@
 package qemu_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/linuxvm"
 	"github.com/vzreconciler/vzreconciler/drivers/qemu"
+	"github.com/vzreconciler/vzreconciler/internal/crilog"
 	"github.com/vzreconciler/vzreconciler/internal/procfs"
 )
 
-// playOrphan is the test binary as a runtime's process: it boots a sandbox,
-// tells which machine it has, and waits to be killed.
+// playOrphan is the test binary as a runtime's process: it boots a sandbox, starts
+// its container, tells which machine it has, and waits to be killed.
 func playOrphan(bundle string) {
 	rt := linuxvm.New(qemu.New(qemu.Options{}), linuxvm.Options{})
 	ctx := context.Background()
 	err := rt.Bootstrap(ctx, drivers.BootstrapRequest{Bundle: bundle})
+	if err == nil {
+		err = rt.StartProcess(ctx, "web")
+	}
 	s, _ := rt.State(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	_ = json.NewEncoder(os.Stdout).Encode(procfs.ID{PID: s.Machine.PID, StartTime: s.Machine.StartTime})
+	_ = json.NewEncoder(os.Stdout).Encode(s)
 	select {}
 }
 
-func TestKilledProcessLeavesNeitherQEMUNorSocketBehind(t *testing.T) {
-	sockets := t.TempDir()
-	dir := getWorld(t).bundle(t, "default/web", "sleep 1000", func(c *drivers.Configuration) {
-		c.SocketDir = sockets
-	})
+// bootAndKill boots the bundle in a process of its own, kills that once the log
+// shows that the container has come to speak, and returns what it told.
+func bootAndKill(t *testing.T, dir string) drivers.Snapshot {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -50,33 +54,107 @@ func TestKilledProcessLeavesNeitherQEMUNorSocketBehind(t *testing.T) {
 	if err := parent.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line, err := bufio.NewReader(out).ReadBytes('\n')
-	if err != nil {
+	var s drivers.Snapshot
+	if err := json.NewDecoder(out).Decode(&s); err != nil {
 		t.Fatal(err)
 	}
-	var id procfs.ID
-	if err := json.Unmarshal(line, &id); err != nil {
-		t.Fatal(err)
-	}
-	if !id.Alive() {
-		t.Fatal("the machine does not run")
-	}
+	until(t, "the container speaks", func() bool { return len(logged(t, dir)) > 20 })
 	if err := parent.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = parent.Wait() // killed, as wanted
-	deadline := time.NewTimer(10 * time.Second)
+	return s
+}
+
+// until waits for a condition.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for id.Alive() {
+	for !ok() {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			_ = id.Kill()
-			t.Fatal("QEMU outlived the process that owned it")
+			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
-	if left, err := os.ReadDir(sockets); err != nil || len(left) > 0 {
-		t.Errorf("left in the socket directory: %v, %v", left, err)
+}
+
+// logged returns the lines of the container's log.
+func logged(t *testing.T, dir string) []string {
+	t.Helper()
+	var lines []string
+	err := crilog.Read(t.Context(), filepath.Join(dir, drivers.LogsDir, "web.log"), crilog.ReadOptions{Tail: -1}, func(line []byte) error {
+		l, err := crilog.ParseLine(line)
+		lines = append(lines, string(l.Text))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+func machineID(s drivers.Snapshot) procfs.ID {
+	return procfs.ID{PID: s.Machine.PID, StartTime: s.Machine.StartTime}
+}
+
+func TestMachineOutlivesItsRuntimeAndIsTakenOver(t *testing.T) {
+	dir := getWorld(t).bundle(t, "default/web", "n=0; while :; do n=$((n+1)); echo $n; done", nil)
+	before := bootAndKill(t, dir)
+	if !machineID(before).Alive() {
+		t.Fatal("QEMU did not outlive the process that started it")
+	}
+
+	rt := linuxvm.New(qemu.New(qemu.Options{}), linuxvm.Options{})
+	start := time.Now()
+	if err := rt.Bootstrap(t.Context(), drivers.BootstrapRequest{Bundle: dir}); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("taken over in %s", time.Since(start).Round(time.Millisecond))
+	after := snapshot(t, rt)
+	if after.State != drivers.StateRunning || after.Machine.BootID != before.Machine.BootID || machineID(after) != machineID(before) {
+		t.Errorf("taken over: %s, %+v, was %+v", after.State, after.Machine, before.Machine)
+	}
+	if was, is := before.Processes[0], after.Processes[0]; is.State != drivers.ProcessRunning || !is.StartedAt.Equal(was.StartedAt) {
+		t.Errorf("the process is %+v, was %+v", is, was)
+	}
+	n := len(logged(t, dir))
+	until(t, "the log goes on", func() bool { return len(logged(t, dir)) > n+100 })
+	if _, err := rt.Exec(t.Context(), "web", drivers.ProcessSpec{Args: []string{"true"}, Env: []drivers.EnvVar{{Name: "PATH", Value: "/bin"}}}, drivers.Stdio{}); err != nil {
+		t.Errorf("exec after the take-over: %v", err)
+	}
+	if err := rt.Stop(t.Context(), drivers.StopOptions{}); err != nil {
+		t.Error(err)
+	}
+	if err := rt.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for i, line := range logged(t, dir) {
+		if line != strconv.Itoa(i+1) {
+			t.Fatalf("line %d of the log is %q: output was lost or told twice", i+1, line)
+		}
+	}
+	if machineID(before).Alive() {
+		t.Error("QEMU runs on after the stop")
+	}
+}
+
+func TestMachineTakenOverThatDiesStopsTheSandbox(t *testing.T) {
+	dir := getWorld(t).bundle(t, "default/web", "n=0; while :; do n=$((n+1)); echo $n; sleep 0.01; done", nil)
+	before := bootAndKill(t, dir)
+	rt := linuxvm.New(qemu.New(qemu.Options{}), linuxvm.Options{})
+	if err := rt.Bootstrap(t.Context(), drivers.BootstrapRequest{Bundle: dir}); err != nil {
+		t.Fatal(err)
+	}
+	if err := machineID(before).Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if s := waitState(t, rt, drivers.StateStopped); s.Reason == "" {
+		t.Error("no reason is told")
+	}
+	if err := rt.Shutdown(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

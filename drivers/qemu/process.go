@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -11,14 +12,26 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
 )
 
 // stderrTail is how much of QEMU's stderr is kept to tell why it ended.
 const stderrTail = 4 << 10
 
-// process is a child that is never outlived by more than its own death: where
-// the system can, the kernel kills it when this process ends.
-type process struct {
+// process is a QEMU process.
+type process interface {
+	// gone is closed when it has ended.
+	gone() <-chan struct{}
+	// kill ends it at once.
+	kill()
+	// failure says why it ended, in words, if that is known and was no success. It
+	// must have ended.
+	failure(program string) string
+}
+
+// child is a process that was started here.
+type child struct {
 	cmd    *exec.Cmd
 	stderr *tail
 
@@ -26,27 +39,25 @@ type process struct {
 	err    error // of Wait; read it after exited
 }
 
-// startProcess starts a program that inherits files from descriptor 3 on. Its
-// standard output goes to stdout, which never sees an error of its own reported
-// back to the child.
-func startProcess(program string, args []string, files []*os.File, stdout io.Writer) (*process, error) {
-	p := &process{
+// startChild starts a program that inherits files from descriptor 3 on. A mortal
+// one is killed by the kernel, where the system can, when this process ends.
+func startChild(program string, args []string, files []*os.File, mortal bool) (*child, error) {
+	p := &child{
 		cmd:    exec.Command(program, args...), //nolint:noctx // lives as long as the machine; Kill ends it
 		stderr: &tail{max: stderrTail},
 		exited: make(chan struct{}),
 	}
 	p.cmd.Env = environment(os.Environ())
 	p.cmd.ExtraFiles = files
-	p.cmd.Stdout = drain{stdout}
 	p.cmd.Stderr = p.stderr
-	p.cmd.SysProcAttr = sysProcAttr()
+	p.cmd.SysProcAttr = sysProcAttr(mortal)
 	// What is still in the pipes after the exit is read, but not for ever.
 	p.cmd.WaitDelay = 2 * time.Second
 
 	started := make(chan error)
 	go func() {
 		// The kernel takes the death of the thread that started a child for that
-		// of its parent: this thread must live as long as the child.
+		// of its parent: this thread must live as long as a mortal one.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()
@@ -63,15 +74,14 @@ func startProcess(program string, args []string, files []*os.File, stdout io.Wri
 	return p, nil
 }
 
-// kill ends the process at once; exited tells when it is gone.
-func (p *process) kill() {
+func (p *child) gone() <-chan struct{} { return p.exited }
+
+func (p *child) kill() {
 	// The only error is that it is gone already.
 	_ = p.cmd.Process.Kill()
 }
 
-// failure says why the process, which must have exited, did so, in words; it is
-// empty for a success.
-func (p *process) failure(program string) string {
+func (p *child) failure(program string) string {
 	if p.err == nil {
 		return ""
 	}
@@ -91,7 +101,7 @@ func (p *process) failure(program string) string {
 
 // endedBySignal tells a process ended from outside from one that gave up, with
 // abort or without.
-func (p *process) endedBySignal() bool {
+func (p *child) endedBySignal() bool {
 	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	return ok && status.Signaled() && (status.Signal() == syscall.SIGKILL || status.Signal() == syscall.SIGTERM)
 }
@@ -102,21 +112,27 @@ func environment(env []string) []string {
 	for _, kv := range env {
 		name, _, _ := strings.Cut(kv, "=")
 		switch name {
-		case "PATH", "HOME", "TMPDIR", "LANG", "LC_ALL":
+		case "PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", drivers.BundleEnv:
 			kept = append(kept, kv)
 		}
 	}
 	return kept
 }
 
-// drain swallows errors: a console that cannot be written must not stop the guest.
-type drain struct{ w io.Writer }
-
-func (d drain) Write(p []byte) (int, error) {
-	if d.w != nil {
-		_, _ = d.w.Write(p)
+// copyConsole hands on what the guest prints until its machine ends. It
+// swallows errors: a console that cannot be written must not stop the guest.
+func copyConsole(w io.Writer, conn net.Conn) {
+	defer conn.Close()
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := conn.Read(buf)
+		if n > 0 && w != nil {
+			_, _ = w.Write(buf[:n])
+		}
+		if err != nil {
+			return
+		}
 	}
-	return len(p), nil
 }
 
 // tail keeps the last max bytes written.

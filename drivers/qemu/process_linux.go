@@ -2,8 +2,12 @@ package qemu
 
 import "syscall"
 
-// sysProcAttr puts the child in a process group of its own, away from the
-// terminal's Ctrl-C, and has the kernel kill it when its parent dies.
-func sysProcAttr() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+// sysProcAttr puts the child in a session of its own, away from the terminal's
+// Ctrl-C, and has the kernel kill a mortal one when its parent dies.
+func sysProcAttr(mortal bool) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setsid: true}
+	if mortal {
+		attr.Pdeathsig = syscall.SIGKILL
+	}
+	return attr
 }

@@ -115,7 +115,7 @@ func (h *Hypervisor) Start(ctx context.Context, cfg linuxvm.MachineConfig) (linu
 		return nil, fmt.Errorf("nested virtualization: %w: it needs KVM, and this machine would run on %s",
 			drivers.ErrUnsupported, choice)
 	}
-	return h.launch(ctx, binary, cfg, data.Machine, choice)
+	return h.launch(ctx, binary, cfg, data.Machine, choice, false)
 }
 
 // Spec returns the description of a machine on this host, as Start would build it,
@@ -142,8 +142,7 @@ func newSpec(cfg linuxvm.MachineConfig, goos, typ, accelerator, firmware string)
 		Kernel:               cfg.Kernel.Image,
 		Initrd:               cfg.Initrd,
 		Disks:                cfg.Disks,
-		Monitor:              true,
-		Agent:                true,
+		Sockets:              true,
 	}
 	if typ == "q35" && cfg.Kernel.VMLinux != "" {
 		// Entered by PVH, the kernel has nothing to unpack: some 15 % of the boot

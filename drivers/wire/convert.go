@@ -20,6 +20,8 @@ func FromSpec(s drivers.ProcessSpec) *ProcessSpec {
 		Capabilities:       s.Capabilities,
 		CapabilitiesSet:    s.Capabilities != nil,
 		NoNewPrivileges:    s.NoNewPrivileges,
+		Stdin:              s.Stdin,
+		StdinOnce:          s.StdinOnce,
 	}
 	for _, e := range s.Env {
 		m.Env = append(m.Env, &EnvVar{Name: e.Name, Value: e.Value, Secret: e.Secret})
@@ -39,6 +41,8 @@ func ToSpec(m *ProcessSpec) drivers.ProcessSpec {
 		TerminalSize:       ToSize(m.GetTerminalSize()),
 		Capabilities:       m.GetCapabilities(),
 		NoNewPrivileges:    m.GetNoNewPrivileges(),
+		Stdin:              m.GetStdin(),
+		StdinOnce:          m.GetStdinOnce(),
 	}
 	if m.GetCapabilitiesSet() && s.Capabilities == nil {
 		s.Capabilities = []string{}

@@ -152,8 +152,11 @@ type ProcessSpec struct {
 	// Says that capabilities is meant, even when it is empty.
 	CapabilitiesSet bool `protobuf:"varint,9,opt,name=capabilities_set,json=capabilitiesSet,proto3" json:"capabilities_set,omitempty"`
 	NoNewPrivileges bool `protobuf:"varint,10,opt,name=no_new_privileges,json=noNewPrivileges,proto3" json:"no_new_privileges,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Of processes that clients attach to; Exec and Run say for themselves.
+	Stdin         bool `protobuf:"varint,11,opt,name=stdin,proto3" json:"stdin,omitempty"`
+	StdinOnce     bool `protobuf:"varint,12,opt,name=stdin_once,json=stdinOnce,proto3" json:"stdin_once,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProcessSpec) Reset() {
@@ -252,6 +255,20 @@ func (x *ProcessSpec) GetCapabilitiesSet() bool {
 func (x *ProcessSpec) GetNoNewPrivileges() bool {
 	if x != nil {
 		return x.NoNewPrivileges
+	}
+	return false
+}
+
+func (x *ProcessSpec) GetStdin() bool {
+	if x != nil {
+		return x.Stdin
+	}
+	return false
+}
+
+func (x *ProcessSpec) GetStdinOnce() bool {
+	if x != nil {
+		return x.StdinOnce
 	}
 	return false
 }
@@ -803,7 +820,7 @@ const file_drivers_wire_wire_proto_rawDesc = "" +
 	"\x06secret\x18\x03 \x01(\tR\x06secret\"<\n" +
 	"\fTerminalSize\x12\x14\n" +
 	"\x05width\x18\x01 \x01(\rR\x05width\x12\x16\n" +
-	"\x06height\x18\x02 \x01(\rR\x06height\"\x97\x03\n" +
+	"\x06height\x18\x02 \x01(\rR\x06height\"\xcc\x03\n" +
 	"\vProcessSpec\x12\x12\n" +
 	"\x04args\x18\x01 \x03(\tR\x04args\x12.\n" +
 	"\x03env\x18\x02 \x03(\v2\x1c.vzreconciler.wire.v1.EnvVarR\x03env\x12\x1f\n" +
@@ -816,7 +833,10 @@ const file_drivers_wire_wire_proto_rawDesc = "" +
 	"\fcapabilities\x18\b \x03(\tR\fcapabilities\x12)\n" +
 	"\x10capabilities_set\x18\t \x01(\bR\x0fcapabilitiesSet\x12*\n" +
 	"\x11no_new_privileges\x18\n" +
-	" \x01(\bR\x0fnoNewPrivileges\"\x94\x01\n" +
+	" \x01(\bR\x0fnoNewPrivileges\x12\x14\n" +
+	"\x05stdin\x18\v \x01(\bR\x05stdin\x12\x1d\n" +
+	"\n" +
+	"stdin_once\x18\f \x01(\bR\tstdinOnce\"\x94\x01\n" +
 	"\n" +
 	"ExitStatus\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +

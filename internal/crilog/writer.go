@@ -19,6 +19,9 @@ type Options struct {
 	// Backups is how many rotated files are kept, as PATH.1 (the newest), PATH.2
 	// and so on. Default: 1; negative: none.
 	Backups int
+	// PositionFile, if not empty, is where the Writer notes how much of the
+	// process's output it has taken: see Begin.
+	PositionFile string
 }
 
 const (
@@ -47,6 +50,7 @@ type Writer struct {
 	lost    error  // why
 	out     *stream
 	err     *stream
+	marks   *marks // nil without a PositionFile
 }
 
 // file is what a Writer needs of an *os.File.
@@ -75,16 +79,58 @@ func newWriter(path string, opts Options, open func(string, int) (file, error)) 
 	w := &Writer{path: path, opts: opts, open: open}
 	w.out = &stream{w: w, name: Stdout}
 	w.err = &stream{w: w, name: Stderr}
-	size, torn, err := inspect(path)
-	if err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
+	if opts.PositionFile != "" {
+		var err error
+		if w.marks, err = openMarks(opts.PositionFile, path); err != nil {
+			return nil, err
+		}
 	}
-	w.f, err = open(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE)
+	size, torn, err := inspect(path)
+	if err == nil {
+		w.f, err = open(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE)
+	}
 	if err != nil {
+		if w.marks != nil {
+			_ = w.marks.f.Close()
+		}
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	w.size, w.torn = size, torn
 	return w, nil
+}
+
+// Begin says which run of the process is written from now on, and returns where
+// in its output to go on: at its start, unless a Writer before this one had begun
+// the same run. It needs a PositionFile and comes before the first write.
+func (w *Writer) Begin(run uint64) Position {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.marks.Run != run {
+		w.marks.Position = Position{Run: run}
+	}
+	w.out.taken, w.err.taken = w.marks.Stdout, w.marks.Stderr
+	w.saveMark()
+	return w.marks.Position
+}
+
+// Position returns how much of the run's output is in the log for good.
+func (w *Writer) Position() Position {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.marks.Position
+}
+
+// saveMark notes the present position.
+func (w *Writer) saveMark() {
+	if w.marks == nil {
+		return
+	}
+	w.marks.Stdout, w.marks.Stderr = w.out.kept(), w.err.kept()
+	w.marks.inode, w.marks.size = 0, w.size
+	if inode, _, err := fileOf(w.path); err == nil {
+		w.marks.inode = inode
+	}
+	w.marks.save()
 }
 
 // inspect returns the size of the log at path, 0 if there is none, and whether
@@ -134,7 +180,12 @@ func (w *Writer) Close() error {
 		}
 	}
 	w.flush()
-	return w.f.Close()
+	err := w.f.Close()
+	if w.marks != nil {
+		w.saveMark()
+		err = errors.Join(err, w.marks.f.Close())
+	}
+	return err
 }
 
 // stream is one of a process's output streams.
@@ -142,7 +193,11 @@ type stream struct {
 	w       *Writer
 	name    string
 	partial []byte // the line begun, at most maxText
+	taken   int64  // bytes written to the stream
 }
+
+// kept returns how many of the bytes taken are not in a line that is yet to end.
+func (s *stream) kept() int64 { return s.taken - int64(len(s.partial)) }
 
 func (s *stream) Write(p []byte) (int, error) {
 	w := s.w
@@ -176,6 +231,8 @@ func (s *stream) Write(p []byte) (int, error) {
 		}
 	}
 	w.flush()
+	s.taken += int64(len(p))
+	w.saveMark()
 	return len(p), nil
 }
 

@@ -232,13 +232,18 @@ func pauseAndResume(s *suite) {
 
 func statisticsNeedRunning(s *suite) {
 	rt := s.running(forever)
-	stats, err := rt.Statistics(s.ctx)
-	if err != nil {
-		s.Fatalf("statistics: %v", err)
-	}
-	use, ok := stats.Containers[s.opts.Container]
-	if !ok || use.Processes == 0 || use.MemoryBytes == 0 || stats.Time.IsZero() {
-		s.Errorf("statistics of a running container: %+v", stats)
+	// What a process uses shows once it has touched it.
+	var stats drivers.Statistics
+	s.within(10*time.Second, "statistics of a running container", func() bool {
+		var err error
+		if stats, err = rt.Statistics(s.ctx); err != nil {
+			s.Fatalf("statistics: %v", err)
+		}
+		use := stats.Containers[s.opts.Container]
+		return use.Processes > 0 && use.MemoryBytes > 0
+	})
+	if stats.Time.IsZero() || stats.Sandbox.MemoryBytes == 0 || stats.Sandbox.CPUUsec == 0 {
+		s.Errorf("statistics of a running sandbox: %+v", stats)
 	}
 }
 

@@ -45,6 +45,8 @@ type guest struct {
 	bases      map[string]string // mounted root file systems by serial
 	containers map[string]*container
 	processes  map[string]*process // running, by id
+	sessions   map[string]*session // by id; kept until the next under it
+	runs       uint64              // how many sessions there were
 	etc        etcFiles
 	sysctls    map[string]string // those that every IPC namespace has of its own
 }
@@ -68,6 +70,7 @@ func newGuest(log *slog.Logger, modules moduleList) *guest {
 		bases:      map[string]string{},
 		containers: map[string]*container{},
 		processes:  map[string]*process{},
+		sessions:   map[string]*session{},
 	}
 }
 

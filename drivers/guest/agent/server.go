@@ -106,6 +106,55 @@ func (s runStream) RecvInput() (*wire.Input, error) {
 	return req.GetInput(), err
 }
 
+func (s *server) Start(ctx context.Context, req *agentpb.RunStart) (*agentpb.StartResponse, error) {
+	p, err := s.guest.begin(ctx, req.GetId(), req.GetContainer(), wire.ToSpec(req.GetSpec()), req.GetStdin())
+	if err != nil {
+		return nil, err
+	}
+	pid, _ := p.process()
+	return &agentpb.StartResponse{Run: p.run, Pid: int64(pid)}, nil
+}
+
+func (s *server) Follow(stream agentpb.Agent_FollowServer) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	start := first.GetStart()
+	if start == nil {
+		return wire.ToStatus(fmt.Errorf("%w: the first message of Follow does not say what to follow", drivers.ErrInvalidArgument))
+	}
+	p, err := s.guest.session(start.GetId(), start.GetRun())
+	if err != nil {
+		return wire.ToStatus(err)
+	}
+	return wire.Serve(stream.Context(), followStream{stream, p}, p.stdin != nil,
+		func(ctx context.Context, stdio drivers.Stdio, started func(int, time.Time)) (drivers.ExitStatus, error) {
+			return p.follow(ctx, toPosition(start.GetFrom()), stdio, started)
+		})
+}
+
+// followStream takes the inputs out of Follow's requests, and the positions in.
+type followStream struct {
+	agentpb.Agent_FollowServer
+	session *session
+}
+
+func (s followStream) RecvInput() (*wire.Input, error) {
+	for {
+		req, err := s.Recv()
+		if kept := req.GetKept(); kept != nil {
+			s.session.output.kept(toPosition(kept))
+			continue
+		}
+		return req.GetInput(), err
+	}
+}
+
+func toPosition(m *agentpb.Position) position {
+	return position{stdout: m.GetStdout(), stderr: m.GetStderr()}
+}
+
 func (s *server) Signal(_ context.Context, req *agentpb.SignalRequest) (*agentpb.SignalResponse, error) {
 	return &agentpb.SignalResponse{}, s.guest.signal(req.GetId(), int(req.GetSignal()))
 }

@@ -819,6 +819,273 @@ func (x *RunStart) GetStdin() bool {
 	return false
 }
 
+type StartResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tells the lives of one id apart. It is never 0.
+	Run           uint64 `protobuf:"varint,1,opt,name=run,proto3" json:"run,omitempty"`
+	Pid           int64  `protobuf:"varint,2,opt,name=pid,proto3" json:"pid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartResponse) Reset() {
+	*x = StartResponse{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartResponse) ProtoMessage() {}
+
+func (x *StartResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartResponse.ProtoReflect.Descriptor instead.
+func (*StartResponse) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *StartResponse) GetRun() uint64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *StartResponse) GetPid() int64 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+// FollowRequest is a start first, then inputs and positions.
+type FollowRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*FollowRequest_Start
+	//	*FollowRequest_Input
+	//	*FollowRequest_Kept
+	Kind          isFollowRequest_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowRequest) Reset() {
+	*x = FollowRequest{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowRequest) ProtoMessage() {}
+
+func (x *FollowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
+func (*FollowRequest) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *FollowRequest) GetKind() isFollowRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *FollowRequest) GetStart() *FollowStart {
+	if x != nil {
+		if x, ok := x.Kind.(*FollowRequest_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *FollowRequest) GetInput() *wire.Input {
+	if x != nil {
+		if x, ok := x.Kind.(*FollowRequest_Input); ok {
+			return x.Input
+		}
+	}
+	return nil
+}
+
+func (x *FollowRequest) GetKept() *Position {
+	if x != nil {
+		if x, ok := x.Kind.(*FollowRequest_Kept); ok {
+			return x.Kept
+		}
+	}
+	return nil
+}
+
+type isFollowRequest_Kind interface {
+	isFollowRequest_Kind()
+}
+
+type FollowRequest_Start struct {
+	Start *FollowStart `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
+}
+
+type FollowRequest_Input struct {
+	Input *wire.Input `protobuf:"bytes,2,opt,name=input,proto3,oneof"`
+}
+
+type FollowRequest_Kept struct {
+	// What the host has kept and will not ask for again.
+	Kept *Position `protobuf:"bytes,3,opt,name=kept,proto3,oneof"`
+}
+
+func (*FollowRequest_Start) isFollowRequest_Kind() {}
+
+func (*FollowRequest_Input) isFollowRequest_Kind() {}
+
+func (*FollowRequest_Kept) isFollowRequest_Kind() {}
+
+type FollowStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Run   uint64                 `protobuf:"varint,2,opt,name=run,proto3" json:"run,omitempty"`
+	// Where to go on: what comes before is kept by the host.
+	From          *Position `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowStart) Reset() {
+	*x = FollowStart{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowStart) ProtoMessage() {}
+
+func (x *FollowStart) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowStart.ProtoReflect.Descriptor instead.
+func (*FollowStart) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *FollowStart) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *FollowStart) GetRun() uint64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *FollowStart) GetFrom() *Position {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+// Position counts the bytes of each output stream since the start of a process.
+type Position struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stdout        int64                  `protobuf:"varint,1,opt,name=stdout,proto3" json:"stdout,omitempty"`
+	Stderr        int64                  `protobuf:"varint,2,opt,name=stderr,proto3" json:"stderr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Position) Reset() {
+	*x = Position{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Position) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Position) ProtoMessage() {}
+
+func (x *Position) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Position.ProtoReflect.Descriptor instead.
+func (*Position) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Position) GetStdout() int64 {
+	if x != nil {
+		return x.Stdout
+	}
+	return 0
+}
+
+func (x *Position) GetStderr() int64 {
+	if x != nil {
+		return x.Stderr
+	}
+	return 0
+}
+
 type SignalRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -829,7 +1096,7 @@ type SignalRequest struct {
 
 func (x *SignalRequest) Reset() {
 	*x = SignalRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[12]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +1108,7 @@ func (x *SignalRequest) String() string {
 func (*SignalRequest) ProtoMessage() {}
 
 func (x *SignalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[12]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +1121,7 @@ func (x *SignalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalRequest.ProtoReflect.Descriptor instead.
 func (*SignalRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{12}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SignalRequest) GetId() string {
@@ -879,7 +1146,7 @@ type SignalResponse struct {
 
 func (x *SignalResponse) Reset() {
 	*x = SignalResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[13]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +1158,7 @@ func (x *SignalResponse) String() string {
 func (*SignalResponse) ProtoMessage() {}
 
 func (x *SignalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[13]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +1171,7 @@ func (x *SignalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalResponse.ProtoReflect.Descriptor instead.
 func (*SignalResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{13}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{17}
 }
 
 type StatisticsRequest struct {
@@ -915,7 +1182,7 @@ type StatisticsRequest struct {
 
 func (x *StatisticsRequest) Reset() {
 	*x = StatisticsRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1194,7 @@ func (x *StatisticsRequest) String() string {
 func (*StatisticsRequest) ProtoMessage() {}
 
 func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1207,7 @@ func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsRequest.ProtoReflect.Descriptor instead.
 func (*StatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{14}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{18}
 }
 
 type SetTimeRequest struct {
@@ -952,7 +1219,7 @@ type SetTimeRequest struct {
 
 func (x *SetTimeRequest) Reset() {
 	*x = SetTimeRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1231,7 @@ func (x *SetTimeRequest) String() string {
 func (*SetTimeRequest) ProtoMessage() {}
 
 func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1244,7 @@ func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{15}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SetTimeRequest) GetTime() *timestamppb.Timestamp {
@@ -995,7 +1262,7 @@ type SetTimeResponse struct {
 
 func (x *SetTimeResponse) Reset() {
 	*x = SetTimeResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1274,7 @@ func (x *SetTimeResponse) String() string {
 func (*SetTimeResponse) ProtoMessage() {}
 
 func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1287,7 @@ func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{16}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{20}
 }
 
 type ShutdownRequest struct {
@@ -1031,7 +1298,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1310,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1323,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{17}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{21}
 }
 
 type ShutdownResponse struct {
@@ -1067,7 +1334,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1346,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1359,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{18}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{22}
 }
 
 var File_drivers_guest_agentpb_agent_proto protoreflect.FileDescriptor
@@ -1161,7 +1428,22 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x125\n" +
 	"\x04spec\x18\x03 \x01(\v2!.vzreconciler.wire.v1.ProcessSpecR\x04spec\x12\x14\n" +
-	"\x05stdin\x18\x04 \x01(\bR\x05stdin\"7\n" +
+	"\x05stdin\x18\x04 \x01(\bR\x05stdin\"3\n" +
+	"\rStartResponse\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\x04R\x03run\x12\x10\n" +
+	"\x03pid\x18\x02 \x01(\x03R\x03pid\"\xbf\x01\n" +
+	"\rFollowRequest\x12:\n" +
+	"\x05start\x18\x01 \x01(\v2\".vzreconciler.guest.v1.FollowStartH\x00R\x05start\x123\n" +
+	"\x05input\x18\x02 \x01(\v2\x1b.vzreconciler.wire.v1.InputH\x00R\x05input\x125\n" +
+	"\x04kept\x18\x03 \x01(\v2\x1f.vzreconciler.guest.v1.PositionH\x00R\x04keptB\x06\n" +
+	"\x04kind\"d\n" +
+	"\vFollowStart\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\x04R\x03run\x123\n" +
+	"\x04from\x18\x03 \x01(\v2\x1f.vzreconciler.guest.v1.PositionR\x04from\":\n" +
+	"\bPosition\x12\x16\n" +
+	"\x06stdout\x18\x01 \x01(\x03R\x06stdout\x12\x16\n" +
+	"\x06stderr\x18\x02 \x01(\x03R\x06stderr\"7\n" +
 	"\rSignalRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\"\x10\n" +
@@ -1171,12 +1453,14 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x11\n" +
 	"\x0fSetTimeResponse\"\x11\n" +
 	"\x0fShutdownRequest\"\x12\n" +
-	"\x10ShutdownResponse2\xde\x05\n" +
+	"\x10ShutdownResponse2\x80\a\n" +
 	"\x05Agent\x12O\n" +
 	"\x04Info\x12\".vzreconciler.guest.v1.InfoRequest\x1a#.vzreconciler.guest.v1.InfoResponse\x12^\n" +
 	"\tConfigure\x12'.vzreconciler.guest.v1.ConfigureRequest\x1a(.vzreconciler.guest.v1.ConfigureResponse\x12p\n" +
 	"\x0fCreateContainer\x12-.vzreconciler.guest.v1.CreateContainerRequest\x1a..vzreconciler.guest.v1.CreateContainerResponse\x12J\n" +
-	"\x03Run\x12!.vzreconciler.guest.v1.RunRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12U\n" +
+	"\x03Run\x12!.vzreconciler.guest.v1.RunRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12N\n" +
+	"\x05Start\x12\x1f.vzreconciler.guest.v1.RunStart\x1a$.vzreconciler.guest.v1.StartResponse\x12P\n" +
+	"\x06Follow\x12$.vzreconciler.guest.v1.FollowRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12U\n" +
 	"\x06Signal\x12$.vzreconciler.guest.v1.SignalRequest\x1a%.vzreconciler.guest.v1.SignalResponse\x12X\n" +
 	"\n" +
 	"Statistics\x12(.vzreconciler.guest.v1.StatisticsRequest\x1a .vzreconciler.wire.v1.Statistics\x12X\n" +
@@ -1195,7 +1479,7 @@ func file_drivers_guest_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_drivers_guest_agentpb_agent_proto_rawDescData
 }
 
-var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*InfoRequest)(nil),             // 0: vzreconciler.guest.v1.InfoRequest
 	(*InfoResponse)(nil),            // 1: vzreconciler.guest.v1.InfoResponse
@@ -1209,52 +1493,64 @@ var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*CreateContainerResponse)(nil), // 9: vzreconciler.guest.v1.CreateContainerResponse
 	(*RunRequest)(nil),              // 10: vzreconciler.guest.v1.RunRequest
 	(*RunStart)(nil),                // 11: vzreconciler.guest.v1.RunStart
-	(*SignalRequest)(nil),           // 12: vzreconciler.guest.v1.SignalRequest
-	(*SignalResponse)(nil),          // 13: vzreconciler.guest.v1.SignalResponse
-	(*StatisticsRequest)(nil),       // 14: vzreconciler.guest.v1.StatisticsRequest
-	(*SetTimeRequest)(nil),          // 15: vzreconciler.guest.v1.SetTimeRequest
-	(*SetTimeResponse)(nil),         // 16: vzreconciler.guest.v1.SetTimeResponse
-	(*ShutdownRequest)(nil),         // 17: vzreconciler.guest.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),        // 18: vzreconciler.guest.v1.ShutdownResponse
-	nil,                             // 19: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
-	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
-	(*wire.Input)(nil),              // 21: vzreconciler.wire.v1.Input
-	(*wire.ProcessSpec)(nil),        // 22: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Output)(nil),             // 23: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),         // 24: vzreconciler.wire.v1.Statistics
+	(*StartResponse)(nil),           // 12: vzreconciler.guest.v1.StartResponse
+	(*FollowRequest)(nil),           // 13: vzreconciler.guest.v1.FollowRequest
+	(*FollowStart)(nil),             // 14: vzreconciler.guest.v1.FollowStart
+	(*Position)(nil),                // 15: vzreconciler.guest.v1.Position
+	(*SignalRequest)(nil),           // 16: vzreconciler.guest.v1.SignalRequest
+	(*SignalResponse)(nil),          // 17: vzreconciler.guest.v1.SignalResponse
+	(*StatisticsRequest)(nil),       // 18: vzreconciler.guest.v1.StatisticsRequest
+	(*SetTimeRequest)(nil),          // 19: vzreconciler.guest.v1.SetTimeRequest
+	(*SetTimeResponse)(nil),         // 20: vzreconciler.guest.v1.SetTimeResponse
+	(*ShutdownRequest)(nil),         // 21: vzreconciler.guest.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),        // 22: vzreconciler.guest.v1.ShutdownResponse
+	nil,                             // 23: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	(*timestamppb.Timestamp)(nil),   // 24: google.protobuf.Timestamp
+	(*wire.Input)(nil),              // 25: vzreconciler.wire.v1.Input
+	(*wire.ProcessSpec)(nil),        // 26: vzreconciler.wire.v1.ProcessSpec
+	(*wire.Output)(nil),             // 27: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),         // 28: vzreconciler.wire.v1.Statistics
 }
 var file_drivers_guest_agentpb_agent_proto_depIdxs = []int32{
-	20, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
+	24, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
 	4,  // 1: vzreconciler.guest.v1.ConfigureRequest.volumes:type_name -> vzreconciler.guest.v1.Volume
-	19, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	23, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
 	3,  // 3: vzreconciler.guest.v1.ConfigureRequest.host_aliases:type_name -> vzreconciler.guest.v1.HostAlias
 	5,  // 4: vzreconciler.guest.v1.Volume.files:type_name -> vzreconciler.guest.v1.File
 	8,  // 5: vzreconciler.guest.v1.CreateContainerRequest.mounts:type_name -> vzreconciler.guest.v1.Mount
 	11, // 6: vzreconciler.guest.v1.RunRequest.start:type_name -> vzreconciler.guest.v1.RunStart
-	21, // 7: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
-	22, // 8: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
-	20, // 9: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
-	0,  // 10: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
-	2,  // 11: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
-	7,  // 12: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
-	10, // 13: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
-	12, // 14: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
-	14, // 15: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
-	15, // 16: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
-	17, // 17: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
-	1,  // 18: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
-	6,  // 19: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
-	9,  // 20: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
-	23, // 21: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
-	13, // 22: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
-	24, // 23: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	16, // 24: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
-	18, // 25: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
-	18, // [18:26] is the sub-list for method output_type
-	10, // [10:18] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	25, // 7: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
+	26, // 8: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	14, // 9: vzreconciler.guest.v1.FollowRequest.start:type_name -> vzreconciler.guest.v1.FollowStart
+	25, // 10: vzreconciler.guest.v1.FollowRequest.input:type_name -> vzreconciler.wire.v1.Input
+	15, // 11: vzreconciler.guest.v1.FollowRequest.kept:type_name -> vzreconciler.guest.v1.Position
+	15, // 12: vzreconciler.guest.v1.FollowStart.from:type_name -> vzreconciler.guest.v1.Position
+	24, // 13: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
+	0,  // 14: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
+	2,  // 15: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
+	7,  // 16: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
+	10, // 17: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
+	11, // 18: vzreconciler.guest.v1.Agent.Start:input_type -> vzreconciler.guest.v1.RunStart
+	13, // 19: vzreconciler.guest.v1.Agent.Follow:input_type -> vzreconciler.guest.v1.FollowRequest
+	16, // 20: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
+	18, // 21: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
+	19, // 22: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
+	21, // 23: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
+	1,  // 24: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
+	6,  // 25: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
+	9,  // 26: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
+	27, // 27: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
+	12, // 28: vzreconciler.guest.v1.Agent.Start:output_type -> vzreconciler.guest.v1.StartResponse
+	27, // 29: vzreconciler.guest.v1.Agent.Follow:output_type -> vzreconciler.wire.v1.Output
+	17, // 30: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
+	28, // 31: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	20, // 32: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
+	22, // 33: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
+	24, // [24:34] is the sub-list for method output_type
+	14, // [14:24] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_drivers_guest_agentpb_agent_proto_init() }
@@ -1266,13 +1562,18 @@ func file_drivers_guest_agentpb_agent_proto_init() {
 		(*RunRequest_Start)(nil),
 		(*RunRequest_Input)(nil),
 	}
+	file_drivers_guest_agentpb_agent_proto_msgTypes[13].OneofWrappers = []any{
+		(*FollowRequest_Start)(nil),
+		(*FollowRequest_Input)(nil),
+		(*FollowRequest_Kept)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drivers_guest_agentpb_agent_proto_rawDesc), len(file_drivers_guest_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

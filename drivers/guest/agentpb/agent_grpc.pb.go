@@ -27,6 +27,8 @@ const (
 	Agent_Configure_FullMethodName       = "/vzreconciler.guest.v1.Agent/Configure"
 	Agent_CreateContainer_FullMethodName = "/vzreconciler.guest.v1.Agent/CreateContainer"
 	Agent_Run_FullMethodName             = "/vzreconciler.guest.v1.Agent/Run"
+	Agent_Start_FullMethodName           = "/vzreconciler.guest.v1.Agent/Start"
+	Agent_Follow_FullMethodName          = "/vzreconciler.guest.v1.Agent/Follow"
 	Agent_Signal_FullMethodName          = "/vzreconciler.guest.v1.Agent/Signal"
 	Agent_Statistics_FullMethodName      = "/vzreconciler.guest.v1.Agent/Statistics"
 	Agent_SetTime_FullMethodName         = "/vzreconciler.guest.v1.Agent/SetTime"
@@ -48,6 +50,15 @@ type AgentClient interface {
 	// When the stream is cancelled the process is killed. Output is sent with
 	// backpressure: a reader that stops reading stops the writer.
 	Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunRequest, wire.Output], error)
+	// Start starts a process that lives on when the host goes. What it prints waits
+	// for a Follow, up to a bound, past which the process waits in its writes. While
+	// no Follow has been told how the process under the id ended, Start answers with
+	// that process and starts none: the host had lost sight of it.
+	Start(ctx context.Context, in *RunStart, opts ...grpc.CallOption) (*StartResponse, error)
+	// Follow carries the stdio of a process begun by Start until it has exited. It
+	// may be called again and again, also after the exit; a new Follow ends an older
+	// one. The end of a Follow leaves the process running.
+	Follow(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FollowRequest, wire.Output], error)
 	// Signal sends a signal to a running process.
 	Signal(ctx context.Context, in *SignalRequest, opts ...grpc.CallOption) (*SignalResponse, error)
 	// Statistics reports resource use.
@@ -110,6 +121,29 @@ func (c *agentClient) Run(ctx context.Context, opts ...grpc.CallOption) (grpc.Bi
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Agent_RunClient = grpc.BidiStreamingClient[RunRequest, wire.Output]
 
+func (c *agentClient) Start(ctx context.Context, in *RunStart, opts ...grpc.CallOption) (*StartResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StartResponse)
+	err := c.cc.Invoke(ctx, Agent_Start_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentClient) Follow(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FollowRequest, wire.Output], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[1], Agent_Follow_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FollowRequest, wire.Output]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_FollowClient = grpc.BidiStreamingClient[FollowRequest, wire.Output]
+
 func (c *agentClient) Signal(ctx context.Context, in *SignalRequest, opts ...grpc.CallOption) (*SignalResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SignalResponse)
@@ -165,6 +199,15 @@ type AgentServer interface {
 	// When the stream is cancelled the process is killed. Output is sent with
 	// backpressure: a reader that stops reading stops the writer.
 	Run(grpc.BidiStreamingServer[RunRequest, wire.Output]) error
+	// Start starts a process that lives on when the host goes. What it prints waits
+	// for a Follow, up to a bound, past which the process waits in its writes. While
+	// no Follow has been told how the process under the id ended, Start answers with
+	// that process and starts none: the host had lost sight of it.
+	Start(context.Context, *RunStart) (*StartResponse, error)
+	// Follow carries the stdio of a process begun by Start until it has exited. It
+	// may be called again and again, also after the exit; a new Follow ends an older
+	// one. The end of a Follow leaves the process running.
+	Follow(grpc.BidiStreamingServer[FollowRequest, wire.Output]) error
 	// Signal sends a signal to a running process.
 	Signal(context.Context, *SignalRequest) (*SignalResponse, error)
 	// Statistics reports resource use.
@@ -195,6 +238,12 @@ func (UnimplementedAgentServer) CreateContainer(context.Context, *CreateContaine
 }
 func (UnimplementedAgentServer) Run(grpc.BidiStreamingServer[RunRequest, wire.Output]) error {
 	return status.Error(codes.Unimplemented, "method Run not implemented")
+}
+func (UnimplementedAgentServer) Start(context.Context, *RunStart) (*StartResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Start not implemented")
+}
+func (UnimplementedAgentServer) Follow(grpc.BidiStreamingServer[FollowRequest, wire.Output]) error {
+	return status.Error(codes.Unimplemented, "method Follow not implemented")
 }
 func (UnimplementedAgentServer) Signal(context.Context, *SignalRequest) (*SignalResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Signal not implemented")
@@ -290,6 +339,31 @@ func _Agent_Run_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Agent_RunServer = grpc.BidiStreamingServer[RunRequest, wire.Output]
 
+func _Agent_Start_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RunStart)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServer).Start(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Agent_Start_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServer).Start(ctx, req.(*RunStart))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Agent_Follow_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(AgentServer).Follow(&grpc.GenericServerStream[FollowRequest, wire.Output]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_FollowServer = grpc.BidiStreamingServer[FollowRequest, wire.Output]
+
 func _Agent_Signal_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SignalRequest)
 	if err := dec(in); err != nil {
@@ -382,6 +456,10 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Agent_CreateContainer_Handler,
 		},
 		{
+			MethodName: "Start",
+			Handler:    _Agent_Start_Handler,
+		},
+		{
 			MethodName: "Signal",
 			Handler:    _Agent_Signal_Handler,
 		},
@@ -402,6 +480,12 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Run",
 			Handler:       _Agent_Run_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Follow",
+			Handler:       _Agent_Follow_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},

@@ -1,4 +1,4 @@
-package plugins
+package procfs
 
 import (
 	"context"
@@ -8,13 +8,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/vzreconciler/vzreconciler/internal/procfs"
 )
 
 // processWaiter returns a function that waits for the end of a process on a
 // pidfd, which costs no thread: Go's own poller waits for it.
-func processWaiter(id procfs.ID) (func(context.Context) bool, error) {
+func processWaiter(id ID) (func(context.Context) bool, error) {
 	fd, err := unix.PidfdOpen(id.PID, unix.PIDFD_NONBLOCK)
 	switch {
 	case errors.Is(err, unix.ESRCH):

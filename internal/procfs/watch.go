@@ -1,15 +1,13 @@
-package plugins
+package procfs
 
 import (
 	"context"
 	"time"
-
-	"github.com/vzreconciler/vzreconciler/internal/procfs"
 )
 
-// watch returns a channel that is closed when the process is gone, whoever its
+// Watch returns a channel that is closed when the process is gone, whoever its
 // parent is. The watching ends with ctx: the channel then stays open.
-func watch(ctx context.Context, id procfs.ID) (<-chan struct{}, error) {
+func (id ID) Watch(ctx context.Context) (<-chan struct{}, error) {
 	gone := make(chan struct{})
 	wait, err := processWaiter(id)
 	if err != nil {
@@ -28,7 +26,7 @@ func watch(ctx context.Context, id procfs.ID) (<-chan struct{}, error) {
 const pollInterval = 500 * time.Millisecond
 
 // pollProcess reports true when the process is gone, false when ctx is done.
-func pollProcess(ctx context.Context, id procfs.ID) bool {
+func pollProcess(ctx context.Context, id ID) bool {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for id.Alive() {

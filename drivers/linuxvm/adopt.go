@@ -1,0 +1,132 @@
+package linuxvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
+)
+
+// errNoMachine means that there is no machine to take over.
+var errNoMachine = errors.New("no machine to take over")
+
+// adoptVM takes over the machine that an earlier process of this runtime has
+// left running in the bundle. One that is of no use is ended. If there is none, or
+// none any more, the error is errNoMachine.
+func (s *sandbox) adoptVM(ctx context.Context, v *vm, cfg MachineConfig) (record, error) {
+	rec, err := readRecord(v.bundle)
+	if err != nil {
+		return record{}, errNoMachine
+	}
+	m, err := s.hv.Adopt(ctx, cfg, rec.Machine)
+	switch {
+	case errors.Is(err, drivers.ErrNotFound):
+		s.log.InfoContext(ctx, "the machine on record is gone", "id", cfg.ID, "error", err)
+		return record{}, errNoMachine
+	case err != nil:
+		return record{}, err
+	}
+	if err := s.adoptable(rec); err != nil {
+		s.log.WarnContext(ctx, "a machine is made anew", "id", cfg.ID, "reason", err)
+		return record{}, errors.Join(errNoMachine, s.discard(ctx, m))
+	}
+	if err := s.takeOver(ctx, v, m, rec); err != nil {
+		return record{}, errors.Join(fmt.Errorf("take over the virtual machine: %w", err), s.discard(ctx, m))
+	}
+	return rec, nil
+}
+
+// adoptable says why a machine cannot be gone on with.
+func (s *sandbox) adoptable(rec record) error {
+	switch {
+	case rec.Configuration != s.configuration:
+		return errors.New("its configuration is another")
+	case rec.State != drivers.StateBooted && rec.State != drivers.StateRunning && rec.State != drivers.StatePaused:
+		return fmt.Errorf("it was %s when it was left alone", rec.State)
+	}
+	return nil
+}
+
+// takeOver connects to the agent of a machine and makes sure that it is the one
+// on record.
+func (s *sandbox) takeOver(ctx context.Context, v *vm, m Machine, rec record) error {
+	if rec.State == drivers.StatePaused {
+		// Only a guest that runs answers.
+		if err := m.Resume(ctx); err != nil {
+			return err
+		}
+	}
+	client, err := s.connect(ctx, m)
+	if err != nil {
+		return err
+	}
+	info, err := client.agent.Info(ctx, &agentpb.InfoRequest{})
+	if err == nil && clean(info.GetBootId(), maxGuestText) != rec.Machine.BootID {
+		err = errors.New("the guest is another")
+	}
+	if err == nil && rec.State == drivers.StatePaused {
+		err = m.Pause(ctx)
+	}
+	if err != nil {
+		_ = client.close()
+		return wire.FromStatus(err)
+	}
+	v.machine, v.client = m, client
+	return nil
+}
+
+// discard ends a machine.
+func (s *sandbox) discard(ctx context.Context, m Machine) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTimeout)
+	defer cancel()
+	if err := m.Kill(ctx); err != nil {
+		return fmt.Errorf("end the virtual machine: %w", err)
+	}
+	return nil
+}
+
+// restore makes the sandbox what it was when its machine was left alone, and
+// stays with the processes that ran then. The caller holds mu.
+func (s *sandbox) restore(v *vm, rec record) {
+	machine := rec.Machine
+	s.vm, s.machine, s.timeline = v, &machine, rec.Timeline
+	for _, k := range rec.Processes {
+		p := &process{id: k.ID, container: k.Container, init: k.Init, spec: k.Spec}
+		s.register(p)
+		p.state, p.pid, p.startedAt, p.exit = k.State, k.PID, k.StartedAt, k.Exit
+		p.run.number = k.Run
+		switch k.State {
+		case drivers.ProcessRunning:
+			s.active.Go(func() { s.resume(v, p, p.run) })
+		case drivers.ProcessExited:
+			if k.Exit != nil {
+				p.run.exit = *k.Exit
+			}
+			p.run.output.close()
+			close(p.run.done)
+		case drivers.ProcessCreated:
+		}
+	}
+	s.apply(eventBooted)
+	if rec.State != drivers.StateBooted {
+		s.apply(eventStarted)
+	}
+	if rec.State == drivers.StatePaused {
+		s.apply(eventPaused)
+	}
+}
+
+// resume goes on with a process that runs.
+func (s *sandbox) resume(v *vm, p *process, r *run) {
+	log, err := openLog(v, p.id)
+	if err != nil {
+		r.output.close()
+		s.exited(v, p, r, drivers.ExitStatus{}, err)
+		return
+	}
+	defer s.closeLog(p.id, log)
+	s.accompany(v, p, r, log)
+}
