@@ -143,7 +143,7 @@ func (i *Instance) Shutdown(ctx context.Context) error {
 // gone already, and more than once.
 func (i *Instance) End(ctx context.Context) error {
 	defer i.Release()
-	if err := end(ctx, i.record.Process, true); err != nil {
+	if err := endAll(ctx, i.bundle, i.record.Process); err != nil {
 		return fmt.Errorf("end plugin %s: %w", i.record.Plugin, err)
 	}
 	if err := forget(i.bundle, i.record); err != nil {

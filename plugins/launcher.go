@@ -167,6 +167,7 @@ type hello struct {
 func (l *Launcher) shakeHands(ctx context.Context, p *Plugin, bundle, logPath string) (*process, hello, error) {
 	before := size(logPath)
 	proc := newProcess(p, append(environment(l.opts.Env),
+		drivers.BundleEnv+"="+bundle,
 		envTLSDir+"="+tlsPath(bundle),
 		envLog+"="+logPath,
 	), logPath)

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/procfs"
 	"github.com/vzreconciler/vzreconciler/internal/state"
 )
@@ -57,16 +58,16 @@ func (r record) write(bundle string) error {
 }
 
 // CleanUp ends what is left of a bundle's plugin process after a crash of it or
-// of the daemon, and of the processes in extra (a hypervisor's), and removes
-// their sockets and keys. Processes are only ever ended when their start times
-// match too; what is gone already is no error. It returns once all of them are
-// gone, or ctx is done.
+// of the daemon: the process, those that it started (see drivers.BundleEnv) and
+// those in extra, and removes their sockets and keys. Processes are only ever
+// ended when their start times match too; what is gone already is no error. It
+// returns once all of them are gone, or ctx is done.
 func CleanUp(ctx context.Context, bundle string, extra ...procfs.ID) error {
 	r, err := readRecord(bundle)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errBadRecord) {
 		return fmt.Errorf("clean up %s: %w", bundle, err)
 	}
-	errs := []error{end(ctx, r.Process, true)}
+	errs := []error{endAll(ctx, bundle, r.Process)}
 	for _, id := range extra {
 		errs = append(errs, end(ctx, id, false))
 	}
@@ -117,6 +118,22 @@ func remove(path string) error {
 		return err
 	}
 	return nil
+}
+
+// endAll ends a plugin process and whatever was started for its bundle, unless
+// that has another plugin process by now.
+func endAll(ctx context.Context, bundle string, plugin procfs.ID) error {
+	// The plugin first: it starts no more then.
+	errs := []error{end(ctx, plugin, true)}
+	if now, err := readRecord(bundle); err == nil && now.Process != plugin {
+		return errs[0]
+	}
+	left, err := procfs.WithEnv(drivers.BundleEnv, bundle)
+	errs = append(errs, err)
+	for _, id := range left {
+		errs = append(errs, end(ctx, id, false))
+	}
+	return errors.Join(errs...)
 }
 
 // end kills the process if it is still the one meant, and its group with it if

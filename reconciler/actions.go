@@ -12,6 +12,7 @@ import (
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/procfs"
 	"github.com/vzreconciler/vzreconciler/internal/state"
+	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
 
 const (
@@ -35,6 +36,8 @@ func (m *Manager) perform(ctx context.Context, o *object, op *operation) error {
 		return m.launch(ctx, o, op)
 	case ActBootstrap:
 		return m.bootstrap(ctx, o, op)
+	case ActTakeOver:
+		return m.takeOver(ctx, o)
 	case ActStart:
 		return m.startContainer(ctx, o, a.Container)
 	case ActPause:
@@ -87,13 +90,22 @@ func (m *Manager) reattach(ctx context.Context, o *object) error {
 
 // launch starts the plugin process, when it is this sandbox's turn to boot.
 func (m *Manager) launch(ctx context.Context, o *object, op *operation) error {
-	if err := m.takeTurn(ctx, o, op); err != nil {
-		return err
+	o.mu.Lock()
+	survivor := o.survivor()
+	o.mu.Unlock()
+	if !survivor { // which does not boot
+		if err := m.takeTurn(ctx, o, op); err != nil {
+			return err
+		}
 	}
 	o.mu.Lock()
 	runtime := m.runtimeOf(o.record.Sandbox)
-	o.ending = false
-	o.measured = false
+	if survivor {
+		runtime = o.record.Built.Runtime
+	} else {
+		o.ending = false
+		o.measured = false
+	}
 	o.mu.Unlock()
 	inst, err := m.opts.Runtimes.Launch(ctx, runtime, string(o.bundle))
 	if err != nil {
@@ -149,6 +161,31 @@ func (m *Manager) bootstrap(ctx context.Context, o *object, op *operation) error
 	if err != nil {
 		return fmt.Errorf("boot: %w", err)
 	}
+	return nil
+}
+
+// takeOver has the plugin process, a new one, go on with the VM that the one
+// before it has left running. If it cannot, the VM is lost.
+func (m *Manager) takeOver(ctx context.Context, o *object) error {
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	o.mu.Lock()
+	inst := o.instance
+	if inst == nil {
+		o.mu.Unlock()
+		return nil // The world has changed: look again.
+	}
+	refs := m.resolve(o)
+	secrets := bundle.Secrets(o.record.Sandbox, refs.configMaps, refs.secrets)
+	runtime := o.record.Built.Runtime
+	o.mu.Unlock()
+	err := inst.Bootstrap(ctx, drivers.BootstrapRequest{Bundle: string(o.bundle), Secrets: secrets})
+	m.refresh(ctx, o, inst)
+	if err != nil {
+		return fmt.Errorf("take over the virtual machine: %w", err)
+	}
+	m.opts.Metrics.AddPluginRestart(runtime)
+	m.event(o.key, eventWarning, "PluginRestarted", "the plugin process ended; a new one has taken the virtual machine over")
 	return nil
 }
 

@@ -98,6 +98,20 @@ func (m *Manager) refresh(ctx context.Context, o *object, inst Instance) {
 	}
 }
 
+// mostTakeOvers is how often a plugin process is launched to take a VM over
+// before that is given up, and the VM with it.
+const mostTakeOvers = 3
+
+// survivor reports whether the VM has outlived its plugin process. o.mu is held.
+func (o *object) survivor() bool {
+	alone := o.attach == AttachLost || o.attach == AttachUp && o.snapshot.State == drivers.StateCreated
+	if !alone || o.record == nil || o.record.Built == nil || !o.record.Hypervisor.Alive() {
+		return false
+	}
+	f := o.failures[ActLaunch]
+	return f == nil || f.tries < mostTakeOvers
+}
+
 // lose notes that the plugin process is gone.
 func (m *Manager) lose(o *object, inst Instance) {
 	o.mu.Lock()

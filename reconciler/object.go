@@ -91,6 +91,7 @@ func (p *problem) equal(q *problem) bool {
 // changes and when the step succeeds.
 type failure struct {
 	err       error
+	tries     int
 	permanent bool
 	image     bool // it was about an image
 	at        time.Time

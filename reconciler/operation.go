@@ -80,6 +80,7 @@ func (m *Manager) finish(o *object, a Action, err error, cancelled bool) {
 	// What is looked for every few seconds is reported once.
 	news := f.err == nil || f.err.Error() != err.Error() || !hostLacks(err)
 	f.err, f.at, f.permanent = err, now, permanent(err)
+	f.tries++
 	var image *imageError
 	f.image = errors.As(err, &image)
 	var wait time.Duration

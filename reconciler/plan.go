@@ -61,6 +61,9 @@ type Observed struct {
 	// State and Processes come from the plugin; they count when it is attached.
 	State     drivers.State
 	Processes map[string]drivers.ProcessState
+	// Survivor says that the VM has outlived its plugin process and may be taken
+	// over by a new one.
+	Survivor bool
 	// Prepared says that all that a boot needs is at hand: images, kernel,
 	// configuration.
 	Prepared bool
@@ -89,6 +92,7 @@ const (
 	ActPrepare    Verb = "Prepare"        // bring images here, find the kernel, translate the manifest
 	ActLaunch     Verb = "Launch"         // start the plugin process
 	ActBootstrap  Verb = "Bootstrap"      // write the configuration, boot the VM
+	ActTakeOver   Verb = "TakeOver"       // have the new plugin process take over the VM of one that died
 	ActStart      Verb = "StartContainer" // start a container's init process
 	ActPause      Verb = "Pause"          // stop the VM's CPUs
 	ActResume     Verb = "Resume"         // let them run again
@@ -127,6 +131,8 @@ func plan(d Desired, o Observed) Plan {
 		return do(ActReattach)
 	case d.Goal == GoalHold:
 		return Plan{}
+	case o.Survivor:
+		return takeOver(o)
 	case d.Goal == GoalDelete:
 		p, done := end(o)
 		if !done {
@@ -138,6 +144,16 @@ func plan(d Desired, o Observed) Plan {
 		return p
 	}
 	return bringUp(d, o)
+}
+
+// takeOver has a new plugin process go on with a VM, whatever becomes of it then:
+// it is not for the death of the old one that what runs in it is disturbed.
+func takeOver(o Observed) Plan {
+	p := do(ActTakeOver)
+	if o.Attach != AttachUp {
+		p = do(ActLaunch, ActTakeOver)
+	}
+	return p.after(o.Now, o.BuildAfter)
 }
 
 // end takes the VM and its plugin process away. It is not done when it must

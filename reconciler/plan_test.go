@@ -24,6 +24,7 @@ func TestPlan(t *testing.T) {
 	obs := func(o Observed, change func(*Observed)) Observed { change(&o); return o }
 	none := Observed{Now: now, Attach: AttachNone}
 	lost := Observed{Now: now, Attach: AttachLost}
+	survivor := Observed{Now: now, Attach: AttachLost, Survivor: true}
 	running := up(drivers.StateRunning, drivers.ProcessRunning)
 	exited := up(drivers.StateRunning, drivers.ProcessExited)
 	prepared := func(o *Observed) { o.Prepared = true }
@@ -37,6 +38,14 @@ func TestPlan(t *testing.T) {
 	}{
 		{"look for an earlier process first", goal(GoalDelete), Observed{Now: now, Attach: AttachUnknown}, "Reattach", time.Time{}},
 		{"hold", goal(GoalHold), lost, "", time.Time{}},
+
+		{"VM outlived its plugin process", run, survivor, "Launch, TakeOver", time.Time{}},
+		{"so it is stopped in good order", goal(GoalStop), survivor, "Launch, TakeOver", time.Time{}},
+		{"and replaced only once all is at hand", renew, survivor, "Launch, TakeOver", time.Time{}},
+		{"plugin process to take it over is there", run, obs(survivor, func(o *Observed) {
+			o.Attach, o.State = AttachUp, drivers.StateCreated
+		}), "TakeOver", time.Time{}},
+		{"take-over put off", run, obs(survivor, func(o *Observed) { o.BuildAfter = later }), "", later},
 
 		{"from nothing", run, none, "Prepare, Launch, Bootstrap, StartContainer a", time.Time{}},
 		{"from nothing to paused", goal(GoalPause), none, "Prepare, Launch, Bootstrap, StartContainer a, Pause", time.Time{}},

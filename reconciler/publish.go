@@ -47,7 +47,8 @@ func (m *Manager) publish(o *object, d Desired, refs referred, now time.Time) er
 
 func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 	f := facts{
-		now: now, generation: o.record.Generation, desired: d, attach: o.attach, snapshot: o.snapshot, vmUp: o.vmUp,
+		now: now, generation: o.record.Generation, desired: d, attach: o.attach, snapshot: o.snapshot,
+		vmUp: o.vmUp, survivor: o.survivor(),
 		outcome: o.record.Outcome, problem: o.intent.problem, missing: refs.missing,
 		old: o.status.Conditions,
 	}

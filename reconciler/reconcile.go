@@ -224,6 +224,7 @@ func (m *Manager) observed(o *object, refs referred, now time.Time) Observed {
 		Processes:  make(map[string]drivers.ProcessState, len(o.snapshot.Processes)),
 		Containers: make(map[string]ObservedContainer, len(o.containers)),
 		Finished:   o.record.Outcome != nil,
+		Survivor:   o.survivor(),
 		Prepared:   o.prepared != nil && o.prepared.spec == o.record.BuildHash && o.prepared.config == refs.hash,
 		BuildAfter: o.vmBackoff.until,
 	}

@@ -38,6 +38,7 @@ type facts struct {
 	attach     Attachment
 	snapshot   drivers.Snapshot
 	vmUp       bool
+	survivor   bool   // the VM runs on without its plugin process
 	images     bool   // every image is here
 	lost       string // why the VM that was there is not any more
 	outcome    *Outcome
@@ -63,6 +64,8 @@ func (f *facts) phase() manifests.Phase {
 			return manifests.PhaseStopped
 		}
 		return manifests.PhaseStopping
+	case f.survivor && f.vmUp:
+		return manifests.PhaseRunning
 	case f.doing(ActStop, ActShutdown, ActCleanUp) && f.desired.Rebuild != RebuildNone:
 		return manifests.PhaseStopping
 	case f.doing(ActLaunch) && f.note == "", f.doing(ActBootstrap) && f.note == "":
@@ -160,6 +163,8 @@ func (f *facts) booted(c *conditionSet) {
 	default:
 	}
 	switch {
+	case f.survivor && f.vmUp:
+		c.setBool(manifests.ConditionBooted, true, ReasonAgentUp, "")
 	case f.note == noteTurn:
 		c.setBool(manifests.ConditionBooted, false, ReasonWaitingForTurn, f.note)
 	case f.doing(ActLaunch, ActBootstrap):
@@ -201,6 +206,8 @@ func (f *facts) ready(c *conditionSet) bool {
 	}
 	message := f.containersMissing()
 	switch {
+	case f.survivor && f.vmUp:
+		return no(ReasonDependenciesNot, f.obstacle("the plugin process ended; a new one is taking the virtual machine over"))
 	case f.snapshot.State != drivers.StateRunning && f.snapshot.State != drivers.StateBooted,
 		f.snapshot.State == drivers.StateBooted && message == "":
 		return no(ReasonDependenciesNot, f.obstacle("the sandbox is not running yet"))

@@ -23,7 +23,9 @@ func (m *Manager) takeIn(o *object, now time.Time) error {
 		m.takeInSnapshot(o, now)
 		err = m.keepHypervisor(o)
 	case AttachLost, AttachNone:
-		m.takeInLoss(o, o.lostWhy, now)
+		if !o.survivor() {
+			m.takeInLoss(o, o.lostWhy, now)
+		}
 	case AttachUnknown:
 	}
 	return errors.Join(err, m.takeInOutcome(o, now))

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -397,6 +398,11 @@ type testRuntimes struct {
 	pid      int
 	err      error
 	faults   fake.Faults
+	// hypervisor is the process that VMs are said to run in: one that outlives
+	// all of the test. Zero, as at first, VMs end with their plugin process.
+	hypervisor procfs.ID
+	// left holds the VMs whose plugin process is gone, by bundle.
+	left map[string]*fake.Runtime
 }
 
 // testProcess is a plugin process and the VM in it.
@@ -407,10 +413,12 @@ type testProcess struct {
 	pid   int
 	done  chan struct{}
 	end   sync.Once
+	// waiting says that the VM is to be taken over yet.
+	waiting atomic.Bool
 }
 
 func newTestRuntimes() *testRuntimes {
-	return &testRuntimes{running: map[string]*testProcess{}, launches: map[string]int{}, pid: 1000}
+	return &testRuntimes{running: map[string]*testProcess{}, left: map[string]*fake.Runtime{}, launches: map[string]int{}, pid: 1000}
 }
 
 func (r *testRuntimes) Launch(_ context.Context, name, dir string) (Instance, error) {
@@ -426,7 +434,13 @@ func (r *testRuntimes) Launch(_ context.Context, name, dir string) (Instance, er
 		return nil, errors.New("a plugin process runs already")
 	}
 	r.pid++
-	p := &testProcess{Runtime: fake.New(fake.Options{Faults: r.faults, DiscardLogs: true}), owner: r, pid: r.pid, done: make(chan struct{})}
+	p := &testProcess{owner: r, pid: r.pid, done: make(chan struct{})}
+	if p.Runtime = r.left[dir]; p.Runtime != nil {
+		p.waiting.Store(true)
+		delete(r.left, dir)
+	} else {
+		p.Runtime = fake.New(fake.Options{Faults: r.faults, DiscardLogs: true})
+	}
 	r.running[dir] = p
 	r.launches[filepath.Base(dir)]++
 	return p, nil
@@ -470,20 +484,39 @@ func (r *testRuntimes) launched(name string) int {
 
 func (r *testRuntimes) kill(dir string) {
 	r.mu.Lock()
-	p := r.running[dir]
+	p, vm := r.running[dir], r.left[dir]
 	delete(r.running, dir)
+	delete(r.left, dir)
 	r.mu.Unlock()
 	if p != nil {
 		p.kill()
+	}
+	if vm != nil {
+		vm.Crash("killed")
+		_ = vm.Shutdown(context.Background())
 	}
 }
 
 func (r *testRuntimes) killAll() {
 	r.mu.Lock()
-	dirs := slices.Collect(maps.Keys(r.running))
+	dirs := slices.AppendSeq(slices.Collect(maps.Keys(r.running)), maps.Keys(r.left))
 	r.mu.Unlock()
 	for _, dir := range dirs {
 		r.kill(dir)
+	}
+}
+
+// abandon ends the plugin process of a sandbox as SIGKILL does; its VM runs on.
+func (r *testRuntimes) abandon(name string) {
+	p := r.process(name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for dir, q := range r.running {
+		if p == q {
+			r.left[dir] = p.Runtime
+			delete(r.running, dir)
+			p.end.Do(func() { close(p.done) })
+		}
 	}
 }
 
@@ -502,11 +535,21 @@ func (p *testProcess) State(ctx context.Context) (drivers.Snapshot, error) {
 	case <-p.done:
 		return drivers.Snapshot{}, errors.New("the process is gone")
 	default:
-		return p.Runtime.State(ctx)
 	}
+	if p.waiting.Load() {
+		return drivers.Snapshot{State: drivers.StateCreated}, nil
+	}
+	snap, err := p.Runtime.State(ctx)
+	if snap.Machine != nil {
+		snap.Machine.PID, snap.Machine.StartTime = p.owner.hypervisor.PID, p.owner.hypervisor.StartTime
+	}
+	return snap, err
 }
 
 func (p *testProcess) Bootstrap(ctx context.Context, req drivers.BootstrapRequest) error {
+	if p.waiting.Swap(false) {
+		return nil // It was taken over.
+	}
 	p.owner.mu.Lock()
 	p.owner.booting++
 	p.owner.maxBoots = max(p.owner.maxBoots, p.owner.booting)

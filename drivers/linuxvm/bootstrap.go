@@ -95,10 +95,6 @@ func (s *sandbox) bootVM(ctx context.Context, req drivers.BootstrapRequest) (*vm
 	if err != nil {
 		return nil, nil, err
 	}
-	secrets := secrets(req.Secrets)
-	if err := secrets.check(config); err != nil {
-		return nil, nil, err
-	}
 	hash, err := hashOf(config)
 	if err != nil {
 		return nil, nil, err
@@ -114,7 +110,7 @@ func (s *sandbox) bootVM(ctx context.Context, req drivers.BootstrapRequest) (*vm
 	if err != nil {
 		return nil, nil, err
 	}
-	v := &vm{config: config, bundle: req.Bundle, secrets: secrets, console: console}
+	v := &vm{config: config, bundle: req.Bundle, secrets: req.Secrets, console: console}
 	rec, err := s.adoptVM(ctx, v, machineConfig(v))
 	switch {
 	case err == nil:
@@ -150,6 +146,9 @@ func machineConfig(v *vm) MachineConfig {
 func (s *sandbox) makeVM(ctx context.Context, v *vm) error {
 	config := v.config
 	if err := checkFiles(config); err != nil {
+		return err
+	}
+	if err := v.secrets.check(config); err != nil {
 		return err
 	}
 	data := filepath.Join(v.bundle, DiskFile)

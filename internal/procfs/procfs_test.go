@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"runtime"
 	"testing"
 )
 
@@ -66,5 +67,27 @@ func TestKillSparesAnotherProcessOfTheSameNumber(t *testing.T) {
 	}
 	if !id.Alive() {
 		t.Error("a process was killed for one that had its number before")
+	}
+}
+
+func TestProcessesAreFoundByWhatTheyWereStartedWith(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("this system does not tell what a process was started with")
+	}
+	mark := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), "sleep", "60")
+	cmd.Env = []string{"MARK=" + mark, "OTHER=" + mark + "/more"}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	for name, want := range map[string]int{"MARK": 1, "OTHER": 0} {
+		found, err := WithEnv(name, mark)
+		if err != nil || len(found) != want || (want == 1 && found[0].PID != cmd.Process.Pid) {
+			t.Errorf("%s=%s: %v, %v, want %d", name, mark, found, err, want)
+		}
 	}
 }

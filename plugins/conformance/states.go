@@ -242,7 +242,7 @@ func statisticsNeedRunning(s *suite) {
 		use := stats.Containers[s.opts.Container]
 		return use.Processes > 0 && use.MemoryBytes > 0
 	})
-	if stats.Time.IsZero() || stats.Sandbox.MemoryBytes == 0 || stats.Sandbox.CPUUsec == 0 {
+	if stats.Time.IsZero() || stats.Sandbox.MemoryBytes == 0 {
 		s.Errorf("statistics of a running sandbox: %+v", stats)
 	}
 }
