@@ -92,10 +92,10 @@ func podSecurityField(name string) fieldUse {
 func containerField(name string) fieldUse {
 	switch name {
 	case "name", "image", "command", "args", "workingDir", "ports", "envFrom", "env", "resources",
-		"volumeMounts", "imagePullPolicy", "securityContext":
+		"volumeMounts", "imagePullPolicy", "securityContext", "stdin", "stdinOnce", "tty":
 		return fieldUse{class: supported}
 	case "restartPolicy", "restartPolicyRules", "volumeDevices", "livenessProbe", "readinessProbe", "startupProbe",
-		"lifecycle", "terminationMessagePath", "terminationMessagePolicy", "stdin", "stdinOnce", "tty":
+		"lifecycle", "terminationMessagePath", "terminationMessagePolicy":
 		return fieldUse{class: notYet}
 	case "resizePolicy":
 		return noEffect("a change of resources makes the sandbox anew")

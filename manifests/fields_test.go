@@ -106,8 +106,6 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 			"livenessProbe: {exec: {command: [a]}}",
 			"startupProbe: {tcpSocket: {port: 1}}",
 			"lifecycle: {preStop: {exec: {command: [a]}}}",
-			"tty: true",
-			"stdin: true",
 			"securityContext: {privileged: true}",
 			"env: [{name: A, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}]",
 			"env: [{name: A, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]",

@@ -53,6 +53,19 @@ func (m *Manager) Exec(ctx context.Context, req *api.ExecStart, stdio drivers.St
 	return exit, err
 }
 
+// Attach implements api.Backend.
+func (m *Manager) Attach(ctx context.Context, req *api.AttachStart, stdio drivers.Stdio) (drivers.ExitStatus, error) {
+	o, inst, err := m.running(req.GetObject())
+	if err != nil {
+		return drivers.ExitStatus{}, err
+	}
+	c, err := o.configuredContainer(req.GetContainer())
+	if err != nil {
+		return drivers.ExitStatus{}, err
+	}
+	return inst.Attach(ctx, c.Name, stdio)
+}
+
 // firstWrite calls begin before anything is written to w.
 func firstWrite(w io.Writer, begin func()) io.Writer {
 	if w == nil {

@@ -111,7 +111,7 @@ func (r *Runtime) control(ctx context.Context, p *process, this *run, stdio driv
 	}
 }
 
-// Attach implements drivers.Runtime. It carries output; nobody reads the input.
+// Attach implements drivers.Runtime.
 func (r *Runtime) Attach(ctx context.Context, id string, stdio drivers.Stdio) (drivers.ExitStatus, error) {
 	const op = "attach"
 	if err := r.respond(ctx); err != nil {
@@ -132,8 +132,15 @@ func (r *Runtime) Attach(ctx context.Context, id string, stdio drivers.Stdio) (d
 	}
 	this := p.run
 	r.mu.Unlock()
+	if stdio.Stdin != nil && this.input == nil {
+		return drivers.ExitStatus{}, fmt.Errorf("%s: %w: process %q runs without stdin", op, drivers.ErrUnsupported, id)
+	}
 	detach := p.output.attach(stdio)
 	defer detach()
+	if stdio.Stdin != nil {
+		go this.input.Feed(stdio.Stdin)
+		defer this.input.Left()
+	}
 	if err := r.control(ctx, p, this, stdio); err != nil {
 		return drivers.ExitStatus{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
 	"github.com/vzreconciler/vzreconciler/internal/crilog"
 	"github.com/vzreconciler/vzreconciler/internal/state"
 )
@@ -45,6 +46,7 @@ type process struct {
 
 // run is one life of a process: init processes may have several.
 type run struct {
+	input  *wire.SharedInput  // nil for a process without stdin
 	cancel context.CancelFunc // ends the program
 	ended  chan struct{}      // closed when the process has exited
 	status drivers.ExitStatus // valid then
@@ -176,6 +178,10 @@ func (r *Runtime) start(p *process, prog program, stdin io.Reader, stdout, stder
 	if p.state == drivers.ProcessExited {
 		p.run = &run{ended: make(chan struct{})}
 	}
+	if p.spec.Stdin && stdin == nil {
+		p.run.input = wire.NewSharedInput(p.spec.StdinOnce)
+		stdin = p.run.input
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	this := p.run
 	this.cancel = cancel
@@ -195,6 +201,7 @@ func (r *Runtime) start(p *process, prog program, stdin io.Reader, stdout, stder
 	}
 	go func() {
 		defer written()
+		defer this.input.Close()
 		code, err := prog(sh)
 		if err != nil {
 			return // it was ended from outside

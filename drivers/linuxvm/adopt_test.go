@@ -3,14 +3,12 @@ package linuxvm
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/crilog"
@@ -163,37 +161,5 @@ func TestRecordGoesWithTheMachine(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, MachineFile)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the record of a machine that is gone: %v", err)
-	}
-}
-
-func TestAttachedInputReachesTheProcessAndEndsByItsRule(t *testing.T) {
-	for _, once := range []bool{true, false} {
-		in := newInput(once)
-		go in.feed(strings.NewReader("typed"))
-		got := make([]byte, 5)
-		if _, err := io.ReadFull(in, got); err != nil || string(got) != "typed" {
-			t.Fatalf("read %q, %v", got, err)
-		}
-		ended := make(chan error, 1)
-		go func() {
-			_, err := in.Read(got)
-			ended <- err
-		}()
-		if once {
-			if err := <-ended; !errors.Is(err, io.EOF) {
-				t.Errorf("stdin after its one client left: %v, want its end", err)
-			}
-			continue
-		}
-		go in.feed(strings.NewReader("more!"))
-		select {
-		case err := <-ended:
-			if err != nil || string(got) != "more!" {
-				t.Errorf("a second client's input: %q, %v", got, err)
-			}
-		case <-time.After(10 * time.Second):
-			t.Error("a second client's input does not arrive")
-		}
-		in.close()
 	}
 }

@@ -60,8 +60,8 @@ func (s *sandbox) Attach(ctx context.Context, id string, stdio drivers.Stdio) (d
 	defer r.output.detach(a)
 	if stdio.Stdin != nil {
 		// Ends with the client's input, or with the process.
-		go r.input.feed(stdio.Stdin)
-		defer r.input.left()
+		go r.input.Feed(stdio.Stdin)
+		defer r.input.Left()
 	}
 
 	ctx, cancel := context.WithCancel(ctx)

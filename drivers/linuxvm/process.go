@@ -46,7 +46,7 @@ type process struct {
 type run struct {
 	number uint64                    // the guest's, 0 until it runs
 	resize chan drivers.TerminalSize // holds the latest only
-	input  *input                    // nil for a process without stdin
+	input  *wire.SharedInput         // nil for a process without stdin
 	output *output
 	done   chan struct{}
 	exit   drivers.ExitStatus // once done is closed
@@ -59,7 +59,7 @@ func newRun(spec drivers.ProcessSpec) *run {
 		done:   make(chan struct{}),
 	}
 	if spec.Stdin {
-		r.input = newInput(spec.StdinOnce)
+		r.input = wire.NewSharedInput(spec.StdinOnce)
 	}
 	return r
 }
@@ -318,7 +318,7 @@ func (s *sandbox) exited(v *vm, p *process, r *run, exit drivers.ExitStatus, err
 	}
 	p.state = drivers.ProcessExited
 	p.pid = 0
-	r.input.close()
+	r.input.Close()
 	p.exit = &exit
 	r.exit = exit
 	close(r.done)

@@ -94,6 +94,8 @@ func checks() []check {
 		{"CancelledExecIsKilled", cancelledExecIsKilled},
 		{"ExecOfMissingProgramFails", execOfMissingProgramFails},
 		{"AttachSeesOutputAndLeavesProcess", attachLeavesProcess},
+		{"AttachedInputReachesProcess", attachedInputReachesProcess},
+		{"SeveralAttachedSeeTheSame", severalAttachedSeeTheSame},
 		{"StopLetsInitEndInGrace", stopLetsInitEnd},
 		{"StopKillsAfterGraceAndBlocksNobody", stopKillsAfterGrace},
 		{"StopIsIdempotent", stopIsIdempotent},

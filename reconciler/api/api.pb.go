@@ -1548,6 +1548,150 @@ func (x *ExecStart) GetWorkingDir() string {
 	return ""
 }
 
+type AttachRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*AttachRequest_Start
+	//	*AttachRequest_Input
+	Kind          isAttachRequest_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachRequest) Reset() {
+	*x = AttachRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachRequest) ProtoMessage() {}
+
+func (x *AttachRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
+func (*AttachRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *AttachRequest) GetKind() isAttachRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *AttachRequest) GetStart() *AttachStart {
+	if x != nil {
+		if x, ok := x.Kind.(*AttachRequest_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *AttachRequest) GetInput() *wire.Input {
+	if x != nil {
+		if x, ok := x.Kind.(*AttachRequest_Input); ok {
+			return x.Input
+		}
+	}
+	return nil
+}
+
+type isAttachRequest_Kind interface {
+	isAttachRequest_Kind()
+}
+
+type AttachRequest_Start struct {
+	Start *AttachStart `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
+}
+
+type AttachRequest_Input struct {
+	Input *wire.Input `protobuf:"bytes,2,opt,name=input,proto3,oneof"`
+}
+
+func (*AttachRequest_Start) isAttachRequest_Kind() {}
+
+func (*AttachRequest_Input) isAttachRequest_Kind() {}
+
+type AttachStart struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Object *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Empty means the first container.
+	Container string `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	// Needs a container with "stdin: true".
+	Stdin         bool `protobuf:"varint,3,opt,name=stdin,proto3" json:"stdin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachStart) Reset() {
+	*x = AttachStart{}
+	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachStart) ProtoMessage() {}
+
+func (x *AttachStart) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachStart.ProtoReflect.Descriptor instead.
+func (*AttachStart) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AttachStart) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *AttachStart) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *AttachStart) GetStdin() bool {
+	if x != nil {
+		return x.Stdin
+	}
+	return false
+}
+
 type LogsRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Object *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
@@ -1565,7 +1709,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	mi := &file_reconciler_api_api_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1577,7 +1721,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	mi := &file_reconciler_api_api_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1590,7 +1734,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{25}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LogsRequest) GetObject() *Ref {
@@ -1644,7 +1788,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	mi := &file_reconciler_api_api_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1656,7 +1800,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	mi := &file_reconciler_api_api_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1669,7 +1813,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{26}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LogsResponse) GetData() []byte {
@@ -1689,7 +1833,7 @@ type StatisticsRequest struct {
 
 func (x *StatisticsRequest) Reset() {
 	*x = StatisticsRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	mi := &file_reconciler_api_api_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1845,7 @@ func (x *StatisticsRequest) String() string {
 func (*StatisticsRequest) ProtoMessage() {}
 
 func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	mi := &file_reconciler_api_api_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1858,7 @@ func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsRequest.ProtoReflect.Descriptor instead.
 func (*StatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{27}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StatisticsRequest) GetObjects() []*Ref {
@@ -1733,7 +1877,7 @@ type StatisticsResponse struct {
 
 func (x *StatisticsResponse) Reset() {
 	*x = StatisticsResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	mi := &file_reconciler_api_api_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1745,7 +1889,7 @@ func (x *StatisticsResponse) String() string {
 func (*StatisticsResponse) ProtoMessage() {}
 
 func (x *StatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	mi := &file_reconciler_api_api_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1758,7 +1902,7 @@ func (x *StatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsResponse.ProtoReflect.Descriptor instead.
 func (*StatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{28}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StatisticsResponse) GetItems() []*SandboxStatistics {
@@ -1780,7 +1924,7 @@ type SandboxStatistics struct {
 
 func (x *SandboxStatistics) Reset() {
 	*x = SandboxStatistics{}
-	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	mi := &file_reconciler_api_api_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1792,7 +1936,7 @@ func (x *SandboxStatistics) String() string {
 func (*SandboxStatistics) ProtoMessage() {}
 
 func (x *SandboxStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	mi := &file_reconciler_api_api_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1805,7 +1949,7 @@ func (x *SandboxStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxStatistics.ProtoReflect.Descriptor instead.
 func (*SandboxStatistics) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{29}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SandboxStatistics) GetObject() *Ref {
@@ -1840,7 +1984,7 @@ type PullImageRequest struct {
 
 func (x *PullImageRequest) Reset() {
 	*x = PullImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	mi := &file_reconciler_api_api_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +1996,7 @@ func (x *PullImageRequest) String() string {
 func (*PullImageRequest) ProtoMessage() {}
 
 func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	mi := &file_reconciler_api_api_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +2009,7 @@ func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageRequest.ProtoReflect.Descriptor instead.
 func (*PullImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{30}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PullImageRequest) GetReference() string {
@@ -1895,7 +2039,7 @@ type PullImageResponse struct {
 
 func (x *PullImageResponse) Reset() {
 	*x = PullImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	mi := &file_reconciler_api_api_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1907,7 +2051,7 @@ func (x *PullImageResponse) String() string {
 func (*PullImageResponse) ProtoMessage() {}
 
 func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	mi := &file_reconciler_api_api_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1920,7 +2064,7 @@ func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageResponse.ProtoReflect.Descriptor instead.
 func (*PullImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{31}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PullImageResponse) GetStage() string {
@@ -1969,7 +2113,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	mi := &file_reconciler_api_api_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2125,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	mi := &file_reconciler_api_api_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2138,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{32}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Image) GetReference() string {
@@ -2054,7 +2198,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	mi := &file_reconciler_api_api_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2210,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	mi := &file_reconciler_api_api_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2223,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{33}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{35}
 }
 
 type ListImagesResponse struct {
@@ -2091,7 +2235,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	mi := &file_reconciler_api_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +2247,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	mi := &file_reconciler_api_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +2260,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{34}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListImagesResponse) GetImages() []*Image {
@@ -2135,7 +2279,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[35]
+	mi := &file_reconciler_api_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +2291,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[35]
+	mi := &file_reconciler_api_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +2304,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{35}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RemoveImageRequest) GetReference() string {
@@ -2179,7 +2323,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[36]
+	mi := &file_reconciler_api_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2335,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[36]
+	mi := &file_reconciler_api_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2348,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{36}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RemoveImageResponse) GetFreedBytes() int64 {
@@ -2325,7 +2469,15 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x03env\x18\a \x03(\v2\x1c.vzreconciler.wire.v1.EnvVarR\x03env\x12\x12\n" +
 	"\x04user\x18\b \x01(\tR\x04user\x12\x1f\n" +
 	"\vworking_dir\x18\t \x01(\tR\n" +
-	"workingDir\"\xd5\x01\n" +
+	"workingDir\"\x86\x01\n" +
+	"\rAttachRequest\x128\n" +
+	"\x05start\x18\x01 \x01(\v2 .vzreconciler.api.v1.AttachStartH\x00R\x05start\x123\n" +
+	"\x05input\x18\x02 \x01(\v2\x1b.vzreconciler.wire.v1.InputH\x00R\x05inputB\x06\n" +
+	"\x04kind\"s\n" +
+	"\vAttachStart\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x14\n" +
+	"\x05stdin\x18\x03 \x01(\bR\x05stdin\"\xd5\x01\n" +
 	"\vLogsRequest\x120\n" +
 	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x12\x1c\n" +
 	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x16\n" +
@@ -2370,8 +2522,7 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\"6\n" +
 	"\x13RemoveImageResponse\x12\x1f\n" +
 	"\vfreed_bytes\x18\x01 \x01(\x03R\n" +
-	"freedBytes2\xd6\n" +
-	"\n" +
+	"freedBytes2\xa6\v\n" +
 	"\aControl\x12Q\n" +
 	"\x06Status\x12\".vzreconciler.api.v1.StatusRequest\x1a#.vzreconciler.api.v1.StatusResponse\x12H\n" +
 	"\x03Get\x12\x1f.vzreconciler.api.v1.GetRequest\x1a .vzreconciler.api.v1.GetResponse\x12N\n" +
@@ -2383,7 +2534,8 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x04Stop\x12 .vzreconciler.api.v1.StopRequest\x1a!.vzreconciler.api.v1.StopResponse\x12N\n" +
 	"\x05Start\x12!.vzreconciler.api.v1.StartRequest\x1a\".vzreconciler.api.v1.StartResponse\x12T\n" +
 	"\aRestart\x12#.vzreconciler.api.v1.RestartRequest\x1a$.vzreconciler.api.v1.RestartResponse\x12J\n" +
-	"\x04Exec\x12 .vzreconciler.api.v1.ExecRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12M\n" +
+	"\x04Exec\x12 .vzreconciler.api.v1.ExecRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12N\n" +
+	"\x06Attach\x12\".vzreconciler.api.v1.AttachRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12M\n" +
 	"\x04Logs\x12 .vzreconciler.api.v1.LogsRequest\x1a!.vzreconciler.api.v1.LogsResponse0\x01\x12]\n" +
 	"\n" +
 	"Statistics\x12&.vzreconciler.api.v1.StatisticsRequest\x1a'.vzreconciler.api.v1.StatisticsResponse\x12\\\n" +
@@ -2405,7 +2557,7 @@ func file_reconciler_api_api_proto_rawDescGZIP() []byte {
 }
 
 var file_reconciler_api_api_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_reconciler_api_api_proto_goTypes = []any{
 	(WatchResponse_Type)(0),       // 0: vzreconciler.api.v1.WatchResponse.Type
 	(*Ref)(nil),                   // 1: vzreconciler.api.v1.Ref
@@ -2433,96 +2585,103 @@ var file_reconciler_api_api_proto_goTypes = []any{
 	(*RestartResponse)(nil),       // 23: vzreconciler.api.v1.RestartResponse
 	(*ExecRequest)(nil),           // 24: vzreconciler.api.v1.ExecRequest
 	(*ExecStart)(nil),             // 25: vzreconciler.api.v1.ExecStart
-	(*LogsRequest)(nil),           // 26: vzreconciler.api.v1.LogsRequest
-	(*LogsResponse)(nil),          // 27: vzreconciler.api.v1.LogsResponse
-	(*StatisticsRequest)(nil),     // 28: vzreconciler.api.v1.StatisticsRequest
-	(*StatisticsResponse)(nil),    // 29: vzreconciler.api.v1.StatisticsResponse
-	(*SandboxStatistics)(nil),     // 30: vzreconciler.api.v1.SandboxStatistics
-	(*PullImageRequest)(nil),      // 31: vzreconciler.api.v1.PullImageRequest
-	(*PullImageResponse)(nil),     // 32: vzreconciler.api.v1.PullImageResponse
-	(*Image)(nil),                 // 33: vzreconciler.api.v1.Image
-	(*ListImagesRequest)(nil),     // 34: vzreconciler.api.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),    // 35: vzreconciler.api.v1.ListImagesResponse
-	(*RemoveImageRequest)(nil),    // 36: vzreconciler.api.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil),   // 37: vzreconciler.api.v1.RemoveImageResponse
-	nil,                           // 38: vzreconciler.api.v1.StatusResponse.PhasesEntry
-	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 40: google.protobuf.Duration
-	(*wire.Input)(nil),            // 41: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),     // 42: vzreconciler.wire.v1.TerminalSize
-	(*wire.EnvVar)(nil),           // 43: vzreconciler.wire.v1.EnvVar
-	(*wire.Statistics)(nil),       // 44: vzreconciler.wire.v1.Statistics
-	(*wire.Output)(nil),           // 45: vzreconciler.wire.v1.Output
+	(*AttachRequest)(nil),         // 26: vzreconciler.api.v1.AttachRequest
+	(*AttachStart)(nil),           // 27: vzreconciler.api.v1.AttachStart
+	(*LogsRequest)(nil),           // 28: vzreconciler.api.v1.LogsRequest
+	(*LogsResponse)(nil),          // 29: vzreconciler.api.v1.LogsResponse
+	(*StatisticsRequest)(nil),     // 30: vzreconciler.api.v1.StatisticsRequest
+	(*StatisticsResponse)(nil),    // 31: vzreconciler.api.v1.StatisticsResponse
+	(*SandboxStatistics)(nil),     // 32: vzreconciler.api.v1.SandboxStatistics
+	(*PullImageRequest)(nil),      // 33: vzreconciler.api.v1.PullImageRequest
+	(*PullImageResponse)(nil),     // 34: vzreconciler.api.v1.PullImageResponse
+	(*Image)(nil),                 // 35: vzreconciler.api.v1.Image
+	(*ListImagesRequest)(nil),     // 36: vzreconciler.api.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),    // 37: vzreconciler.api.v1.ListImagesResponse
+	(*RemoveImageRequest)(nil),    // 38: vzreconciler.api.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),   // 39: vzreconciler.api.v1.RemoveImageResponse
+	nil,                           // 40: vzreconciler.api.v1.StatusResponse.PhasesEntry
+	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
+	(*wire.Input)(nil),            // 43: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),     // 44: vzreconciler.wire.v1.TerminalSize
+	(*wire.EnvVar)(nil),           // 45: vzreconciler.wire.v1.EnvVar
+	(*wire.Statistics)(nil),       // 46: vzreconciler.wire.v1.Statistics
+	(*wire.Output)(nil),           // 47: vzreconciler.wire.v1.Output
 }
 var file_reconciler_api_api_proto_depIdxs = []int32{
-	39, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	38, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
+	41, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	40, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
 	4,  // 2: vzreconciler.api.v1.StatusResponse.source_errors:type_name -> vzreconciler.api.v1.SourceError
-	39, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
+	41, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
 	5,  // 4: vzreconciler.api.v1.StatusResponse.runtimes:type_name -> vzreconciler.api.v1.RuntimeStatus
 	0,  // 5: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
 	1,  // 6: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	39, // 7: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
-	39, // 8: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
+	41, // 7: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
+	41, // 8: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
 	1,  // 9: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
 	13, // 10: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
 	1,  // 11: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 12: vzreconciler.api.v1.DeleteRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 13: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
-	40, // 14: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	42, // 14: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
 	1,  // 15: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 16: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
 	25, // 17: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
-	41, // 18: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	43, // 18: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
 	1,  // 19: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
-	42, // 20: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	43, // 21: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
-	1,  // 22: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	39, // 23: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
-	1,  // 24: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
-	30, // 25: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
-	1,  // 26: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
-	44, // 27: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
-	33, // 28: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
-	39, // 29: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
-	33, // 30: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
-	2,  // 31: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
-	6,  // 32: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
-	6,  // 33: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
-	9,  // 34: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
-	11, // 35: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
-	14, // 36: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
-	16, // 37: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
-	18, // 38: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
-	20, // 39: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
-	22, // 40: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
-	24, // 41: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
-	26, // 42: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
-	28, // 43: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
-	31, // 44: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
-	34, // 45: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
-	36, // 46: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
-	3,  // 47: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
-	7,  // 48: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
-	8,  // 49: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
-	10, // 50: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
-	12, // 51: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
-	15, // 52: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
-	17, // 53: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
-	19, // 54: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
-	21, // 55: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
-	23, // 56: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
-	45, // 57: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
-	27, // 58: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
-	29, // 59: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
-	32, // 60: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
-	35, // 61: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
-	37, // 62: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
-	47, // [47:63] is the sub-list for method output_type
-	31, // [31:47] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	44, // 20: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
+	45, // 21: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
+	27, // 22: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
+	43, // 23: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	1,  // 24: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 25: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
+	41, // 26: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	1,  // 27: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
+	32, // 28: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
+	1,  // 29: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
+	46, // 30: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
+	35, // 31: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
+	41, // 32: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
+	35, // 33: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
+	2,  // 34: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
+	6,  // 35: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
+	6,  // 36: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
+	9,  // 37: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
+	11, // 38: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
+	14, // 39: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
+	16, // 40: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
+	18, // 41: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
+	20, // 42: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
+	22, // 43: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
+	24, // 44: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
+	26, // 45: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
+	28, // 46: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
+	30, // 47: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
+	33, // 48: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
+	36, // 49: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
+	38, // 50: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
+	3,  // 51: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
+	7,  // 52: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
+	8,  // 53: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
+	10, // 54: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
+	12, // 55: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
+	15, // 56: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
+	17, // 57: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
+	19, // 58: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
+	21, // 59: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
+	23, // 60: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
+	47, // 61: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
+	47, // 62: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
+	29, // 63: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
+	31, // 64: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
+	34, // 65: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
+	37, // 66: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
+	39, // 67: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
+	51, // [51:68] is the sub-list for method output_type
+	34, // [34:51] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_reconciler_api_api_proto_init() }
@@ -2534,13 +2693,17 @@ func file_reconciler_api_api_proto_init() {
 		(*ExecRequest_Start)(nil),
 		(*ExecRequest_Input)(nil),
 	}
+	file_reconciler_api_api_proto_msgTypes[25].OneofWrappers = []any{
+		(*AttachRequest_Start)(nil),
+		(*AttachRequest_Input)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reconciler_api_api_proto_rawDesc), len(file_reconciler_api_api_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   38,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

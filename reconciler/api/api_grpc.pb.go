@@ -34,6 +34,7 @@ const (
 	Control_Start_FullMethodName        = "/vzreconciler.api.v1.Control/Start"
 	Control_Restart_FullMethodName      = "/vzreconciler.api.v1.Control/Restart"
 	Control_Exec_FullMethodName         = "/vzreconciler.api.v1.Control/Exec"
+	Control_Attach_FullMethodName       = "/vzreconciler.api.v1.Control/Attach"
 	Control_Logs_FullMethodName         = "/vzreconciler.api.v1.Control/Logs"
 	Control_Statistics_FullMethodName   = "/vzreconciler.api.v1.Control/Statistics"
 	Control_PullImage_FullMethodName    = "/vzreconciler.api.v1.Control/PullImage"
@@ -65,6 +66,9 @@ type ControlClient interface {
 	Start(ctx context.Context, in *StartRequest, opts ...grpc.CallOption) (*StartResponse, error)
 	Restart(ctx context.Context, in *RestartRequest, opts ...grpc.CallOption) (*RestartResponse, error)
 	Exec(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecRequest, wire.Output], error)
+	// Attach connects to the init process of a container that runs. The process
+	// goes on when the stream ends.
+	Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachRequest, wire.Output], error)
 	// Logs sends log lines in the CRI format, "TIME stdout|stderr F|P TEXT".
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogsResponse], error)
 	Statistics(ctx context.Context, in *StatisticsRequest, opts ...grpc.CallOption) (*StatisticsResponse, error)
@@ -212,9 +216,22 @@ func (c *controlClient) Exec(ctx context.Context, opts ...grpc.CallOption) (grpc
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Control_ExecClient = grpc.BidiStreamingClient[ExecRequest, wire.Output]
 
+func (c *controlClient) Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachRequest, wire.Output], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[3], Control_Attach_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AttachRequest, wire.Output]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_AttachClient = grpc.BidiStreamingClient[AttachRequest, wire.Output]
+
 func (c *controlClient) Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[3], Control_Logs_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[4], Control_Logs_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +260,7 @@ func (c *controlClient) Statistics(ctx context.Context, in *StatisticsRequest, o
 
 func (c *controlClient) PullImage(ctx context.Context, in *PullImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullImageResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[4], Control_PullImage_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[5], Control_PullImage_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -304,6 +321,9 @@ type ControlServer interface {
 	Start(context.Context, *StartRequest) (*StartResponse, error)
 	Restart(context.Context, *RestartRequest) (*RestartResponse, error)
 	Exec(grpc.BidiStreamingServer[ExecRequest, wire.Output]) error
+	// Attach connects to the init process of a container that runs. The process
+	// goes on when the stream ends.
+	Attach(grpc.BidiStreamingServer[AttachRequest, wire.Output]) error
 	// Logs sends log lines in the CRI format, "TIME stdout|stderr F|P TEXT".
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogsResponse]) error
 	Statistics(context.Context, *StatisticsRequest) (*StatisticsResponse, error)
@@ -352,6 +372,9 @@ func (UnimplementedControlServer) Restart(context.Context, *RestartRequest) (*Re
 }
 func (UnimplementedControlServer) Exec(grpc.BidiStreamingServer[ExecRequest, wire.Output]) error {
 	return status.Error(codes.Unimplemented, "method Exec not implemented")
+}
+func (UnimplementedControlServer) Attach(grpc.BidiStreamingServer[AttachRequest, wire.Output]) error {
+	return status.Error(codes.Unimplemented, "method Attach not implemented")
 }
 func (UnimplementedControlServer) Logs(*LogsRequest, grpc.ServerStreamingServer[LogsResponse]) error {
 	return status.Error(codes.Unimplemented, "method Logs not implemented")
@@ -562,6 +585,13 @@ func _Control_Exec_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Control_ExecServer = grpc.BidiStreamingServer[ExecRequest, wire.Output]
 
+func _Control_Attach_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ControlServer).Attach(&grpc.GenericServerStream[AttachRequest, wire.Output]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_AttachServer = grpc.BidiStreamingServer[AttachRequest, wire.Output]
+
 func _Control_Logs_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(LogsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -704,6 +734,12 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Exec",
 			Handler:       _Control_Exec_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Attach",
+			Handler:       _Control_Attach_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},

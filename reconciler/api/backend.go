@@ -44,6 +44,9 @@ type Backend interface {
 	// for that.
 	Restart(ctx context.Context, req *RestartRequest) error
 
+	// Attach connects stdio to the init process of a container until it exits.
+	// When ctx ends the process goes on.
+	Attach(ctx context.Context, req *AttachStart, stdio drivers.Stdio) (drivers.ExitStatus, error)
 	// Exec runs a process in a container, connected to stdio, until it exits.
 	// It calls started once the process runs.
 	Exec(ctx context.Context, req *ExecStart, stdio drivers.Stdio, started func(pid int, at time.Time)) (drivers.ExitStatus, error)

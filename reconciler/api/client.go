@@ -79,6 +79,29 @@ func (c *Client) Exec(ctx context.Context, start *ExecStart, stdio drivers.Stdio
 	return wire.Pump(ctx, execClient{stream}, stdio, nil)
 }
 
+// Attach connects stdio to the init process of a container until it exits.
+// Cancelling ctx leaves the process running.
+func (c *Client) Attach(ctx context.Context, start *AttachStart, stdio drivers.Stdio) (drivers.ExitStatus, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := c.ControlClient.Attach(ctx)
+	if err != nil {
+		return drivers.ExitStatus{}, err
+	}
+	// A failed send leaves the reason to Recv, in Pump.
+	_ = stream.Send(&AttachRequest{Kind: &AttachRequest_Start{Start: start}})
+	return wire.Pump(ctx, attachClient{stream}, stdio, nil)
+}
+
+// attachClient wraps a process's input into requests.
+type attachClient struct {
+	grpc.BidiStreamingClient[AttachRequest, wire.Output]
+}
+
+func (c attachClient) SendInput(in *wire.Input) error {
+	return c.Send(&AttachRequest{Kind: &AttachRequest_Input{Input: in}})
+}
+
 // execClient wraps a process's input into requests.
 type execClient struct {
 	grpc.BidiStreamingClient[ExecRequest, wire.Output]

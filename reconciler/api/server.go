@@ -124,6 +124,21 @@ func (s *server) Exec(stream grpc.BidiStreamingServer[ExecRequest, wire.Output])
 		})
 }
 
+func (s *server) Attach(stream grpc.BidiStreamingServer[AttachRequest, wire.Output]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	start := first.GetStart()
+	if start == nil {
+		return fmt.Errorf("attach: %w: the first message must say what to attach to", drivers.ErrInvalidArgument)
+	}
+	return wire.Serve(stream.Context(), attachServer{stream}, start.GetStdin(),
+		func(ctx context.Context, stdio drivers.Stdio, _ func(int, time.Time)) (drivers.ExitStatus, error) {
+			return s.backend.Attach(ctx, start, stdio)
+		})
+}
+
 func (s *server) Logs(req *LogsRequest, stream grpc.ServerStreamingServer[LogsResponse]) error {
 	return s.backend.Logs(stream.Context(), req, func(data []byte) error {
 		return stream.Send(&LogsResponse{Data: data})
@@ -144,6 +159,16 @@ func (s *server) ListImages(ctx context.Context, _ *ListImagesRequest) (*ListIma
 
 func (s *server) RemoveImage(ctx context.Context, req *RemoveImageRequest) (*RemoveImageResponse, error) {
 	return s.backend.RemoveImage(ctx, req)
+}
+
+// attachServer takes a process's input out of the requests that wrap it.
+type attachServer struct {
+	grpc.BidiStreamingServer[AttachRequest, wire.Output]
+}
+
+func (s attachServer) RecvInput() (*wire.Input, error) {
+	req, err := s.Recv()
+	return req.GetInput(), err
 }
 
 // execServer takes a process's input out of the requests that wrap it.

@@ -166,6 +166,9 @@ func (t *translation) process(field string, pod *corev1.PodSpec, c *corev1.Conta
 		WorkingDir:   c.WorkingDir,
 		User:         t.user(field, pod.SecurityContext, c.SecurityContext, img.Config.User),
 		Capabilities: capabilities(c.SecurityContext),
+		Terminal:     c.TTY,
+		Stdin:        c.Stdin,
+		StdinOnce:    c.StdinOnce,
 	}
 	if p.WorkingDir == "" {
 		p.WorkingDir = img.Config.WorkingDir

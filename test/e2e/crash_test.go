@@ -61,55 +61,133 @@ func TestKilledDaemonDisturbsNothing(t *testing.T) {
 	h.waitGone("web")
 }
 
-func TestKilledPluginOrHypervisorIsRecovered(t *testing.T) {
-	h := startHost(t)
-	h.write("web.yaml", sandboxYAML("web", "sleep infinity"))
-	s := h.waitReady("web")
-	for _, victim := range []struct {
-		name string
-		pid  func(*manifests.RuntimeStatus) int
-	}{
-		{"plugin", func(r *manifests.RuntimeStatus) int { return r.PluginPID }},
-		{"hypervisor", func(r *manifests.RuntimeStatus) int { return r.HypervisorPID }},
-	} {
-		t.Run(victim.name, func(t *testing.T) {
-			h := *h
-			h.t = t
-			before := s
-			if err := syscall.Kill(victim.pid(before.Status.Runtime), syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-			s = h.waitFor("web", "runs in another VM", func(s *manifests.Sandbox) error {
-				if bootID(s) == bootID(before) || bootID(s) == "" {
-					return errNotYet
-				}
-				return readyAt(1)(s)
-			})
-			if n := s.Status.ContainerStatuses[0].RestartCount; n == 0 {
-				t.Error("the restart is not counted")
-			}
-			// No orphan: exactly one plugin and one hypervisor.
-			want := map[int]bool{s.Status.Runtime.PluginPID: true, s.Status.Runtime.HypervisorPID: true}
-			h.eventually(5*time.Second, "no orphan is left", func() error {
-				for _, p := range h.processes() {
-					if !want[p] {
-						cmd, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p))
-						return fmt.Errorf("process %d: %q", p, cmd)
-					}
-				}
-				return nil
-			})
-		})
+// counting prints numbers without end: what is missing in its log was lost.
+const counting = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.02; done"
+
+// wantNoGap checks that the log of a counting container has every number once,
+// and waits until it has gone on.
+func (h *host) wantNoGap(name string) {
+	h.t.Helper()
+	before := len(h.numbers(name))
+	h.eventually(20*time.Second, "the log goes on", func() error {
+		if n := len(h.numbers(name)); n < before+20 {
+			return fmt.Errorf("%d lines, %d before", n, before)
+		}
+		return nil
+	})
+	for i, line := range h.numbers(name) {
+		if line != strconv.Itoa(i+1) {
+			h.t.Fatalf("line %d of the log is %q: output was lost or told twice", i+1, line)
+		}
 	}
 }
 
-func TestPluginAndDaemonKilledTogether(t *testing.T) {
+func (h *host) numbers(name string) []string {
+	h.t.Helper()
+	return strings.Fields(h.vzctlOK("logs", name))
+}
+
+// wantNoOrphan checks that of a sandbox there are exactly a plugin process and a
+// hypervisor.
+func (h *host) wantNoOrphan(s *manifests.Sandbox) {
+	h.t.Helper()
+	want := map[int]bool{s.Status.Runtime.PluginPID: true, s.Status.Runtime.HypervisorPID: true}
+	h.eventually(5*time.Second, "no orphan is left", func() error {
+		for _, p := range h.processes() {
+			if !want[p] {
+				cmd, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p))
+				return fmt.Errorf("process %d: %q", p, cmd)
+			}
+		}
+		return nil
+	})
+}
+
+func TestKilledPluginDisturbsNothing(t *testing.T) {
+	h := startHost(t)
+	h.write("web.yaml", sandboxYAML("web", counting))
+	before := h.waitReady("web")
+	up := h.uptime("web")
+	if err := syscall.Kill(before.Status.Runtime.PluginPID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	after := h.waitFor("web", "has another plugin process", func(s *manifests.Sandbox) error {
+		if r := s.Status.Runtime; r == nil || r.PluginPID == 0 || r.PluginPID == before.Status.Runtime.PluginPID {
+			return errNotYet
+		}
+		return readyAt(1)(s)
+	})
+	if bootID(after) != bootID(before) || after.Status.Runtime.HypervisorPID != before.Status.Runtime.HypervisorPID {
+		t.Errorf("another VM: boot %s after %s", bootID(after), bootID(before))
+	}
+	if n := after.Status.ContainerStatuses[0].RestartCount; n != 0 {
+		t.Errorf("%d restarts of a container that runs on", n)
+	}
+	if now := h.uptime("web"); now < up {
+		t.Errorf("uptime %v, was %v", now, up)
+	}
+	h.wantNoGap("web")
+	h.wantNoOrphan(after)
+	if countEvents(h, "web", "PluginRestarted") != 1 {
+		t.Errorf("the event is missing:\n%s", h.vzctlOK("events", "sandbox/web"))
+	}
+	h.remove("web.yaml")
+	h.waitGone("web")
+	if left := h.processes(); len(left) > 0 {
+		t.Errorf("processes left: %v", left)
+	}
+}
+
+func TestKilledHypervisorIsRecovered(t *testing.T) {
 	h := startHost(t)
 	h.write("web.yaml", sandboxYAML("web", "sleep infinity"))
+	before := h.waitReady("web")
+	if err := syscall.Kill(before.Status.Runtime.HypervisorPID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	after := h.waitFor("web", "runs in another VM", func(s *manifests.Sandbox) error {
+		if bootID(s) == bootID(before) || bootID(s) == "" {
+			return errNotYet
+		}
+		return readyAt(1)(s)
+	})
+	if n := after.Status.ContainerStatuses[0].RestartCount; n == 0 {
+		t.Error("the restart is not counted")
+	}
+	h.wantNoOrphan(after)
+}
+
+func TestPluginAndDaemonKilledTogetherDisturbNothing(t *testing.T) {
+	h := startHost(t)
+	h.write("web.yaml", sandboxYAML("web", counting))
 	before := h.waitReady("web")
 	h.kill()
 	if err := syscall.Kill(before.Status.Runtime.PluginPID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
+	}
+	h.start()
+	after := h.waitFor("web", "is Ready again", func(s *manifests.Sandbox) error {
+		if r := s.Status.Runtime; r == nil || r.PluginPID == before.Status.Runtime.PluginPID {
+			return errNotYet
+		}
+		return readyAt(1)(s)
+	})
+	if bootID(after) != bootID(before) || after.Status.ContainerStatuses[0].RestartCount != 0 {
+		t.Errorf("another VM: boot %s after %s, %d restarts", bootID(after), bootID(before), after.Status.ContainerStatuses[0].RestartCount)
+	}
+	h.wantNoGap("web")
+	h.wantNoOrphan(after)
+}
+
+func TestAllThreeKilledTogetherAreRecovered(t *testing.T) {
+	h := startHost(t)
+	h.write("web.yaml", sandboxYAML("web", "sleep infinity"))
+	before := h.waitReady("web")
+	h.kill()
+	for _, pid := range []int{before.Status.Runtime.PluginPID, before.Status.Runtime.HypervisorPID} {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
 	}
 	h.start()
 	h.waitFor("web", "runs in another VM", func(s *manifests.Sandbox) error {

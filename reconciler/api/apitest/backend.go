@@ -28,6 +28,7 @@ type Backend struct {
 	StopFunc         func(ctx context.Context, req *api.StopRequest) error
 	StartFunc        func(ctx context.Context, req *api.StartRequest) error
 	RestartFunc      func(ctx context.Context, req *api.RestartRequest) error
+	AttachFunc       func(ctx context.Context, req *api.AttachStart, stdio drivers.Stdio) (drivers.ExitStatus, error)
 	ExecFunc         func(ctx context.Context, req *api.ExecStart, stdio drivers.Stdio, started func(pid int, at time.Time)) (drivers.ExitStatus, error)
 	LogsFunc         func(ctx context.Context, req *api.LogsRequest, send func(data []byte) error) error
 	StatisticsFunc   func(ctx context.Context, req *api.StatisticsRequest) (*api.StatisticsResponse, error)
@@ -118,6 +119,14 @@ func (b *Backend) Restart(ctx context.Context, req *api.RestartRequest) error {
 		return unset("restart")
 	}
 	return b.RestartFunc(ctx, req)
+}
+
+// Attach calls AttachFunc.
+func (b *Backend) Attach(ctx context.Context, req *api.AttachStart, stdio drivers.Stdio) (drivers.ExitStatus, error) {
+	if b.AttachFunc == nil {
+		return drivers.ExitStatus{}, unset("attach")
+	}
+	return b.AttachFunc(ctx, req, stdio)
 }
 
 // Exec calls ExecFunc.
