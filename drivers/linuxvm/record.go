@@ -15,7 +15,7 @@ import (
 	"github.com/vzreconciler/vzreconciler/internal/state"
 )
 
-// MachineFile, in the bundle, is what the process that takes a machine over needs
+// MachineFile is, in the bundle, what the process that takes a machine over needs
 // to know of it. It is there as long as the machine is.
 const MachineFile = "machine.json"
 

@@ -217,4 +217,3 @@ func (s *session) control(ctx context.Context, stdio drivers.Stdio) {
 		}
 	}
 }
-
