@@ -180,6 +180,10 @@ func (m *Manager) takeOver(ctx context.Context, o *object) error {
 	runtime := o.record.Built.Runtime
 	o.mu.Unlock()
 	err := inst.Bootstrap(ctx, drivers.BootstrapRequest{Bundle: string(o.bundle), Secrets: secrets})
+	if errors.Is(err, drivers.ErrInvalidState) {
+		// An earlier daemon has asked for the same.
+		err = awaitStart(ctx, inst)
+	}
 	m.refresh(ctx, o, inst)
 	if err != nil {
 		return fmt.Errorf("take over the virtual machine: %w", err)
@@ -187,6 +191,22 @@ func (m *Manager) takeOver(ctx context.Context, o *object) error {
 	m.opts.Metrics.AddPluginRestart(runtime)
 	m.event(o.key, eventWarning, "PluginRestarted", "the plugin process ended; a new one has taken the virtual machine over")
 	return nil
+}
+
+// awaitStart waits until a sandbox has left the state created.
+func awaitStart(ctx context.Context, inst Instance) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changes, err := inst.Events(ctx)
+	if err != nil {
+		return err
+	}
+	for snap := range changes {
+		if snap.State != drivers.StateCreated {
+			return nil
+		}
+	}
+	return errors.New("the plugin process tells no more of its state")
 }
 
 // startContainer starts a container's init process. That it does not start is

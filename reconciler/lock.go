@@ -1,12 +1,15 @@
 package reconciler
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/vzreconciler/vzreconciler/internal/procfs"
 	"github.com/vzreconciler/vzreconciler/internal/state"
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
@@ -23,12 +26,20 @@ func LockStateDir(dir bundle.StateDir) (unlock func() error, err error) {
 	}
 	path := dir.Lock()
 	unlock, err = state.TryLock(path)
+	pid := holder(path)
+	if errors.Is(err, state.ErrLocked) && !running(pid) {
+		// A daemon that was killed in the moment that it started a process leaves
+		// the lock with that, until it has become what it was started as.
+		ctx, cancel := context.WithTimeout(context.Background(), inheritedLock)
+		defer cancel()
+		if unlock, err = state.Lock(ctx, path); err != nil {
+			err = errors.Join(state.ErrLocked, err)
+		}
+	}
 	if errors.Is(err, state.ErrLocked) {
 		who := ""
-		if data, rerr := os.ReadFile(path); rerr == nil { //nolint:gosec // our own file
-			if pid, cerr := strconv.Atoi(strings.TrimSpace(string(data))); cerr == nil {
-				who = fmt.Sprintf(" (pid %d)", pid)
-			}
+		if pid > 0 {
+			who = fmt.Sprintf(" (pid %d)", pid)
 		}
 		return nil, fmt.Errorf("state directory %s: %w%s: stop it, or choose another with --state-dir", dir, ErrStateDirInUse, who)
 	}
@@ -40,4 +51,25 @@ func LockStateDir(dir bundle.StateDir) (unlock func() error, err error) {
 		return nil, errors.Join(fmt.Errorf("lock the state directory: %w", err), unlock())
 	}
 	return unlock, nil
+}
+
+// inheritedLock is how long the lock of a daemon that is gone is waited for.
+const inheritedLock = 2 * time.Second
+
+// holder returns the pid in a lock file, 0 if there is none.
+func holder(path string) int {
+	data, err := os.ReadFile(path) //nolint:gosec // our own file
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
+func running(pid int) bool {
+	_, err := procfs.Lookup(pid)
+	return pid > 0 && err == nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
@@ -13,14 +14,21 @@ import (
 // errNoMachine means that there is no machine to take over.
 var errNoMachine = errors.New("no machine to take over")
 
+// adoptTimeout bounds a take-over: the guest runs already, but the host may be busy.
+const adoptTimeout = 2 * time.Minute
+
 // adoptVM takes over the machine that an earlier process of this runtime has
 // left running in the bundle. One that is of no use is ended. If there is none, or
 // none any more, the error is errNoMachine.
-func (s *sandbox) adoptVM(ctx context.Context, v *vm, cfg MachineConfig) (record, error) {
+func (s *sandbox) adoptVM(v *vm, cfg MachineConfig) (record, error) {
 	rec, err := readRecord(v.bundle)
 	if err != nil {
 		return record{}, errNoMachine
 	}
+	// Whoever asked may be gone before it is done, as a daemon is that is killed: that
+	// must not cost a machine that runs.
+	ctx, cancel := context.WithTimeout(s.life, adoptTimeout)
+	defer cancel()
 	m, err := s.hv.Adopt(ctx, cfg, rec.Machine)
 	switch {
 	case errors.Is(err, drivers.ErrNotFound):

@@ -163,3 +163,23 @@ func TestRecordGoesWithTheMachine(t *testing.T) {
 		t.Errorf("the record of a machine that is gone: %v", err)
 	}
 }
+
+func TestLogHasAllOutputOfEachMachine(t *testing.T) {
+	h := &fakeHypervisor{}
+	dir := bundle(t, []string{"echo", "hi"}, nil)
+	for range 2 {
+		s := bootFake(t, h, dir)
+		if err := s.StartProcess(t.Context(), "web"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Wait(t.Context(), "web"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Stop(t.Context(), drivers.StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := logText(t, dir, "web"); got != "hi\nhi\n" {
+		t.Errorf("log %q", got)
+	}
+}

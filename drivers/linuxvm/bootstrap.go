@@ -111,7 +111,7 @@ func (s *sandbox) bootVM(ctx context.Context, req drivers.BootstrapRequest) (*vm
 		return nil, nil, err
 	}
 	v := &vm{config: config, bundle: req.Bundle, secrets: req.Secrets, console: console}
-	rec, err := s.adoptVM(ctx, v, machineConfig(v))
+	rec, err := s.adoptVM(v, machineConfig(v))
 	switch {
 	case err == nil:
 		return v, &rec, nil

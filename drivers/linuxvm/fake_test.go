@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -186,6 +187,7 @@ type fakeAgent struct {
 	started   []*agentpb.RunStart
 	signals   map[string]chan int32
 	sessions  map[string]*fakeSession
+	runs      uint64 // of this machine
 	setTimes  int
 }
 
@@ -194,7 +196,7 @@ func (a *fakeAgent) init(m *fakeMachine) {
 	defer a.mu.Unlock()
 	a.machine = m
 	a.signals = map[string]chan int32{}
-	a.sessions = map[string]*fakeSession{}
+	a.sessions, a.runs = map[string]*fakeSession{}, 0
 }
 
 // hello is what the fake agent says first; gRPC follows without more ado. The
@@ -283,7 +285,10 @@ func (l *oneListener) Close() error {
 func (l *oneListener) Addr() net.Addr { return &net.UnixAddr{Net: "unix"} }
 
 func (a *fakeAgent) Info(context.Context, *agentpb.InfoRequest) (*agentpb.InfoResponse, error) {
-	return &agentpb.InfoResponse{KernelVersion: "6.1\x00-fake", BootId: strings.Repeat("b", 1000)}, nil
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	boot := fmt.Sprintf("%p", a.machine)
+	return &agentpb.InfoResponse{KernelVersion: "6.1\x00-fake", BootId: boot + strings.Repeat("b", 1000)}, nil
 }
 
 func (a *fakeAgent) Configure(ctx context.Context, req *agentpb.ConfigureRequest) (*agentpb.ConfigureResponse, error) {
@@ -350,7 +355,8 @@ func (a *fakeAgent) Start(_ context.Context, start *agentpb.RunStart) (*agentpb.
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := &fakeSession{run: uint64(len(a.started))}
+	a.runs++
+	s := &fakeSession{run: a.runs}
 	s.wake = sync.NewCond(&s.mu)
 	a.sessions[start.GetId()] = s
 	ctx, cancel := context.WithCancel(context.Background())

@@ -3,6 +3,7 @@ package linuxvm
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"path/filepath"
 	"sync"
 
@@ -49,7 +50,7 @@ func (s *sandbox) follow(ctx context.Context, v *vm, p *process, r *run, log *cr
 		return drivers.ExitStatus{}, wire.FromStatus(err)
 	}
 	f := &followStream{Agent_FollowClient: stream}
-	f.told = log.Begin(r.number)
+	f.told = log.Begin(s.runKey(r))
 	err = f.send(&agentpb.FollowRequest{Kind: &agentpb.FollowRequest_Start{Start: &agentpb.FollowStart{
 		Id: p.id, Run: r.number, From: fromPosition(f.told),
 	}}})
@@ -77,6 +78,16 @@ func (s *sandbox) follow(ctx context.Context, v *vm, p *process, r *run, log *cr
 		return drivers.ExitStatus{}, err
 	}
 	return trusted(exit), nil
+}
+
+// runKey tells a run from those of other processes in the same log: the guest
+// counts from the start of its machine.
+func (s *sandbox) runKey(r *run) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s %d", s.machine.BootID, r.number)
+	return h.Sum64()
 }
 
 // followStream is the agent's stream as package wire wants it.
