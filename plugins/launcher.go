@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -55,6 +56,10 @@ type LauncherOptions struct {
 type Launcher struct {
 	opts LauncherOptions
 	sums checksums
+
+	mu sync.Mutex
+	// infos is what plugins said that they are, by their directories.
+	infos map[string]described
 }
 
 // NewLauncher returns a Launcher.
@@ -166,14 +171,14 @@ type hello struct {
 // shakeHands starts the process and waits until it says where it serves.
 func (l *Launcher) shakeHands(ctx context.Context, p *Plugin, bundle, logPath string) (*process, hello, error) {
 	before := size(logPath)
-	proc := newProcess(p, append(environment(l.opts.Env),
+	proc := newProcess(p, append(environment(p.Env, l.opts.Env),
 		envTLSDir+"="+tlsPath(bundle),
 		envLog+"="+logPath,
 	), logPath)
 	var socketDir string
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  handshake(),
-		VersionedPlugins: protocols(nil),
+		VersionedPlugins: p.offered(),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
 		StartTimeout:     startTimeout,
@@ -259,6 +264,49 @@ func (l *Launcher) Reattach(ctx context.Context, bundle string) (*Instance, erro
 // it can run sandboxes on this host. If it cannot, the error wraps
 // drivers.ErrUnavailable, and Info is there all the same.
 func (l *Launcher) Probe(ctx context.Context, p *Plugin) (drivers.Info, error) {
+	var probed error
+	info, err := l.ask(ctx, p, func(inst *Instance) { probed = inst.Probe(ctx) })
+	if err != nil {
+		return drivers.Info{}, err
+	}
+	return info, probed
+}
+
+// Describe returns what a plugin says that it is. It starts the plugin for that,
+// the first time and after each change of its files: it is quick afterwards.
+func (l *Launcher) Describe(ctx context.Context, p *Plugin) (drivers.Info, error) {
+	sum, err := l.sums.verify(p)
+	if err != nil {
+		return drivers.Info{}, err
+	}
+	key := fmt.Sprintf("%s %+v", sum, p.Manifest)
+	l.mu.Lock()
+	known, ok := l.infos[p.Dir]
+	l.mu.Unlock()
+	if ok && known.key == key {
+		return known.info, nil
+	}
+	info, err := l.ask(ctx, p, func(*Instance) {})
+	if err != nil {
+		return drivers.Info{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.infos == nil {
+		l.infos = map[string]described{}
+	}
+	l.infos[p.Dir] = described{key, info}
+	return info, nil
+}
+
+// described is what a plugin said that it is, when it had these files.
+type described struct {
+	key  string
+	info drivers.Info
+}
+
+// ask starts a plugin for as long as it takes to ask what it is, and more.
+func (l *Launcher) ask(ctx context.Context, p *Plugin, more func(*Instance)) (drivers.Info, error) {
 	if err := l.prepareSocketDir(); err != nil {
 		return drivers.Info{}, fmt.Errorf("probe %s: %w", p, err)
 	}
@@ -276,5 +324,6 @@ func (l *Launcher) Probe(ctx context.Context, p *Plugin) (drivers.Info, error) {
 	if err != nil {
 		return drivers.Info{}, fmt.Errorf("ask %s what it is: %w", p, err)
 	}
-	return info, inst.Probe(ctx)
+	more(inst)
+	return info, nil
 }
