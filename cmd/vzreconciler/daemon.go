@@ -133,7 +133,7 @@ func build(cfg config, stateDir bundle.StateDir, sockets string, log *slog.Logge
 		Images:       store,
 		Kernels:      kernels.Open(stateDir.Kernels()),
 		Runtimes: &runtimes{
-			loader:   plugins.NewLoader(append(cfg.pluginDirs, installed.pluginDirs...)),
+			loader:   plugins.NewLoader(plugins.SearchPath(cfg.pluginDirs, stateDir.DataDirs(), installed.dir)),
 			launcher: plugins.NewLauncher(plugins.LauncherOptions{Log: log, SocketDir: sockets}),
 			log:      log,
 		},

@@ -10,10 +10,11 @@ import (
 func guestArchs() []string { return []string{"amd64", "arm64"} }
 
 // installation is where what belongs to this executable lies: beside it in a
-// build tree (bin/plugins, bin/guest), in ../libexec/vzreconciler of an
+// build tree (bin/guest), in ../libexec/vzreconciler of an
 // installed prefix.
 type installation struct {
-	pluginDirs []string
+	// dir is the executable's directory.
+	dir string
 	// agents are the guest agent's executables by GOARCH.
 	agents map[string]string
 }
@@ -32,11 +33,8 @@ func findInstallation() (installation, error) {
 // installationAt returns what belongs to an executable in a directory.
 func installationAt(dir string) installation {
 	roots := []string{dir, filepath.Join(filepath.Dir(dir), "libexec", "vzreconciler")}
-	in := installation{agents: map[string]string{}}
+	in := installation{dir: dir, agents: map[string]string{}}
 	for _, root := range roots {
-		if plugins := filepath.Join(root, "plugins"); isDir(plugins) {
-			in.pluginDirs = append(in.pluginDirs, plugins)
-		}
 		for _, arch := range guestArchs() {
 			agent := filepath.Join(root, "guest", arch, "agent")
 			if _, found := in.agents[arch]; !found && isFile(agent) {
@@ -45,11 +43,6 @@ func installationAt(dir string) installation {
 		}
 	}
 	return in
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
 }
 
 func isFile(path string) bool {

@@ -8,13 +8,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestPluginsAndAgentsAreFoundBesideTheExecutable(t *testing.T) {
+func TestAgentsAreFoundBesideTheExecutable(t *testing.T) {
 	for name, root := range map[string]string{"build tree": "bin", "installed prefix": "libexec/vzreconciler"} {
 		t.Run(name, func(t *testing.T) {
 			prefix := t.TempDir()
 			agent := filepath.Join(prefix, root, "guest", "arm64", "agent")
-			plugins := filepath.Join(prefix, root, "plugins")
-			for _, dir := range []string{filepath.Join(prefix, "bin"), filepath.Dir(agent), plugins} {
+			for _, dir := range []string{filepath.Join(prefix, "bin"), filepath.Dir(agent)} {
 				if err := os.MkdirAll(dir, 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -23,7 +22,7 @@ func TestPluginsAndAgentsAreFoundBesideTheExecutable(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := installationAt(filepath.Join(prefix, "bin"))
-			want := installation{pluginDirs: []string{plugins}, agents: map[string]string{"arm64": agent}}
+			want := installation{dir: filepath.Join(prefix, "bin"), agents: map[string]string{"arm64": agent}}
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(installation{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
