@@ -7,6 +7,8 @@ LDFLAGS   := -s -w -X github.com/vzreconciler/vzreconciler/internal/version.Vers
 BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 GUESTS    := amd64 arm64
 PLUGINS   := runtime-qemu
+# Where the runtime contract's reports go; they are printed after the tests.
+REPORTS   := $(CURDIR)/.cache/reports
 # Packages whose tests boot virtual machines: they run one after the other.
 VM_TESTS  := ./drivers/guest/... ./drivers/qemu/... ./test/e2e/...
 
@@ -59,12 +61,13 @@ generate: ## make generated files anew (protobuf, JSON Schema, reference)
 test: setup build image unit e2e ## every test: unit, then end to end on real VMs
 
 unit: ## the tests that need no VM
-	$(GO) test -race -p 2 -timeout 15m $$($(GO) list ./... | grep -v -e /test/e2e -e /drivers/guest -e /drivers/qemu)
+	VZ_REPORT_DIR=$(REPORTS) $(GO) test -race -p 2 -timeout 15m $$($(GO) list ./... | grep -v -e /test/e2e -e /drivers/guest -e /drivers/qemu)
 	# Tests on whole kernels and large files, too slow under the race detector.
 	$(GO) test -timeout 10m ./internal/kernels ./internal/rootfs
 
 e2e: setup build image ## the tests that boot VMs, on the built binaries
-	$(GO) test -race -p 1 -count 1 -timeout 20m $(VM_TESTS)
+	VZ_REPORT_DIR=$(REPORTS) $(GO) test -race -p 1 -count 1 -timeout 20m $(VM_TESTS)
+	@cat $(REPORTS)/conformance-*.txt
 
 bench: setup build image ## benchmarks, cold start against a bare QEMU
 	@internal/tools/bench.sh

@@ -81,7 +81,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 daemon unreachable,
 	root.AddGroup(
 		&cobra.Group{ID: groupDeclare, Title: "Declare and look:"},
 		&cobra.Group{ID: groupOperate, Title: "Operate:"},
-		&cobra.Group{ID: groupThings, Title: "Images and kernels:"},
+		&cobra.Group{ID: groupThings, Title: "Images, kernels and plugins:"},
 		&cobra.Group{ID: groupHost, Title: "Host:"},
 	)
 	add := func(group string, cmds ...*cobra.Command) {
@@ -92,7 +92,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 daemon unreachable,
 	}
 	add(groupDeclare, a.getCmd(), a.describeCmd(), a.applyCmd(), a.deleteCmd(), a.validateCmd(), a.waitCmd(), a.eventsCmd(), a.pruneCmd())
 	add(groupOperate, a.execCmd(), a.logsCmd(), a.statsCmd(), a.stopCmd(), a.startCmd(), a.restartCmd())
-	add(groupThings, a.imageCmd(), a.kernelCmd())
+	add(groupThings, a.imageCmd(), a.kernelCmd(), a.pluginCmd())
 	add(groupHost, a.systemCmd(), a.completionCmd())
 	root.SetHelpCommandGroupID(groupHost)
 	a.markRunning(root)

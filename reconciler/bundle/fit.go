@@ -3,6 +3,7 @@ package bundle
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,15 @@ import (
 // ScratchImage is the image of a container whose runtime needs none: Docker's
 // name for the empty image.
 const ScratchImage = "scratch"
+
+// DefaultRuntime is the runtime of sandboxes that name none, on a host whose
+// daemon was told no other.
+func DefaultRuntime() string {
+	if runtime.GOOS == "darwin" {
+		return "vz"
+	}
+	return "qemu"
+}
 
 // Needs is what has to be ready before a sandbox of a runtime is bootstrapped.
 type Needs struct {

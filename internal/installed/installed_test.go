@@ -1,4 +1,4 @@
-package main
+package installed
 
 import (
 	"os"
@@ -21,9 +21,7 @@ func TestAgentsAreFoundBesideTheExecutable(t *testing.T) {
 			if err := os.WriteFile(agent, nil, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			got := installationAt(filepath.Join(prefix, "bin"))
-			want := installation{dir: filepath.Join(prefix, "bin"), agents: map[string]string{"arm64": agent}}
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(installation{})); diff != "" {
+			if diff := cmp.Diff(map[string]string{"arm64": agent}, Agents(filepath.Join(prefix, "bin"))); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
