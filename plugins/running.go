@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 )
@@ -62,39 +61,3 @@ func (l *Loader) Shadowed() []*Plugin {
 
 // Dirs returns the directories that are looked in.
 func (l *Loader) Dirs() []string { return l.dirs }
-
-// FindCLI returns the program that a command line "vzctl NAME" means: the
-// plugin of kind cli, else the executable "vzctl-NAME" on PATH. If there is
-// neither, the error wraps drivers.ErrNotFound.
-func (l *Loader) FindCLI(name string) (program string, args []string, err error) {
-	p, err := l.Find(KindCLI, name)
-	if err == nil {
-		if _, err := (&checksums{}).verify(p); err != nil {
-			return "", nil, err
-		}
-		return p.Executable(), p.Args, nil
-	}
-	if path := lookPath(CLIPrefix + name); path != "" {
-		return path, nil, nil
-	}
-	return "", nil, err
-}
-
-// CLIPrefix begins the names of programs on PATH that are verbs of vzctl.
-const CLIPrefix = "vzctl-"
-
-// lookPath finds an executable in a directory of PATH; a relative one is not
-// looked in.
-func lookPath(name string) string {
-	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-		if path := filepath.Join(dir, name); filepath.IsAbs(dir) && isProgram(path) {
-			return path
-		}
-	}
-	return ""
-}
-
-func isProgram(path string) bool {
-	fi, err := os.Stat(path)
-	return err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0
-}

@@ -64,7 +64,7 @@ of the same name in an earlier directory are shown with -o wide.`,
   vzctl plugin list -o wide
   vzctl plugin list -o json`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			format, err := out.format()
 			if err != nil {
 				return err
@@ -77,7 +77,7 @@ of the same name in an earlier directory are shown with -o wide.`,
 			if err != nil {
 				return err
 			}
-			list := listPlugins(l, runningPlugins(state))
+			list := listCLIs(cmd.Root(), l, listPlugins(l, runningPlugins(state)))
 			if format != nil {
 				return printList(a, format, list)
 			}
