@@ -39,18 +39,18 @@ func (s *sandbox) Statistics(context.Context) (drivers.Statistics, error) {
 	return st, nil
 }
 
-// addUse adds what a process and all below it use; without the first one, which
-// is ours.
-func addUse(use *drivers.ResourceUse, pid int, itself bool) {
+// addUse adds what a process and all below it use. The first one is ours: it
+// costs memory, and is none of the container's processes.
+func addUse(use *drivers.ResourceUse, pid int, counts bool) {
 	dir := fmt.Sprintf("/proc/%d", pid)
-	if itself {
-		stat, _ := os.ReadFile(filepath.Join(dir, "stat")) // it may be gone by now
-		// Behind the name in brackets: the state is the third field.
-		_, rest, _ := strings.Cut(string(stat), ") ")
-		if f := strings.Fields(rest); len(f) > 21 && f[0] != "Z" {
-			const tick, page = 10_000, 4096
-			use.CPUUsec += tick * (number(f[11]) + number(f[12]))
-			use.MemoryBytes += page * number(f[21])
+	stat, _ := os.ReadFile(filepath.Join(dir, "stat")) // it may be gone by now
+	// Behind the name in brackets: the state is the third field.
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	if f := strings.Fields(rest); len(f) > 21 && f[0] != "Z" {
+		const tick = 10_000 // microseconds
+		use.CPUUsec += tick * (number(f[11]) + number(f[12]))
+		use.MemoryBytes += uint64(os.Getpagesize()) * number(f[21])
+		if counts {
 			use.Processes++
 		}
 	}
