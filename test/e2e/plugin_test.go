@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,37 +21,14 @@ func processHost(t *testing.T) *host {
 	return h
 }
 
-// pluginHome is where the example's plugin is installed.
-func (h *host) pluginHome() string { return filepath.Join(h.state, "plugins", "runtime-process") }
-
-// installProcessPlugin builds the example as its README says, and puts it into
-// place as a package manager does: by rename.
+// installProcessPlugin installs the example as its README says.
 func (h *host) installProcessPlugin(version string) {
 	h.t.Helper()
-	example := filepath.Join(repo(h.t), "examples", "plugin-process")
-	built := filepath.Join(h.t.TempDir(), "runtime-process")
-	cmd := exec.CommandContext(h.t.Context(), "go", "build", "-ldflags", "-X main.version="+version, "-o", built, ".")
-	cmd.Dir = example
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
+	cmd := exec.CommandContext(h.t.Context(), "make", "-C", filepath.Join(repo(h.t), "examples", "plugin-process"),
+		"install", "VERSION="+version, "PLUGINS="+filepath.Join(h.state, "plugins"))
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=readonly")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		h.t.Fatalf("build the example: %v\n%s", err, out)
-	}
-	manifest, err := os.ReadFile(filepath.Join(example, "plugin.yaml"))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	bin := filepath.Join(h.pluginHome(), "bin")
-	if err := os.MkdirAll(bin, 0o700); err != nil {
-		h.t.Fatal(err)
-	}
-	text := strings.Replace(string(manifest), "version: 0.1.0", "version: "+version, 1)
-	next := filepath.Join(h.pluginHome(), ".plugin.yaml")
-	if err := errors.Join(
-		os.Rename(built, filepath.Join(bin, "runtime-process")),
-		os.WriteFile(next, []byte(text), 0o600),
-		os.Rename(next, filepath.Join(h.pluginHome(), "plugin.yaml")),
-	); err != nil {
-		h.t.Fatal(err)
+		h.t.Fatalf("install the example: %v\n%s", err, out)
 	}
 }
 
