@@ -116,6 +116,9 @@ func TestPluginInspectAsksTheRuntime(t *testing.T) {
 			t.Errorf("no %q in %s", want, out.stdout)
 		}
 	}
+	if out := command(t, "", "__complete", "plugin", "test", ""); !strings.Contains(out.stdout, "fake\tSandboxes in memory") {
+		t.Errorf("completion: %q", out.stdout)
+	}
 	if out := command(t, "", "plugin", "inspect", "nosuch"); out.code != exitNotFound || !strings.Contains(out.stderr, "there is fake") {
 		t.Errorf("%+v", out)
 	}

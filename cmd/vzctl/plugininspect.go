@@ -42,7 +42,8 @@ func (a *app) pluginInspectCmd(dirs *pluginDirs) *cobra.Command {
 and whether it can run sandboxes on this host.`,
 		Example: `  vzctl plugin inspect qemu
   vzctl plugin inspect qemu -o json`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completePlugin(dirs, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			format, err := out.format()
 			if err != nil {

@@ -46,3 +46,22 @@ func launcher() (_ *plugins.Launcher, socketDir string, done func(), err error) 
 	}
 	return plugins.NewLauncher(plugins.LauncherOptions{SocketDir: socketDir}), socketDir, func() { _ = os.RemoveAll(socketDir) }, nil
 }
+
+// completePlugin completes the name of a plugin, of a runtime alone if runtimes is
+// true.
+func (a *app) completePlugin(dirs *pluginDirs, runtimes bool) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		l, err := a.loader(*dirs)
+		if err != nil || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		found, _ := l.Load()
+		var names []cobra.Completion
+		for _, p := range found {
+			if !runtimes || p.Kind == plugins.KindRuntime {
+				names = append(names, cobra.CompletionWithDesc(p.Name, p.Abstract))
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}

@@ -48,7 +48,8 @@ image with a shell, as --image; busybox is enough.`,
 		Example: `  vzctl plugin test qemu --image docker.io/library/busybox
   vzctl plugin test process --parallel 4
   vzctl plugin test qemu --image docker-archive:examples/image/busybox.tar --run '^Exec' --junit report.xml`,
-		Args: cobra.ExactArgs(1),
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completePlugin(dirs, true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			format, err := out.format()
 			if err != nil {

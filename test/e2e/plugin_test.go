@@ -146,8 +146,21 @@ func TestWhatARuntimeCannotDoIsRefusedWithItsPlace(t *testing.T) {
 		}
 	}
 	// Mended, it runs.
-	h.write("web.yaml", strings.Replace(strings.Replace(manifest, "usr", "/usr", 1), "      shared: []\n", "", 1))
-	h.waitReady("web")
+	mended := strings.Replace(strings.Replace(manifest, "usr", "/usr", 1), "      shared: []\n", "", 1)
+	h.write("web.yaml", mended)
+	before := h.waitReady("web")
+	// What is asked of it while it runs, and it cannot do, leaves it running.
+	h.write("web.yaml", strings.Replace(mended, "spec:\n", "spec:\n  operatingMode: Paused\n", 1))
+	h.eventually(30*time.Second, "the sandbox is stalled", func() error {
+		s := h.mustGet("web")
+		if status, _, message := condition(s, "Stalled"); status != "True" || !strings.Contains(message, "pause: not supported") {
+			return fmt.Errorf("Stalled is %q: %s", status, message)
+		}
+		return nil
+	})
+	if after := h.mustGet("web"); after.Status.Phase != "Running" || after.Status.Runtime.PluginPID != before.Status.Runtime.PluginPID {
+		t.Errorf("phase %s, runtime %+v", after.Status.Phase, after.Status.Runtime)
+	}
 }
 
 func TestRunningSandboxKeepsItsPluginThroughAnUpgrade(t *testing.T) {
