@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -69,41 +70,37 @@ func infoIsGood(s *suite) {
 }
 
 func whatIsLackingSaysSo(s *suite) {
-	rt := s.running(forever)
-	lacking := 0
-	for _, c := range []struct {
-		capability, name string
-		call             func() error
-	}{
-		{drivers.CapabilityExec, "exec", func() error {
+	sb := s.created(forever)
+	rt := sb.Runtime
+	calls := map[string]func() error{
+		drivers.CapabilityExec: func() error {
 			_, err := rt.Exec(s.ctx, s.opts.Container, sh("true"), drivers.Stdio{})
 			return err
-		}},
-		{drivers.CapabilityAttach, "attach", func() error {
+		},
+		drivers.CapabilityAttach: func() error {
 			_, err := rt.Attach(s.ctx, s.opts.Container, drivers.Stdio{})
 			return err
-		}},
-		{drivers.CapabilityStatistics, "statistics", func() error {
+		},
+		drivers.CapabilityStatistics: func() error {
 			_, err := rt.Statistics(s.ctx)
 			return err
-		}},
-		{drivers.CapabilityTerminal, "a process with a terminal", func() error {
+		},
+		drivers.CapabilityTerminal: func() error {
 			spec := sh("true")
 			spec.Terminal = true
 			return rt.CreateProcess(s.ctx, "terminal", s.opts.Container, spec)
-		}},
-		{drivers.CapabilityPause, "pause", func() error { return rt.Pause(s.ctx) }},
-	} {
-		if s.info.Can(c.capability) {
-			continue
-		}
-		lacking++
-		if err := c.call(); !errors.Is(err, drivers.ErrUnsupported) {
-			s.Errorf("%s without the capability %q: %v, want it not supported", c.name, c.capability, err)
-		}
+		},
+		drivers.CapabilityPause: func() error { return rt.Pause(s.ctx) },
 	}
-	if lacking == 0 {
+	maps.DeleteFunc(calls, func(c string, _ func() error) bool { return s.info.Can(c) })
+	if len(calls) == 0 {
 		s.Skipf("the runtime lacks nothing")
+	}
+	s.bootAndStart(sb)
+	for c, call := range calls {
+		if err := call(); !errors.Is(err, drivers.ErrUnsupported) {
+			s.Errorf("without the capability %q: %v, want it not supported", c, err)
+		}
 	}
 	s.wantState(rt, drivers.StateRunning)
 }
