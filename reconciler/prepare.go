@@ -88,7 +88,7 @@ func (m *Manager) checkRuntime(ctx context.Context, s *manifests.Sandbox) (bundl
 	if err != nil {
 		return needs, err
 	}
-	misfits := bundle.ImageMisfits(s, runtime, needs)
+	misfits := bundle.NeedMisfits(s, runtime, needs)
 	if bundle.Asks(s) {
 		info, err := m.opts.Runtimes.Info(ctx, runtime)
 		if err != nil {

@@ -57,7 +57,7 @@ func (c *runtimeChecker) check(ctx context.Context, s *manifests.Sandbox) (misfi
 	if r.err != nil {
 		return nil, fmt.Sprintf("runtime %q cannot be asked: %v: what only it knows was not checked", name, r.err)
 	}
-	misfits = bundle.ImageMisfits(s, name, bundle.Needs{Image: r.plugin.Wants(plugins.NeedImage), Kernel: r.plugin.Wants(plugins.NeedKernel)})
+	misfits = bundle.NeedMisfits(s, name, bundle.Needs{Image: r.plugin.Wants(plugins.NeedImage), Kernel: r.plugin.Wants(plugins.NeedKernel)})
 	if asks {
 		misfits = append(misfits, bundle.Misfits(s, name, r.info)...)
 	}

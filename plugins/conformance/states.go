@@ -191,8 +191,10 @@ func stopIsIdempotent(s *suite) {
 	}
 	s.refused(drivers.StateStopped, s.onlyRunning(rt))
 	s.refused(drivers.StateStopped, map[string]error{
-		"bootstrap": rt.Bootstrap(s.ctx, drivers.BootstrapRequest{}),
-		"start":     rt.StartProcess(s.ctx, s.opts.Container),
+		"bootstrap":      rt.Bootstrap(s.ctx, drivers.BootstrapRequest{}),
+		"start":          rt.StartProcess(s.ctx, s.opts.Container),
+		"create process": rt.CreateProcess(s.ctx, "p", s.opts.Container, sh("true")),
+		"resume":         rt.Resume(s.ctx),
 	})
 	snap, err := rt.State(s.ctx)
 	if err != nil {
@@ -230,7 +232,11 @@ func pauseAndResume(s *suite) {
 	}
 	s.wantState(rt, drivers.StatePaused)
 	s.refused(drivers.StatePaused, s.onlyRunning(rt))
-	s.refused(drivers.StatePaused, map[string]error{"shutdown": rt.Shutdown(s.ctx)})
+	s.refused(drivers.StatePaused, map[string]error{
+		"shutdown":       rt.Shutdown(s.ctx),
+		"create process": rt.CreateProcess(s.ctx, "p", s.opts.Container, sh("true")),
+		"start process":  rt.StartProcess(s.ctx, s.opts.Container),
+	})
 	if err := rt.Resume(s.ctx); err != nil {
 		s.Fatalf("resume: %v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/internal/kernels"
 	"github.com/vzreconciler/vzreconciler/manifests"
 )
 
@@ -74,10 +75,14 @@ func asked(s *manifests.Sandbox) []wish {
 	return wishes
 }
 
-// ImageMisfits returns what is wrong with the images for a runtime with these
-// needs: who needs none gets none, and who needs one needs a real one.
-func ImageMisfits(s *manifests.Sandbox, runtime string, needs Needs) []Misfit {
+// NeedMisfits returns what is wrong with the images and the kernel for a runtime
+// with these needs: who needs none gets none, and who needs an image needs a real
+// one.
+func NeedMisfits(s *manifests.Sandbox, runtime string, needs Needs) []Misfit {
 	var misfits []Misfit
+	if k := s.Spec.VM.Kernel; !needs.Kernel && (len(k.Args) > 0 || k.Name != "" && k.Name != kernels.DefaultName) {
+		misfits = append(misfits, Misfit{Field: "spec.vm.kernel", Name: true, Message: fmt.Sprintf("runtime %q boots no kernel", runtime)})
+	}
 	for i, c := range s.Spec.PodTemplate.Spec.Containers {
 		field := fmt.Sprintf("spec.podTemplate.spec.containers[%d].image", i)
 		switch {

@@ -85,7 +85,7 @@ func TestWhatARuntimeLacksIsAMisfit(t *testing.T) {
 	}
 }
 
-func TestImageIsThereExactlyWhenTheRuntimeNeedsIt(t *testing.T) {
+func TestImageAndKernelAreThereExactlyWhenTheRuntimeNeedsThem(t *testing.T) {
 	scratch := parseSandbox(t, plainSandbox)
 	busybox := parseSandbox(t, strings.Replace(plainSandbox, "image: scratch", "image: busybox:1", 1))
 	for _, tt := range []struct {
@@ -97,8 +97,10 @@ func TestImageIsThereExactlyWhenTheRuntimeNeedsIt(t *testing.T) {
 		{busybox, Needs{Image: true}, ""},
 		{scratch, Needs{Image: true}, `needs an image`},
 		{busybox, Needs{}, `runs no images: say "scratch"`},
+		{parseSandbox(t, plainSandbox+"  vm: {kernel: {args: [quiet]}}\n"), Needs{}, `spec.vm.kernel: runtime "r" boots no kernel`},
+		{parseSandbox(t, plainSandbox+"  vm: {kernel: {name: mine}}\n"), Needs{}, `spec.vm.kernel: runtime "r" boots no kernel`},
 	} {
-		err := MisfitError(ImageMisfits(tt.sandbox, "r", tt.needs))
+		err := MisfitError(NeedMisfits(tt.sandbox, "r", tt.needs))
 		if tt.want == "" && err != nil || tt.want != "" && (!errors.Is(err, drivers.ErrInvalidArgument) || !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%+v: %v, want %q", tt.needs, err, tt.want)
 		}
