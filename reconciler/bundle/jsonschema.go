@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -51,7 +52,7 @@ func validateJSON(schema, document json.RawMessage) ([]fault, error) {
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
 	if err != nil {
-		return []fault{{message: err.Error()}}, nil
+		return []fault{{message: err.Error()}}, nil //nolint:nilerr // the document is at fault, not the schema
 	}
 	err = compiled.Validate(value)
 	if invalid, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
@@ -76,7 +77,7 @@ func faults(e *jsonschema.ValidationError, found []fault) []fault {
 	}
 	if extra, ok := e.ErrorKind.(*kind.AdditionalProperties); ok {
 		for _, p := range extra.Properties {
-			found = append(found, fault{at: append(e.InstanceLocation[:len(e.InstanceLocation):len(e.InstanceLocation)], p), name: true, message: "unknown field"})
+			found = append(found, fault{at: append(slices.Clip(e.InstanceLocation), p), name: true, message: "unknown field"})
 		}
 		return found
 	}
