@@ -121,10 +121,26 @@ func TestSchemaThatReachesOutIsRefused(t *testing.T) {
 	}
 }
 
+// The library takes all memory for these, or panics.
+func TestNumbersThatNobodyWritesAreRefused(t *testing.T) {
+	for _, number := range []string{"1e1000000000", "-1e400", "1e-1000000000", "0e999999999", "0." + strings.Repeat("3", 10_000)} {
+		if faults, err := validateJSON(json.RawMessage(`{"items": {"multipleOf": 3}}`), json.RawMessage("["+number+"]")); err != nil || len(faults) != 1 {
+			t.Errorf("%.20s in the data: %v, %v", number, faults, err)
+		}
+		if _, err := validateJSON(json.RawMessage(`{"multipleOf": `+number+`}`), json.RawMessage(`1`)); err == nil {
+			t.Errorf("%.20s in the schema: no error", number)
+		}
+	}
+	if faults, err := validateJSON(json.RawMessage(`{"multipleOf": 1e-3}`), json.RawMessage(`1.5e3`)); err != nil || len(faults) != 0 {
+		t.Errorf("an honest number: %v, %v", faults, err)
+	}
+}
+
 func FuzzValidateJSON(f *testing.F) {
 	f.Add([]byte(testSchema), []byte(`{"size": 0}`))
 	f.Add([]byte(`{"anyOf": [{"type": "string"}, {"const": 1}]}`), []byte(`[]`))
 	f.Add([]byte(`{"$ref": "#"}`), []byte(`1`))
+	f.Add([]byte(`{"multipleOf": 3}`), []byte(`1e1000000000`))
 	f.Fuzz(func(t *testing.T, schema, doc []byte) {
 		faults, err := validateJSON(schema, doc)
 		if err != nil && len(faults) > 0 {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -29,15 +31,25 @@ type fault struct {
 
 // validateJSON holds a document against a plugin's schema. The error is about
 // the schema.
-func validateJSON(schema, document json.RawMessage) ([]fault, error) {
+func validateJSON(schema, document json.RawMessage) (found []fault, err error) {
+	// The library is not made for hostile input; a daemon must not fall over it.
+	defer func() {
+		if r := recover(); r != nil {
+			found, err = nil, fmt.Errorf("it cannot be worked with: %v", r)
+		}
+	}()
 	if len(schema) > maxSchemaBytes {
 		return nil, fmt.Errorf("it has %d bytes; %d are the most", len(schema), maxSchemaBytes)
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err == nil {
+		err = checkNumbers(doc)
+	}
 	if err != nil {
 		return nil, err
 	}
-	const name = "runtimedata.json"
+	// An address, so that no file's name is made of it.
+	const name = "runtime-data:schema"
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
@@ -51,6 +63,9 @@ func validateJSON(schema, document json.RawMessage) ([]fault, error) {
 		return nil, err
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
+	if err == nil {
+		err = checkNumbers(value)
+	}
 	if err != nil {
 		return []fault{{message: err.Error()}}, nil //nolint:nilerr // the document is at fault, not the schema
 	}
@@ -59,6 +74,34 @@ func validateJSON(schema, document json.RawMessage) ([]fault, error) {
 		return faults(invalid, nil), nil
 	}
 	return nil, err
+}
+
+// maxDigits bounds a number as it is written: far more than a float64 has.
+const maxDigits = 64
+
+// checkNumbers refuses numbers that no float64 holds: the library works with
+// exact fractions, for which 1e1000000000 takes all the memory there is.
+func checkNumbers(v any) error {
+	switch v := v.(type) {
+	case json.Number:
+		f, err := strconv.ParseFloat(v.String(), 64)
+		if err != nil || len(v) > maxDigits || f == 0 && strings.ContainsAny(v.String(), "eE") {
+			return fmt.Errorf("the number %.64s is too large, too small or too long", v)
+		}
+	case []any:
+		for _, item := range v {
+			if err := checkNumbers(item); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for _, item := range v {
+			if err := checkNumbers(item); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 type noLoader struct{}
