@@ -279,30 +279,22 @@ func (l *Launcher) Describe(ctx context.Context, p *Plugin) (drivers.Info, error
 	if err != nil {
 		return drivers.Info{}, err
 	}
-	key := fmt.Sprintf("%s %+v", sum, p.Manifest)
 	l.mu.Lock()
 	known, ok := l.infos[p.Dir]
 	l.mu.Unlock()
-	if ok && known.key == key {
+	if ok && known.version == versionOfPlugin(p, sum) {
 		return known.info, nil
 	}
-	info, err := l.ask(ctx, p, func(*Instance) {})
-	if err != nil {
-		return drivers.Info{}, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.infos == nil {
-		l.infos = map[string]described{}
-	}
-	l.infos[p.Dir] = described{key, info}
-	return info, nil
+	return l.ask(ctx, p, func(*Instance) {})
 }
+
+// versionOfPlugin changes whenever any of a plugin's files does.
+func versionOfPlugin(p *Plugin, sum string) string { return fmt.Sprintf("%s %+v", sum, p.Manifest) }
 
 // described is what a plugin said that it is, when it had these files.
 type described struct {
-	key  string
-	info drivers.Info
+	version string
+	info    drivers.Info
 }
 
 // ask starts a plugin for as long as it takes to ask what it is, and more.
@@ -324,6 +316,12 @@ func (l *Launcher) ask(ctx context.Context, p *Plugin, more func(*Instance)) (dr
 	if err != nil {
 		return drivers.Info{}, fmt.Errorf("ask %s what it is: %w", p, err)
 	}
+	l.mu.Lock()
+	if l.infos == nil {
+		l.infos = map[string]described{}
+	}
+	l.infos[p.Dir] = described{versionOfPlugin(p, inst.record.SHA256), info}
+	l.mu.Unlock()
 	more(inst)
 	return info, nil
 }
