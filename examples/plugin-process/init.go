@@ -88,25 +88,30 @@ func runInit() int {
 	}
 }
 
-// enter makes the root directory the root, with the host's programs in it.
+// enter makes the root directory the root, with the host's programs in it. What
+// an earlier process of the container has left there is not trusted: os.Root
+// follows no link out of it.
 func (s *stage) enter() error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
+	root, err := os.OpenRoot(s.Root)
+	if err != nil {
+		return err
+	}
 	for _, dir := range append([]string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/opt"}, s.Share...) {
-		if err := s.share(dir); err != nil {
+		if err := share(root, dir); err != nil {
 			return fmt.Errorf("show %s: %w", dir, err)
 		}
 	}
-	for _, dir := range []string{"/proc", "/dev", "/tmp"} {
-		if err := os.MkdirAll(s.in(dir), 0o755); err != nil {
-			return err
-		}
+	if err := root.MkdirAll("tmp", 0o755); err != nil {
+		return err
 	}
-	if err := syscall.Mount("/dev", s.in("/dev"), "", syscall.MS_BIND|syscall.MS_REC, ""); err != nil {
+	if err := mount(root, "/dev", "/dev", "", syscall.MS_BIND|syscall.MS_REC); err != nil {
 		return fmt.Errorf("show /dev: %w", err)
 	}
-	if err := syscall.Mount("proc", s.in("/proc"), "proc", syscall.MS_NOSUID|syscall.MS_NODEV|syscall.MS_NOEXEC, ""); err != nil {
+	// The host's own is needed until here.
+	if err := mount(root, "/proc", "proc", "proc", syscall.MS_NOSUID|syscall.MS_NODEV|syscall.MS_NOEXEC); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
 	if s.Hostname != "" {
@@ -121,11 +126,23 @@ func (s *stage) enter() error {
 	return nil
 }
 
-func (s *stage) in(path string) string { return filepath.Join(s.Root, path) }
+// mount mounts something on a directory in root, which is made if need be.
+func mount(root *os.Root, dir, source, fstype string, flags uintptr) error {
+	dir = strings.TrimPrefix(filepath.Clean(dir), "/")
+	if err := root.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	f, err := root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// By descriptor: the name may mean something else by now.
+	return syscall.Mount(source, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), fstype, flags, "")
+}
 
 // share shows a directory of the host, read-only.
-func (s *stage) share(dir string) error {
-	dir = filepath.Clean(dir)
+func share(root *os.Root, dir string) error {
 	fi, err := os.Lstat(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -138,15 +155,12 @@ func (s *stage) share(dir string) error {
 		if err != nil {
 			return err
 		}
-		if err := os.Symlink(target, s.in(dir)); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := root.Symlink(target, strings.TrimPrefix(filepath.Clean(dir), "/")); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
 		return nil
 	}
-	if err := os.MkdirAll(s.in(dir), 0o755); err != nil {
-		return err
-	}
-	if err := syscall.Mount(dir, s.in(dir), "", syscall.MS_BIND|syscall.MS_REC, ""); err != nil {
+	if err := mount(root, dir, dir, "", syscall.MS_BIND|syscall.MS_REC); err != nil {
 		return err
 	}
 	var fs syscall.Statfs_t
@@ -155,7 +169,7 @@ func (s *stage) share(dir string) error {
 	}
 	// What the host has locked has to stay as it is.
 	locked := uintptr(fs.Flags) & (syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC)
-	return syscall.Mount("", s.in(dir), "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY|locked, "")
+	return mount(root, dir, "", "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY|locked)
 }
 
 // prSetNoNewPrivs is Linux's PR_SET_NO_NEW_PRIVS.
