@@ -1,10 +1,14 @@
 package plugins
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
 )
 
 // CLIPrefix begins the names of programs on PATH that are verbs of vzctl.
@@ -48,7 +52,8 @@ func (l *Loader) CLIs() []CLI {
 
 // FindCLI returns the program that a command line "vzctl NAME" means, and the
 // arguments that come first: the plugin of kind cli, else the executable
-// "vzctl-NAME" on PATH. If there is neither, the error wraps drivers.ErrNotFound.
+// "vzctl-NAME" on PATH. If there is neither, the error wraps drivers.ErrNotFound;
+// if the plugin is there and cannot be used, drivers.ErrUnavailable.
 func (l *Loader) FindCLI(name string) (program string, args []string, err error) {
 	p, err := l.Find(KindCLI, name)
 	if err == nil {
@@ -59,6 +64,13 @@ func (l *Loader) FindCLI(name string) (program string, args []string, err error)
 	}
 	if filepath.Base(name) != name {
 		return "", nil, err
+	}
+	// A broken one must not give way to another program without a word.
+	_, problems := l.Load()
+	for _, p := range problems {
+		if base := filepath.Base(p.Path); !errors.Is(p.Err, ErrShadowed) && (base == name || base == string(KindCLI)+"-"+name) {
+			return "", nil, fmt.Errorf("%w: %w", drivers.ErrUnavailable, p)
+		}
 	}
 	for _, dir := range pathDirs() {
 		if program := filepath.Join(dir, CLIPrefix+name); isProgram(program) {

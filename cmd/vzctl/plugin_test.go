@@ -248,7 +248,8 @@ func TestCLIPluginRunsAsAVerb(t *testing.T) {
 	if err := os.Chmod(filepath.Join(home, "run"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if out := vzctlProcess(t, "top"); out.code == 0 || strings.Contains(out.stdout, "top") {
-		t.Errorf("one that others can write was run: %+v", out)
+	script(t, filepath.Join(bin, "vzctl-top"), "echo another top")
+	if out := vzctlProcess(t, "top"); out.code != exitCannotRun || strings.Contains(out.stdout, "top") || !strings.Contains(out.stderr, "chmod go-w") {
+		t.Errorf("one that others can write: %+v", out)
 	}
 }
