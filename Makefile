@@ -7,6 +7,8 @@ LDFLAGS   := -s -w -X github.com/vzreconciler/vzreconciler/internal/version.Vers
 BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 GUESTS    := amd64 arm64
 PLUGINS   := runtime-qemu
+# Where the runtime contract's reports go; they are printed after the tests.
+REPORTS   := $(CURDIR)/.cache/reports
 # Packages whose tests boot virtual machines: they run one after the other.
 VM_TESTS  := ./drivers/guest/... ./drivers/qemu/... ./test/e2e/...
 
@@ -46,6 +48,7 @@ image: ## build the image that the examples use, from Debian's busybox
 check: setup ## format, vet, lint, vulnerabilities, generated files, macOS build
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
+	cd examples/plugin-process && $(GO) vet ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
 	GOOS=darwin GOARCH=amd64 CGO_ENABLED=0 $(GO) build ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
@@ -55,16 +58,18 @@ check: setup ## format, vet, lint, vulnerabilities, generated files, macOS build
 generate: ## make generated files anew (protobuf, JSON Schema, reference)
 	internal/tools/generate.sh
 	$(GO) generate ./...
+	cd examples/plugin-process && $(GO) mod tidy
 
 test: setup build image unit e2e ## every test: unit, then end to end on real VMs
 
 unit: ## the tests that need no VM
-	$(GO) test -race -p 2 -timeout 15m $$($(GO) list ./... | grep -v -e /test/e2e -e /drivers/guest -e /drivers/qemu)
+	VZ_REPORT_DIR=$(REPORTS) $(GO) test -race -p 2 -timeout 15m $$($(GO) list ./... | grep -v -e /test/e2e -e /drivers/guest -e /drivers/qemu)
 	# Tests on whole kernels and large files, too slow under the race detector.
 	$(GO) test -timeout 10m ./internal/kernels ./internal/rootfs
 
 e2e: setup build image ## the tests that boot VMs, on the built binaries
-	$(GO) test -race -p 1 -count 1 -timeout 20m $(VM_TESTS)
+	VZ_REPORT_DIR=$(REPORTS) $(GO) test -race -p 1 -count 1 -timeout 20m $(VM_TESTS); code=$$?; \
+		cat $(REPORTS)/conformance-*.txt; exit $$code
 
 bench: setup build image ## benchmarks, cold start against a bare QEMU
 	@internal/tools/bench.sh

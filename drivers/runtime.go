@@ -88,8 +88,9 @@ type Runtime interface {
 
 // Info describes a runtime.
 type Info struct {
-	Name         string   `json:"name"`
-	Version      string   `json:"version"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	// Capabilities are some of those that there are: see Capabilities.
 	Capabilities []string `json:"capabilities,omitempty"`
 	// Platforms that containers may have, as "linux/amd64".
 	Platforms []string `json:"platforms,omitempty"`

@@ -32,6 +32,8 @@ type parser struct {
 	objects []Object
 	errs    []*Error
 	count   int
+	// visit, if not nil, is given the trees instead.
+	visit func(root *node)
 }
 
 func (p *parser) parse(data []byte) {
@@ -122,6 +124,10 @@ func (p *parser) list(root *node) {
 
 // object turns a tree into an object, or reports why it cannot.
 func (p *parser) object(root *node) {
+	if p.visit != nil {
+		p.visit(root)
+		return
+	}
 	r := &report{file: p.file, types: p.types, root: root, key: treeKey(root)}
 	obj := r.object()
 	p.errs = append(p.errs, r.errs...)

@@ -8,7 +8,7 @@ import (
 	"github.com/vzreconciler/vzreconciler/plugins"
 )
 
-// The main function of a plugin, as docs/plugins.md has it.
+// The main function of a plugin, as docs/writing-a-plugin.md has it.
 func ExampleServe() {
 	newRuntime := func(*slog.Logger) drivers.Runtime { return fake.New(fake.Options{}) }
 

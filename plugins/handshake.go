@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	goplugin "github.com/hashicorp/go-plugin"
@@ -11,8 +12,8 @@ import (
 	"github.com/vzreconciler/vzreconciler/plugins/runtimepb"
 )
 
-// ProtocolVersion is the newest version of the runtime protocol spoken here.
-const ProtocolVersion = 1
+// runtimeService is the runtime service's name in gRPC.
+var runtimeService = runtimepb.Runtime_ServiceDesc.ServiceName
 
 // runtimeName is what the runtime service is called in go-plugin's plugin set.
 const runtimeName = "runtime"
@@ -35,9 +36,19 @@ func handshake() goplugin.HandshakeConfig {
 // protocols holds what is spoken in each protocol version. rt is nil at the
 // launcher's end.
 func protocols(rt drivers.Runtime) map[int]goplugin.PluginSet {
-	return map[int]goplugin.PluginSet{
-		ProtocolVersion: {runtimeName: &runtimePlugin{rt: rt}},
+	sets := map[int]goplugin.PluginSet{}
+	for v := 1; v <= ProtocolVersion; v++ {
+		sets[v] = goplugin.PluginSet{runtimeName: &runtimePlugin{rt: rt}}
 	}
+	return sets
+}
+
+// offered holds what a launcher offers a plugin: what is spoken here, as far as
+// the plugin's manifest says that it speaks it too.
+func (p *Plugin) offered() map[int]goplugin.PluginSet {
+	sets := protocols(nil)
+	maps.DeleteFunc(sets, func(v int, _ goplugin.PluginSet) bool { return !slices.Contains(p.ProtocolVersions, v) })
+	return sets
 }
 
 // speaks reports whether this package can talk to a plugin in a version.

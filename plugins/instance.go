@@ -53,6 +53,8 @@ func connect(ctx context.Context, r record, bundle string, done <-chan struct{})
 		grpc.WithContextDialer(r.dial),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithDisableServiceConfig(),
+		grpc.WithChainUnaryInterceptor(r.callUnary),
+		grpc.WithChainStreamInterceptor(r.callStream),
 	)
 	if err != nil {
 		i.unwatch()

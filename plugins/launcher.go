@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -55,6 +56,10 @@ type LauncherOptions struct {
 type Launcher struct {
 	opts LauncherOptions
 	sums checksums
+
+	mu sync.Mutex
+	// infos is what plugins said that they are, by their directories.
+	infos map[string]described
 }
 
 // NewLauncher returns a Launcher.
@@ -166,7 +171,7 @@ type hello struct {
 // shakeHands starts the process and waits until it says where it serves.
 func (l *Launcher) shakeHands(ctx context.Context, p *Plugin, bundle, logPath string) (*process, hello, error) {
 	before := size(logPath)
-	proc := newProcess(p, append(environment(l.opts.Env),
+	proc := newProcess(p, append(environment(p.Env, l.opts.Env),
 		drivers.BundleEnv+"="+bundle,
 		envTLSDir+"="+tlsPath(bundle),
 		envLog+"="+logPath,
@@ -174,7 +179,7 @@ func (l *Launcher) shakeHands(ctx context.Context, p *Plugin, bundle, logPath st
 	var socketDir string
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  handshake(),
-		VersionedPlugins: protocols(nil),
+		VersionedPlugins: p.offered(),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
 		StartTimeout:     startTimeout,
@@ -260,6 +265,41 @@ func (l *Launcher) Reattach(ctx context.Context, bundle string) (*Instance, erro
 // it can run sandboxes on this host. If it cannot, the error wraps
 // drivers.ErrUnavailable, and Info is there all the same.
 func (l *Launcher) Probe(ctx context.Context, p *Plugin) (drivers.Info, error) {
+	var probed error
+	info, err := l.ask(ctx, p, func(inst *Instance) { probed = inst.Probe(ctx) })
+	if err != nil {
+		return drivers.Info{}, err
+	}
+	return info, probed
+}
+
+// Describe returns what a plugin says that it is. It starts the plugin for that,
+// the first time and after each change of its files: it is quick afterwards.
+func (l *Launcher) Describe(ctx context.Context, p *Plugin) (drivers.Info, error) {
+	sum, err := l.sums.verify(p)
+	if err != nil {
+		return drivers.Info{}, err
+	}
+	l.mu.Lock()
+	known, ok := l.infos[p.Dir]
+	l.mu.Unlock()
+	if ok && known.version == versionOfPlugin(p, sum) {
+		return known.info, nil
+	}
+	return l.ask(ctx, p, func(*Instance) {})
+}
+
+// versionOfPlugin changes whenever any of a plugin's files does.
+func versionOfPlugin(p *Plugin, sum string) string { return fmt.Sprintf("%s %+v", sum, p.Manifest) }
+
+// described is what a plugin said that it is, when it had these files.
+type described struct {
+	version string
+	info    drivers.Info
+}
+
+// ask starts a plugin for as long as it takes to ask what it is, and more.
+func (l *Launcher) ask(ctx context.Context, p *Plugin, more func(*Instance)) (drivers.Info, error) {
 	if err := l.prepareSocketDir(); err != nil {
 		return drivers.Info{}, fmt.Errorf("probe %s: %w", p, err)
 	}
@@ -277,5 +317,12 @@ func (l *Launcher) Probe(ctx context.Context, p *Plugin) (drivers.Info, error) {
 	if err != nil {
 		return drivers.Info{}, fmt.Errorf("ask %s what it is: %w", p, err)
 	}
-	return info, inst.Probe(ctx)
+	l.mu.Lock()
+	if l.infos == nil {
+		l.infos = map[string]described{}
+	}
+	l.infos[p.Dir] = described{versionOfPlugin(p, inst.record.SHA256), info}
+	l.mu.Unlock()
+	more(inst)
+	return info, nil
 }

@@ -63,6 +63,8 @@ func TestBrokenPluginIsSkippedWithItsReason(t *testing.T) {
 		{"bad kind", manifest(strings.Replace(manifestOf("x", "1"), "runtime", "driver", 1)), `kind: "driver"`},
 		{"bad name", manifest(manifestOf("'../x'", "1")), "name:"},
 		{"no version", manifest(manifestOf("x", "")), "version: missing"},
+		{"bad need", manifest(manifestOf("x", "1") + "needs: [money]\n"), `needs: "money"`},
+		{"bad variable", manifest(manifestOf("x", "1") + "env: ['A=b']\n"), `env: "A=b"`},
 		{"no protocol", manifest("{kind: runtime, name: x, version: '1', command: run}"), "protocolVersions: missing"},
 		{"strange protocol", manifest("{kind: runtime, name: x, version: '1', command: run, protocolVersions: [9]}"), "install a matching version"},
 		{"command elsewhere", manifest(strings.Replace(manifestOf("x", "1"), "command: run", "command: ../../bin/sh", 1)), "leads out"},

@@ -29,6 +29,7 @@ const (
 	roleSilent  = "silent"  // never says that it serves
 	roleUnable  = "unable"  // finds the host lacking
 	roleParent  = "parent"  // has a child process
+	roleOld     = "old"     // speaks protocol 1 only, and claims more
 )
 
 func TestMain(m *testing.M) {
@@ -53,6 +54,8 @@ func TestMain(m *testing.M) {
 		select {}
 	case roleUnable:
 		serveFake(fake.Faults{ProbeError: "install qemu-system-x86"}, plugins.ServeOptions{})
+	case roleOld:
+		plugins.ServeProtocol1(func(*slog.Logger) drivers.Runtime { return boaster{fake.New(fake.Options{Version: "test"})} })
 	case roleParent:
 		_ = exec.CommandContext(context.Background(), "sleep", "600").Start()
 		serveFake(noFaults, plugins.ServeOptions{})
@@ -63,6 +66,18 @@ func serveFake(f fake.Faults, opts plugins.ServeOptions) {
 	plugins.Serve(func(log *slog.Logger) drivers.Runtime {
 		return fake.New(fake.Options{Faults: f, Log: log, Version: "test"})
 	}, opts)
+}
+
+// boaster names capabilities that its protocol has no routes for.
+type boaster struct{ *fake.Runtime }
+
+func (b boaster) Info(ctx context.Context) (drivers.Info, error) {
+	info, err := b.Runtime.Info(ctx)
+	info.Capabilities = []string{
+		drivers.CapabilityAttach, drivers.CapabilityCopy, drivers.CapabilityDial,
+		drivers.CapabilityExec, drivers.CapabilityPause, drivers.CapabilityStatistics,
+	}
+	return info, err
 }
 
 // printer is a runtime that is talkative where it should not be.
@@ -153,7 +168,7 @@ func rolePlugin(t *testing.T, role string) (*plugins.Plugin, *plugins.Launcher) 
 	}
 	root := t.TempDir()
 	writeManifest(t, filepath.Join(root, "runtime-quirk"),
-		"{kind: runtime, name: quirk, version: '1', protocolVersions: [1], command: "+exe+"}")
+		"{kind: runtime, name: quirk, version: '1', protocolVersions: [1, 2], command: "+exe+"}")
 	p, err := plugins.NewLoader([]string{root}).Find(plugins.KindRuntime, "quirk")
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 )
@@ -29,6 +30,20 @@ const (
 	KindCLI     Kind = "cli"
 )
 
+// Need is something that a runtime wants made ready for each sandbox.
+type Need string
+
+// The needs that there are.
+const (
+	// NeedImage is the containers' images, unpacked: Container.Rootfs.
+	NeedImage Need = "image"
+	// NeedKernel is a kernel and the guest agent: Configuration.Kernel and Agent.
+	NeedKernel Need = "kernel"
+)
+
+// Wants reports whether the plugin needs something.
+func (m Manifest) Wants(n Need) bool { return m.Needs == nil || slices.Contains(m.Needs, n) }
+
 // Manifest is the content of a plugin.yaml.
 type Manifest struct {
 	Kind Kind `json:"kind"`
@@ -42,7 +57,13 @@ type Manifest struct {
 	Args    []string `json:"args,omitempty"`
 	// Abstract says in a line what the plugin is.
 	Abstract string `json:"abstract,omitempty"`
-	Author   string `json:"author,omitempty"`
+	// Env names variables of the launcher's environment that the plugin gets in
+	// addition to the few that all plugins get.
+	Env []string `json:"env,omitempty"`
+	// Needs is what has to be there before a sandbox of a runtime is bootstrapped.
+	// Not given, it is all there is; a runtime that is no VM gives an empty list.
+	Needs  []Need `json:"needs"`
+	Author string `json:"author,omitempty"`
 	// SHA256 is the program's checksum in hex. Where it is given, no other
 	// program is ever started.
 	SHA256 string `json:"sha256,omitempty"`
@@ -115,6 +136,16 @@ func (m Manifest) validate() error {
 	}
 	if m.Kind == KindRuntime {
 		errs = append(errs, m.validateProtocol())
+	}
+	for _, n := range m.Needs {
+		if needs := []Need{NeedImage, NeedKernel}; !slices.Contains(needs, n) {
+			errs = append(errs, fmt.Errorf("needs: %q is not one of %q", n, needs))
+		}
+	}
+	for _, v := range m.Env {
+		if v == "" || strings.ContainsAny(v, "=\x00") {
+			errs = append(errs, fmt.Errorf("env: %q is not the name of a variable", v))
+		}
 	}
 	switch {
 	case m.Command == "":

@@ -87,16 +87,21 @@ func (p *process) kill() {
 	}
 }
 
-// exited reports how the process ended, if it has within a moment.
+// exited reports how the process ended, if it has within a moment, and not
+// because it was killed here.
 func (p *process) exited() (how string, ok bool) {
 	p.mu.Lock()
-	started := p.started
+	started, killed := p.started, p.killed
 	p.mu.Unlock()
 	if !started {
 		return "", false
 	}
 	select {
 	case <-p.done:
+		status, _ := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+		if killed && status.Signaled() && status.Signal() == syscall.SIGKILL {
+			return "", false
+		}
 		return p.cmd.ProcessState.String(), true
 	case <-time.After(100 * time.Millisecond):
 		return "", false

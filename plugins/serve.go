@@ -39,6 +39,13 @@ const gcPercent = 40
 // Everything the plugin has to say goes to log, a bounded file in the sandbox's
 // bundle. What it prints goes there too.
 func Serve(newRuntime func(log *slog.Logger) drivers.Runtime, opts ServeOptions) {
+	serve(newRuntime, opts, protocols)
+}
+
+// serve serves the runtime in the given versions of the protocol.
+func serve(newRuntime func(log *slog.Logger) drivers.Runtime, opts ServeOptions,
+	versions func(drivers.Runtime) map[int]goplugin.PluginSet,
+) {
 	debug.SetGCPercent(gcPercent)
 	// go-plugin puts others into these variables; unreferenced, the files would
 	// be closed by the garbage collector, and their descriptors given to others.
@@ -78,7 +85,7 @@ func Serve(newRuntime func(log *slog.Logger) drivers.Runtime, opts ServeOptions)
 	log.Info("plugin serves", "pid", os.Getpid())
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig:  handshake(),
-		VersionedPlugins: protocols(rt),
+		VersionedPlugins: versions(rt),
 		TLSProvider:      func() (*tls.Config, error) { return pluginTLS(os.Getenv(envTLSDir)) },
 		Logger:           hclog.New(&hclog.LoggerOptions{Name: "go-plugin", Level: hclog.Warn, Output: out}),
 		GRPCServer: func(base []grpc.ServerOption) *grpc.Server {

@@ -85,9 +85,13 @@ func TestSecretsOfTheDaemonsEnvironmentStayThere(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://user:hunter2@proxy")
 	t.Setenv("VZ_GIT_PASSWORD", "hunter2")
 	t.Setenv("LC_ALL", "C.UTF-8")
+	t.Setenv("XDG_DATA_HOME", "/xdg")
+	t.Setenv("LICENCE_SERVER", "asked for")
 	bundle := newBundle(t)
 	l := plugins.NewLauncher(plugins.LauncherOptions{SocketDir: socketDir(t), Env: []string{"EXTRA=1"}})
-	inst := launch(t, l, fakePlugin(t), bundle)
+	p := *fakePlugin(t)
+	p.Env = []string{"LICENCE_SERVER", "NOT_SET"}
+	inst := launch(t, l, &p, bundle)
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", inst.PID()))
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +100,7 @@ func TestSecretsOfTheDaemonsEnvironmentStayThere(t *testing.T) {
 	if strings.Contains(environ, "hunter2") {
 		t.Error("a secret of the daemon's environment was passed on")
 	}
-	for _, want := range []string{"PATH=", "LC_ALL=C.UTF-8", "EXTRA=1"} {
+	for _, want := range []string{"PATH=", "LC_ALL=C.UTF-8", "XDG_DATA_HOME=/xdg", "EXTRA=1", "LICENCE_SERVER=asked for"} {
 		if !strings.Contains(environ, "\x00"+want) {
 			t.Errorf("%s was not passed on", want)
 		}

@@ -23,12 +23,27 @@ func (p *Plugin) check() error {
 	if err != nil {
 		return fmt.Errorf("command: %w", err)
 	}
-	paths := []string{p.Dir, filepath.Join(p.Dir, ManifestFile), filepath.Dir(exe), exe}
-	if p.root != "" {
-		paths = append([]string{p.root}, paths...)
+	dir, err := filepath.EvalSymlinks(p.Dir)
+	if err != nil {
+		return err
 	}
-	for _, path := range paths {
+	strict := []string{dir, filepath.Join(dir, ManifestFile), exe}
+	if p.root != "" {
+		strict = append(strict, p.root)
+	}
+	// The folders between the plugin's and its program's are the plugin's too.
+	parent := filepath.Dir(exe)
+	strict = append(strict, parent)
+	for d := parent; d != dir && inside(dir, d); d = filepath.Dir(d) {
+		strict = append(strict, d)
+	}
+	for _, path := range strict {
 		if err := checkOwner(path); err != nil {
+			return err
+		}
+	}
+	for _, path := range []string{p.Dir, dir, parent} {
+		if err := checkAncestors(path); err != nil {
 			return err
 		}
 	}
@@ -42,16 +57,52 @@ func (p *Plugin) check() error {
 	return nil
 }
 
+// inside reports whether path lies below dir.
+func inside(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
 func checkOwner(path string) error {
 	fi, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Getuid() {
-		return fmt.Errorf("%s belongs to user %d: it must be yours or root's", path, st.Uid)
+	if err := ownedByUs(path, fi); err != nil {
+		return err
 	}
 	if fi.Mode()&0o022 != 0 {
 		return fmt.Errorf("%s can be written by others (mode %04o): chmod go-w it", path, fi.Mode().Perm())
+	}
+	return nil
+}
+
+// checkAncestors makes sure that nobody else can put another directory in the
+// place of one above path. What is sticky, as /tmp, keeps others' hands off what
+// is in it; what belongs to root may have a group of administrators.
+func checkAncestors(path string) error {
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		fi, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		if err := ownedByUs(dir, fi); err != nil {
+			return err
+		}
+		st, _ := fi.Sys().(*syscall.Stat_t)
+		others := fi.Mode()&0o002 != 0 || fi.Mode()&0o020 != 0 && (st == nil || st.Uid != 0)
+		if others && fi.Mode()&fs.ModeSticky == 0 {
+			return fmt.Errorf("%s, which holds the plugin, can be written by others (mode %04o): chmod go-w it", dir, fi.Mode().Perm())
+		}
+		if dir == filepath.Dir(dir) {
+			return nil
+		}
+	}
+}
+
+func ownedByUs(path string, fi fs.FileInfo) error {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Getuid() {
+		return fmt.Errorf("%s belongs to user %d: it must be yours or root's", path, st.Uid)
 	}
 	return nil
 }

@@ -320,6 +320,9 @@ func TestBootFailureIsRetriedWithBackoff(t *testing.T) {
 func TestRejectedConfigurationStalls(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.write("web.yaml", strings.Replace(sandbox("web"), "spec:\n", "spec:\n  vm: {runtimeData: {nosuch: 1}}\n", 1))
-		w.wantCondition("web", manifests.ConditionStalled, "True", "BootstrapFailed", "nosuch")
+		w.wantCondition("web", manifests.ConditionStalled, "True", "PrepareFailed", "spec.vm.runtimeData.nosuch: unknown field")
+		if n := w.runtimes.launched("web"); n != 0 {
+			t.Errorf("launched %d times for what its runtime does not take", n)
+		}
 	})
 }

@@ -46,12 +46,6 @@ type Options struct {
 	MaxBoots int
 }
 
-// Names of the runtimes that a sandbox gets if it names none.
-const (
-	runtimeVZ   = "vz"
-	runtimeQEMU = "qemu"
-)
-
 const (
 	// workers is how many objects are looked at at once. A look takes no longer
 	// than writing a small file: everything slow is an operation of its own.
@@ -65,10 +59,7 @@ func (o *Options) setDefaults() {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.DefaultRuntime == "" {
-		o.DefaultRuntime = runtimeQEMU
-		if runtime.GOOS == "darwin" {
-			o.DefaultRuntime = runtimeVZ
-		}
+		o.DefaultRuntime = bundle.DefaultRuntime()
 	}
 	if o.MaxBoots <= 0 {
 		o.MaxBoots = max(2, runtime.NumCPU())

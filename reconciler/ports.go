@@ -8,6 +8,7 @@ import (
 	"github.com/vzreconciler/vzreconciler/internal/images"
 	"github.com/vzreconciler/vzreconciler/internal/kernels"
 	"github.com/vzreconciler/vzreconciler/internal/procfs"
+	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 	"github.com/vzreconciler/vzreconciler/reconciler/source"
 )
 
@@ -39,6 +40,11 @@ type Runtimes interface {
 	// and the extra processes included, and returns when nothing of it runs. There
 	// may be nothing to do.
 	CleanUp(ctx context.Context, bundle string, extra ...procfs.ID) error
+	// Needs says what has to be ready before a sandbox of a runtime is made. An
+	// unknown runtime is drivers.ErrNotFound.
+	Needs(runtime string) (bundle.Needs, error)
+	// Info says what a runtime is; it may start it for that.
+	Info(ctx context.Context, runtime string) (drivers.Info, error)
 	// List tells about every runtime that is installed, and whether it can run
 	// sandboxes on this host.
 	List(ctx context.Context) ([]RuntimeInfo, error)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/images"
+	"github.com/vzreconciler/vzreconciler/internal/kernels"
+	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
 
@@ -32,7 +34,11 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 	o.mu.Unlock()
 	pod := &sandbox.Spec.PodTemplate.Spec
 
-	found, err := m.ensureImages(ctx, o, op, pod)
+	needs, err := m.checkRuntime(ctx, sandbox)
+	if err != nil {
+		return err
+	}
+	found, err := m.ensureImages(ctx, o, op, pod, needs)
 	if err != nil {
 		return err
 	}
@@ -41,13 +47,17 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 	o.stage(stageImageReady, time.Now())
 	o.mu.Unlock()
 	m.note(o, op, "")
-	kernel, err := m.opts.Kernels.Get(sandbox.Spec.VM.Kernel.Name)
-	if err != nil {
-		return err
-	}
-	agent, err := m.agent()
-	if err != nil {
-		return err
+	var (
+		kernel kernels.Kernel
+		agent  string
+	)
+	if needs.Kernel {
+		if kernel, err = m.opts.Kernels.Get(sandbox.Spec.VM.Kernel.Name); err != nil {
+			return err
+		}
+		if agent, err = m.agent(); err != nil {
+			return err
+		}
 	}
 	cfg, secrets, err := bundle.Configuration(bundle.Input{
 		Sandbox: sandbox, ConfigMaps: refs.configMaps, Secrets: refs.secrets,
@@ -70,9 +80,35 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 	return nil
 }
 
+// checkRuntime makes sure, before anything is built, that the runtime is there
+// and can do what the sandbox asks for.
+func (m *Manager) checkRuntime(ctx context.Context, s *manifests.Sandbox) (bundle.Needs, error) {
+	runtime := m.runtimeOf(s)
+	needs, err := m.opts.Runtimes.Needs(runtime)
+	if err != nil {
+		return needs, err
+	}
+	misfits := bundle.NeedMisfits(s, runtime, needs)
+	if bundle.Asks(s) {
+		info, err := m.opts.Runtimes.Info(ctx, runtime)
+		if err != nil {
+			return needs, err
+		}
+		misfits = append(misfits, bundle.Misfits(s, runtime, info)...)
+	}
+	return needs, bundle.MisfitError(misfits)
+}
+
 // ensureImages brings the images of a sandbox here and returns them by the name
 // of the container.
-func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, pod *corev1.PodSpec) (map[string]*bundle.Image, error) {
+func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, pod *corev1.PodSpec, needs bundle.Needs) (map[string]*bundle.Image, error) {
+	if !needs.Image {
+		byContainer := make(map[string]*bundle.Image, len(pod.Containers))
+		for _, c := range pod.Containers {
+			byContainer[c.Name] = &bundle.Image{Reference: c.Image}
+		}
+		return byContainer, nil
+	}
 	// The strictest policy of those who use an image counts for all of them.
 	policies := map[string]corev1.PullPolicy{}
 	for _, c := range pod.Containers {

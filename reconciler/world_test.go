@@ -460,6 +460,14 @@ func (r *testRuntimes) CleanUp(_ context.Context, dir string, _ ...procfs.ID) er
 	return nil
 }
 
+func (*testRuntimes) Needs(string) (bundle.Needs, error) {
+	return bundle.Needs{Image: true, Kernel: true}, nil
+}
+
+func (*testRuntimes) Info(ctx context.Context, _ string) (drivers.Info, error) {
+	return fake.New(fake.Options{Version: "1"}).Info(ctx)
+}
+
 func (r *testRuntimes) List(context.Context) ([]RuntimeInfo, error) {
 	return []RuntimeInfo{{Name: "fake", Version: "1"}}, nil
 }

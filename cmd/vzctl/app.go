@@ -33,6 +33,10 @@ type app struct {
 // run runs one command line and returns vzctl's exit code.
 func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
+	if err := a.plugin(root, args); err != nil {
+		fmt.Fprintf(a.stderr, "vzctl: %v\n", err)
+		return exitCannotRun
+	}
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.running {
@@ -58,7 +62,10 @@ func (a *app) root() *cobra.Command {
 Linux VM per Sandbox manifest in the daemon's folder.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 daemon unreachable,
-5 timed out; exec passes on the process's own.`,
+5 timed out; exec passes on the process's own.
+
+A verb that vzctl does not have is looked for among the plugins of kind cli, and
+then as the program vzctl-VERB on PATH.`,
 		Example: `  vzctl get sandboxes
   vzctl describe web
   vzctl exec -it web -- sh`,
@@ -81,7 +88,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 daemon unreachable,
 	root.AddGroup(
 		&cobra.Group{ID: groupDeclare, Title: "Declare and look:"},
 		&cobra.Group{ID: groupOperate, Title: "Operate:"},
-		&cobra.Group{ID: groupThings, Title: "Images and kernels:"},
+		&cobra.Group{ID: groupThings, Title: "Images, kernels and plugins:"},
 		&cobra.Group{ID: groupHost, Title: "Host:"},
 	)
 	add := func(group string, cmds ...*cobra.Command) {
@@ -92,9 +99,16 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 daemon unreachable,
 	}
 	add(groupDeclare, a.getCmd(), a.describeCmd(), a.applyCmd(), a.deleteCmd(), a.validateCmd(), a.waitCmd(), a.eventsCmd(), a.pruneCmd())
 	add(groupOperate, a.execCmd(), a.logsCmd(), a.statsCmd(), a.stopCmd(), a.startCmd(), a.restartCmd())
-	add(groupThings, a.imageCmd(), a.kernelCmd())
+	add(groupThings, a.imageCmd(), a.kernelCmd(), a.pluginCmd())
 	add(groupHost, a.systemCmd(), a.completionCmd())
 	root.SetHelpCommandGroupID(groupHost)
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		help(cmd, args)
+		if cmd == root {
+			a.helpOfPlugins(root)
+		}
+	})
 	a.markRunning(root)
 	return root
 }

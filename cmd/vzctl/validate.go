@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -14,17 +15,21 @@ func (a *app) validateCmd() *cobra.Command {
 	var (
 		paths []string
 		out   output
+		dirs  pluginDirs
 	)
 	cmd := &cobra.Command{
 		Use:   "validate -f FILE…",
 		Short: "Check manifests, without a daemon",
 		Long: `Check manifests as the daemon would and report every error with its file, line
 and column; the exit code is then 1. Fields that are accepted and have no effect
-here are warned of.`,
+here are warned of.
+
+What a sandbox asks of its runtime (runtimeData, pausing, several containers, …)
+is held against the plugin if it is installed here; if not, that is a warning.`,
 		Example: `  vzctl validate -f web.yaml
   vzctl validate -f manifests/ -o json
   vzctl validate manifests/*.yaml`,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			format, err := out.format()
 			if err != nil {
 				return err
@@ -37,7 +42,12 @@ here are warned of.`,
 			if err != nil {
 				return err
 			}
-			v := validate(files)
+			checker, err := a.runtimeChecker(dirs)
+			if err != nil {
+				return err
+			}
+			defer checker.close()
+			v := validate(cmd.Context(), files, checker)
 			if format != nil {
 				err = a.printThing(format, v)
 			} else {
@@ -54,6 +64,7 @@ here are warned of.`,
 	}
 	addFilenames(cmd, &paths, "file or directory of manifests, or - for standard input; may be repeated")
 	a.addOutput(cmd, &out, "text")
+	dirs.addTo(cmd)
 	return cmd
 }
 
@@ -84,7 +95,7 @@ type invalidity struct {
 	Suggestion string `json:"suggestion,omitempty"`
 }
 
-func validate(files []manifestFile) validation {
+func validate(ctx context.Context, files []manifestFile, checker *runtimeChecker) validation {
 	v := validation{Objects: []validObject{}, Errors: []invalidity{}, Warnings: []invalidity{}}
 	first := map[manifests.Key]manifests.Position{}
 	for _, f := range files {
@@ -98,7 +109,9 @@ func validate(files []manifestFile) validation {
 				continue
 			}
 			first[o.Key] = o.Position
-			v.addObject(o)
+			if v.checkRuntime(ctx, checker, f, o) {
+				v.addObject(o)
+			}
 		}
 	}
 	v.Valid = len(v.Errors) == 0

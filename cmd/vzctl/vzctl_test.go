@@ -23,7 +23,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(mainEnv) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if leftBehind != "" {
+		_ = os.RemoveAll(leftBehind)
+	}
+	os.Exit(code)
 }
 
 // outcome is what a command line came to.

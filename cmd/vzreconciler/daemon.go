@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vzreconciler/vzreconciler/internal/images"
+	"github.com/vzreconciler/vzreconciler/internal/installed"
 	"github.com/vzreconciler/vzreconciler/internal/kernels"
 	"github.com/vzreconciler/vzreconciler/internal/version"
 	"github.com/vzreconciler/vzreconciler/plugins"
@@ -102,12 +103,13 @@ type daemon struct {
 
 // build puts the parts together.
 func build(cfg config, stateDir bundle.StateDir, sockets string, log *slog.Logger) (*daemon, error) {
-	installed, err := findInstallation()
+	program, err := installed.Dir()
 	if err != nil {
 		return nil, err
 	}
-	if len(installed.agents) == 0 {
-		log.Warn("no guest agent is installed beside this program: no sandbox can start; build it with make build")
+	agents := installed.Agents(program)
+	if len(agents) == 0 {
+		log.Warn("no guest agent is installed beside this program: no VM can start; build it with make build")
 	}
 	store, err := images.Open(stateDir.Images(), images.Options{Log: log})
 	if err != nil {
@@ -133,12 +135,12 @@ func build(cfg config, stateDir bundle.StateDir, sockets string, log *slog.Logge
 		Images:       store,
 		Kernels:      kernels.Open(stateDir.Kernels()),
 		Runtimes: &runtimes{
-			loader:   plugins.NewLoader(append(cfg.pluginDirs, installed.pluginDirs...)),
+			loader:   plugins.NewLoader(plugins.SearchPath(cfg.pluginDirs, stateDir.DataDirs(), program)),
 			launcher: plugins.NewLauncher(plugins.LauncherOptions{Log: log, SocketDir: sockets}),
 			log:      log,
 		},
 		DefaultRuntime: cfg.runtime,
-		Agents:         installed.agents,
+		Agents:         agents,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the reconciler: %w", err), recorder.Close())

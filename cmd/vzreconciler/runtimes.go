@@ -14,6 +14,7 @@ import (
 	"github.com/vzreconciler/vzreconciler/internal/procfs"
 	"github.com/vzreconciler/vzreconciler/plugins"
 	"github.com/vzreconciler/vzreconciler/reconciler"
+	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
 
 // runtimes are the reconciler's Runtimes: plugins that are installed.
@@ -53,6 +54,22 @@ func (r *runtimes) Reattach(ctx context.Context, bundle string) (reconciler.Inst
 
 func (r *runtimes) CleanUp(ctx context.Context, bundle string, extra ...procfs.ID) error {
 	return plugins.CleanUp(ctx, bundle, extra...)
+}
+
+func (r *runtimes) Needs(runtime string) (bundle.Needs, error) {
+	p, err := r.loader.Find(plugins.KindRuntime, runtime)
+	if err != nil {
+		return bundle.Needs{}, err
+	}
+	return bundle.Needs{Image: p.Wants(plugins.NeedImage), Kernel: p.Wants(plugins.NeedKernel)}, nil
+}
+
+func (r *runtimes) Info(ctx context.Context, runtime string) (drivers.Info, error) {
+	p, err := r.loader.Find(plugins.KindRuntime, runtime)
+	if err != nil {
+		return drivers.Info{}, err
+	}
+	return r.launcher.Describe(ctx, p)
 }
 
 func (r *runtimes) List(ctx context.Context) ([]reconciler.RuntimeInfo, error) {

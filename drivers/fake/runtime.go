@@ -75,9 +75,12 @@ func New(opts Options) *Runtime {
 // Info implements drivers.Runtime.
 func (r *Runtime) Info(context.Context) (drivers.Info, error) {
 	return drivers.Info{
-		Name:              "fake",
-		Version:           r.opts.Version,
-		Capabilities:      []string{"attach", "exec", "pause", "statistics"},
+		Name:    "fake",
+		Version: r.opts.Version,
+		Capabilities: []string{
+			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityExec,
+			drivers.CapabilityPause, drivers.CapabilityStatistics, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
+		},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: schema(),
 	}, nil

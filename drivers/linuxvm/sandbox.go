@@ -118,9 +118,12 @@ func (s *sandbox) passed(stage string) {
 
 func (s *sandbox) Info(context.Context) (drivers.Info, error) {
 	return drivers.Info{
-		Name:              s.hv.Name(),
-		Version:           s.opts.Version,
-		Capabilities:      []string{"attach", "exec", "pause", "statistics"},
+		Name:    s.hv.Name(),
+		Version: s.opts.Version,
+		Capabilities: []string{
+			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityExec, drivers.CapabilityNestedVirtualization,
+			drivers.CapabilityPause, drivers.CapabilityStatistics, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
+		},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: s.hv.RuntimeDataSchema(),
 	}, nil

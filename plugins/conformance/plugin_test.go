@@ -1,13 +1,11 @@
 package conformance_test
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
-	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/plugins"
 	"github.com/vzreconciler/vzreconciler/plugins/conformance"
 )
@@ -25,28 +23,9 @@ func TestFakeAsPluginKeepsToTheContract(t *testing.T) {
 		_ = os.RemoveAll(sockets)
 	})
 	launcher := plugins.NewLauncher(plugins.LauncherOptions{SocketDir: sockets})
-	conformance.Run(conformance.Options{
-		Container: "main",
-		New: func(ct conformance.T, init drivers.ProcessSpec) conformance.Sandbox {
-			dir := bundle(t, init)
-			inst, err := launcher.Launch(ct.Context(), p, dir)
-			if err != nil {
-				ct.Fatalf("launch: %v", err)
-			}
-			ct.Cleanup(func() {
-				if err := inst.End(context.WithoutCancel(ct.Context())); err != nil {
-					ct.Errorf("end: %v", err)
-				}
-			})
-			return conformance.Sandbox{Runtime: inst, Request: drivers.BootstrapRequest{Bundle: dir}}
-		},
-		Run: func(name string, check func(conformance.T)) {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				check(t)
-			})
-		},
-	})
+	opts := conformance.OfPlugin(conformance.PluginOptions{Plugin: p, Launcher: launcher})
+	opts.Run = reported(t, "fake as a plugin").Record(parallel(t))
+	conformance.Run(opts)
 }
 
 // buildFake installs the fake plugin in a directory of plugins and loads it.

@@ -16,6 +16,8 @@ type T interface {
 	Logf(format string, args ...any)
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
+	// Skipf ends the check, as one that does not apply.
+	Skipf(format string, args ...any)
 	Cleanup(f func())
 }
 
@@ -24,6 +26,13 @@ type Sandbox struct {
 	Runtime drivers.Runtime
 	// Request bootstraps it.
 	Request drivers.BootstrapRequest
+	// Kill kills the process that the runtime is in, without warning. Nil if it
+	// has none of its own: checks of crashes are skipped.
+	Kill func() error
+	// Reconnect drops the connection to the runtime, as a client does that dies,
+	// and returns the runtime at the end of a new one. Nil if there is no
+	// connection.
+	Reconnect func(ctx context.Context) (drivers.Runtime, error)
 }
 
 // Options configure the suite.
@@ -76,6 +85,8 @@ type check struct {
 // checks holds the contract. The names are its sentences.
 func checks() []check {
 	return []check{
+		{"InfoIsCompleteAndKnown", infoIsGood},
+		{"WhatIsLackingSaysSo", whatIsLackingSaysSo},
 		{"CreatedAllowsOnlyBootstrap", createdAllowsOnlyBootstrap},
 		{"BootstrapFailureEndsStopped", bootstrapFailureEndsStopped},
 		{"BootstrapOnlyOnce", bootstrapOnlyOnce},
@@ -86,6 +97,7 @@ func checks() []check {
 		{"ExitedInitCanBeStartedAgain", exitedInitCanBeStartedAgain},
 		{"SignalledProcessExitsWith128PlusN", signalledProcessExits},
 		{"ExecCarriesStdioUnchanged", execCarriesStdio},
+		{"ExecTakesEmptyAndBigInputs", execTakesEmptyAndBig},
 		{"ExecSeparatesStdoutAndStderr", execSeparatesOutputs},
 		{"ExecReportsExitCode", execReportsExitCode},
 		{"ExecUsesEnvAndWorkingDir", execUsesEnvAndWorkingDir},
@@ -104,6 +116,8 @@ func checks() []check {
 		{"StatisticsNeedRunning", statisticsNeedRunning},
 		{"EventsTellOfEveryState", eventsTellOfEveryState},
 		{"ShutdownOnlyWhenStopped", shutdownOnlyWhenStopped},
+		{"KilledRuntimeEndsEveryCall", killedRuntimeEndsEveryCall},
+		{"LostClientKillsItsExecOnly", lostClientKillsItsExecOnly},
 	}
 }
 
@@ -113,6 +127,10 @@ type suite struct {
 
 	opts Options
 	ctx  context.Context //nolint:containedctx // the check's
+	// needs are capabilities without which the check is skipped; info is what the
+	// runtime says of itself, known from the first sandbox on.
+	needs []string
+	info  drivers.Info
 }
 
 // sh is a process that runs a shell script.
@@ -131,13 +149,17 @@ const forever = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done"
 func (s *suite) created(script string) Sandbox {
 	s.Helper()
 	sb := s.opts.New(s.T, sh(script))
-	s.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), time.Minute)
-		defer cancel()
-		_ = sb.Runtime.Stop(ctx, drivers.StopOptions{})
-		_ = sb.Runtime.Shutdown(ctx)
-	})
+	s.Cleanup(func() { s.end(sb.Runtime) })
+	s.skipUnlessAble(sb.Runtime)
 	return sb
+}
+
+// end ends what is left of a sandbox.
+func (s *suite) end(rt drivers.Runtime) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), time.Minute)
+	defer cancel()
+	_ = rt.Stop(ctx, drivers.StopOptions{})
+	_ = rt.Shutdown(ctx)
 }
 
 // booted returns a sandbox in state booted.

@@ -29,6 +29,16 @@ func DefaultStateDir() (StateDir, error) {
 	return StateDir(dir), err
 }
 
+// DataDirs returns the directories of data of this user's that a daemon with
+// this state directory looks in: the state directory, and the user's own.
+func (s StateDir) DataDirs() []string {
+	dirs := []string{string(s)}
+	if dir, err := userDir("XDG_DATA_HOME", ".local/share"); err == nil && dir != string(s) {
+		dirs = append(dirs, dir)
+	}
+	return dirs
+}
+
 // DefaultManifestsDir returns the directory of this user's manifests.
 func DefaultManifestsDir() (string, error) {
 	dir, err := userDir("XDG_CONFIG_HOME", ".config")

@@ -1,16 +1,15 @@
 package e2e
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/images"
 	"github.com/vzreconciler/vzreconciler/internal/kernels"
-	"github.com/vzreconciler/vzreconciler/internal/state"
 	"github.com/vzreconciler/vzreconciler/plugins"
 	"github.com/vzreconciler/vzreconciler/plugins/conformance"
 )
@@ -52,33 +51,27 @@ func TestQEMUKeepsToTheContract(t *testing.T) {
 		Kernel:   drivers.Kernel{Image: kernel.Image, VMLinux: kernel.VMLinux, ModulesDir: kernel.ModulesDir},
 		Agent:    bin(t, filepath.Join("guest", runtime.GOARCH, "agent")),
 		CacheDir: filepath.Join(dir, "cache"), SocketDir: sockets,
+		Containers: []drivers.Container{{Name: "main", Rootfs: image.Rootfs}},
 	}
-	conformance.Run(conformance.Options{
-		Container: "main",
-		New: func(ct conformance.T, init drivers.ProcessSpec) conformance.Sandbox {
-			bundle := t.TempDir()
-			c := configuration
-			c.ID = "default/" + filepath.Base(bundle)
-			c.Containers = []drivers.Container{{Name: "main", Rootfs: image.Rootfs, Process: init}}
-			if err := state.WriteJSON(filepath.Join(bundle, drivers.ConfigurationFile), c); err != nil {
-				ct.Fatalf("%v", err)
-			}
-			inst, err := launcher.Launch(ct.Context(), p, bundle)
-			if err != nil {
-				ct.Fatalf("launch: %v", err)
-			}
-			ct.Cleanup(func() {
-				if err := inst.End(context.WithoutCancel(ct.Context())); err != nil {
-					ct.Errorf("end: %v", err)
-				}
-			})
-			return conformance.Sandbox{Runtime: inst, Request: drivers.BootstrapRequest{Bundle: bundle}}
-		},
-		Run: func(name string, check func(conformance.T)) {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				check(t)
-			})
-		},
+	opts := conformance.OfPlugin(conformance.PluginOptions{Plugin: p, Launcher: launcher, Configuration: configuration})
+	report := &conformance.Report{Subject: "qemu"}
+	opts.Run = report.Record(func(name string, check func(conformance.T)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			check(t)
+		})
 	})
+	t.Cleanup(func() { writeReport(t, report) })
+	conformance.Run(opts)
+}
+
+// writeReport puts a report into the test's output and, if asked to, into files.
+func writeReport(t *testing.T, r *conformance.Report) {
+	t.Helper()
+	if err := r.WriteFiles(os.Getenv(conformance.ReportEnv)); err != nil {
+		t.Error(err)
+	}
+	var text strings.Builder
+	_ = r.WriteText(&text)
+	t.Logf("%s", text.String())
 }

@@ -1,4 +1,4 @@
-package main
+package installed
 
 import (
 	"os"
@@ -8,13 +8,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestPluginsAndAgentsAreFoundBesideTheExecutable(t *testing.T) {
+func TestAgentsAreFoundBesideTheExecutable(t *testing.T) {
 	for name, root := range map[string]string{"build tree": "bin", "installed prefix": "libexec/vzreconciler"} {
 		t.Run(name, func(t *testing.T) {
 			prefix := t.TempDir()
 			agent := filepath.Join(prefix, root, "guest", "arm64", "agent")
-			plugins := filepath.Join(prefix, root, "plugins")
-			for _, dir := range []string{filepath.Join(prefix, "bin"), filepath.Dir(agent), plugins} {
+			for _, dir := range []string{filepath.Join(prefix, "bin"), filepath.Dir(agent)} {
 				if err := os.MkdirAll(dir, 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -22,9 +21,7 @@ func TestPluginsAndAgentsAreFoundBesideTheExecutable(t *testing.T) {
 			if err := os.WriteFile(agent, nil, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			got := installationAt(filepath.Join(prefix, "bin"))
-			want := installation{pluginDirs: []string{plugins}, agents: map[string]string{"arm64": agent}}
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(installation{})); diff != "" {
+			if diff := cmp.Diff(map[string]string{"arm64": agent}, Agents(filepath.Join(prefix, "bin"))); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

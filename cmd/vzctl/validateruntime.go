@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/plugins"
+	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
+)
+
+// runtimeChecker holds sandboxes against the runtimes that are installed here.
+// It starts a runtime's plugin at most once, and only for a sandbox that asks
+// for something that a runtime may lack.
+type runtimeChecker struct {
+	loader   *plugins.Loader
+	launcher *plugins.Launcher
+	done     func()
+	found    map[string]foundRuntime
+}
+
+// foundRuntime is what is known of a runtime.
+type foundRuntime struct {
+	plugin *plugins.Plugin
+	info   drivers.Info
+	asked  bool
+	err    error
+}
+
+func (a *app) runtimeChecker(dirs pluginDirs) (*runtimeChecker, error) {
+	l, err := a.loader(dirs)
+	if err != nil {
+		return nil, err
+	}
+	return &runtimeChecker{loader: l, done: func() {}, found: map[string]foundRuntime{}}, nil
+}
+
+func (c *runtimeChecker) close() { c.done() }
+
+// check returns what is wrong with a sandbox for its runtime, or, if that cannot
+// be told here, a warning.
+func (c *runtimeChecker) check(ctx context.Context, s *manifests.Sandbox) (misfits []bundle.Misfit, warning string) {
+	name, named := bundle.DefaultRuntime(), false
+	if class := s.Spec.PodTemplate.Spec.RuntimeClassName; class != nil && *class != "" {
+		name, named = *class, true
+	}
+	asks := bundle.Asks(s)
+	if !asks && !named {
+		return nil, ""
+	}
+	r := c.find(ctx, name, asks)
+	if errors.Is(r.err, drivers.ErrNotFound) {
+		return nil, fmt.Sprintf("runtime %q is not installed here: what only it knows was not checked", name)
+	}
+	if r.err != nil {
+		return nil, fmt.Sprintf("runtime %q cannot be asked: %v: what only it knows was not checked", name, r.err)
+	}
+	misfits = bundle.NeedMisfits(s, name, bundle.Needs{Image: r.plugin.Wants(plugins.NeedImage), Kernel: r.plugin.Wants(plugins.NeedKernel)})
+	if asks {
+		misfits = append(misfits, bundle.Misfits(s, name, r.info)...)
+	}
+	return misfits, ""
+}
+
+func (c *runtimeChecker) find(ctx context.Context, name string, ask bool) foundRuntime {
+	r, ok := c.found[name]
+	if ok && (r.asked || !ask || r.err != nil) {
+		return r
+	}
+	if r.plugin, r.err = c.loader.Find(plugins.KindRuntime, name); r.err == nil && ask {
+		r.asked = true
+		r.info, r.err = c.describe(ctx, r.plugin)
+	}
+	c.found[name] = r
+	return r
+}
+
+func (c *runtimeChecker) describe(ctx context.Context, p *plugins.Plugin) (drivers.Info, error) {
+	if c.launcher == nil {
+		var err error
+		if c.launcher, _, c.done, err = launcher(); err != nil {
+			c.done = func() {}
+			return drivers.Info{}, err
+		}
+	}
+	return c.launcher.Describe(ctx, p)
+}
+
+// checkRuntime adds what the sandbox's runtime has to say, and reports whether
+// that leaves the object valid.
+func (v *validation) checkRuntime(ctx context.Context, c *runtimeChecker, f manifestFile, o manifests.Object) bool {
+	if o.Sandbox == nil {
+		return true
+	}
+	misfits, warning := c.check(ctx, o.Sandbox)
+	for _, m := range misfits {
+		at, field := manifests.Locate(f.path, f.data, o, m.Field, m.Name)
+		v.addError(&manifests.Error{Position: at, Key: &o.Key, Field: field, Message: m.Message})
+	}
+	if warning != "" {
+		at, _ := manifests.Locate(f.path, f.data, o, "spec.podTemplate.spec.runtimeClassName", false)
+		v.Warnings = append(v.Warnings, invalidity{Position: at, Object: o.Key.String(), Message: warning})
+	}
+	return len(misfits) == 0
+}

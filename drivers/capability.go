@@ -1,0 +1,36 @@
+package drivers
+
+import "slices"
+
+// The capabilities that Info may name. The set is closed: another name means
+// nothing to anybody, and the conformance suite refuses it. What a runtime does
+// not name it need not do: its route answers ErrUnsupported, and a manifest that
+// asks for it is refused before anything is built.
+//
+// Every runtime runs one container, starts and signals its processes, waits for
+// them and stops. What goes beyond that has a name.
+const (
+	CapabilityAttach               = "attach"               // Attach: the stdio of a process that runs
+	CapabilityContainers           = "containers"           // more than one container in a sandbox
+	CapabilityCopy                 = "copy"                 // CopyIn and CopyOut
+	CapabilityDial                 = "dial"                 // Dial: connections into the sandbox
+	CapabilityExec                 = "exec"                 // Exec: further processes with their stdio
+	CapabilityNestedVirtualization = "nestedVirtualization" // Configuration.NestedVirtualization
+	CapabilityPause                = "pause"                // Pause and Resume
+	CapabilitySnapshotDisk         = "snapshotDisk"         // SnapshotDisk
+	CapabilityStatistics           = "statistics"           // Statistics
+	CapabilityTerminal             = "terminal"             // ProcessSpec.Terminal, and Resize
+	CapabilityVolumes              = "volumes"              // Configuration.Volumes
+)
+
+// Capabilities returns every name there is, in order.
+func Capabilities() []string {
+	return []string{
+		CapabilityAttach, CapabilityContainers, CapabilityCopy, CapabilityDial, CapabilityExec,
+		CapabilityNestedVirtualization, CapabilityPause, CapabilitySnapshotDisk, CapabilityStatistics,
+		CapabilityTerminal, CapabilityVolumes,
+	}
+}
+
+// Can reports whether the runtime has a capability.
+func (i Info) Can(capability string) bool { return slices.Contains(i.Capabilities, capability) }
