@@ -19,6 +19,7 @@ const (
 	CapabilityPause                = "pause"                // Pause and Resume
 	CapabilitySnapshotDisk         = "snapshotDisk"         // SnapshotDisk
 	CapabilityStatistics           = "statistics"           // Statistics
+	CapabilityStdin                = "stdin"                // ProcessSpec.Stdin: input from those who attach
 	CapabilityTerminal             = "terminal"             // ProcessSpec.Terminal, and Resize
 	CapabilityVolumes              = "volumes"              // Configuration.Volumes
 )
@@ -28,7 +29,7 @@ func Capabilities() []string {
 	return []string{
 		CapabilityAttach, CapabilityContainers, CapabilityCopy, CapabilityDial, CapabilityExec,
 		CapabilityNestedVirtualization, CapabilityPause, CapabilitySnapshotDisk, CapabilityStatistics,
-		CapabilityTerminal, CapabilityVolumes,
+		CapabilityStdin, CapabilityTerminal, CapabilityVolumes,
 	}
 }
 

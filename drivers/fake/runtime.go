@@ -79,7 +79,7 @@ func (r *Runtime) Info(context.Context) (drivers.Info, error) {
 		Version: r.opts.Version,
 		Capabilities: []string{
 			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityExec,
-			drivers.CapabilityPause, drivers.CapabilityStatistics, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
+			drivers.CapabilityPause, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
 		},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: schema(),

@@ -122,7 +122,7 @@ func (s *sandbox) Info(context.Context) (drivers.Info, error) {
 		Version: s.opts.Version,
 		Capabilities: []string{
 			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityExec, drivers.CapabilityNestedVirtualization,
-			drivers.CapabilityPause, drivers.CapabilityStatistics, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
+			drivers.CapabilityPause, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
 		},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: s.hv.RuntimeDataSchema(),

@@ -21,6 +21,7 @@ func (s *suite) begin(rt drivers.Runtime, id string, spec drivers.ProcessSpec) {
 }
 
 func attachedInputReachesProcess(s *suite) {
+	s.need(drivers.CapabilityAttach, drivers.CapabilityStdin)
 	rt := s.running(forever)
 	if _, err := rt.Attach(s.ctx, s.opts.Container, drivers.Stdio{Stdin: strings.NewReader("x")}); !errors.Is(err, drivers.ErrUnsupported) {
 		s.Errorf("attach with input to a process without stdin: %v, want not supported", err)
@@ -62,6 +63,7 @@ func attachedInputReachesProcess(s *suite) {
 }
 
 func severalAttachedSeeTheSame(s *suite) {
+	s.need(drivers.CapabilityAttach, drivers.CapabilityStdin)
 	rt := s.running(forever)
 	s.begin(rt, "talk", drivers.ProcessSpec{Args: []string{"cat"}, Env: sh("").Env, Stdin: true})
 	const clients = 3

@@ -69,6 +69,15 @@ func asked(s *manifests.Sandbox) []wish {
 	if len(s.Spec.PodTemplate.Spec.Containers) > 1 {
 		wishes = append(wishes, wish{drivers.CapabilityContainers, pod + ".containers[1]", "run more than one container in a sandbox"})
 	}
+	for i, c := range s.Spec.PodTemplate.Spec.Containers {
+		field := fmt.Sprintf("%s.containers[%d]", pod, i)
+		if c.Stdin {
+			wishes = append(wishes, wish{drivers.CapabilityStdin, field + ".stdin", "keep a stdin open"})
+		}
+		if c.TTY {
+			wishes = append(wishes, wish{drivers.CapabilityTerminal, field + ".tty", "give a container a terminal"})
+		}
+	}
 	if len(s.Spec.PodTemplate.Spec.Volumes) > 0 {
 		wishes = append(wishes, wish{drivers.CapabilityVolumes, pod + ".volumes", "mount volumes"})
 	}
