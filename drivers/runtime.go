@@ -71,6 +71,12 @@ type Runtime interface {
 	// Statistics reports resource use. It needs running.
 	Statistics(ctx context.Context) (Statistics, error)
 
+	// Dial connects to an address in the sandbox. ctx bounds the connecting only:
+	// whoever gets the connection closes it. Where nothing listens, the error is
+	// ErrRefused. It needs booted or running; the end of the sandbox ends the
+	// connection, a pause holds it up.
+	Dial(ctx context.Context, to Address) (Conn, error)
+
 	// Pause freezes the VM's CPUs; Resume lets them run again and sets the
 	// guest's clock from the host's. Pause needs running, Resume needs paused.
 	Pause(ctx context.Context) error

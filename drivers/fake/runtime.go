@@ -46,6 +46,7 @@ type Runtime struct {
 	processes map[string]*process
 	order     []*process
 	lastPID   int
+	listeners map[int]func(*pipeConn) // by port
 	execs     int
 	timeline  []drivers.Stage
 	crash     *time.Timer
@@ -67,6 +68,7 @@ func New(opts Options) *Runtime {
 		faults:    opts.Faults,
 		state:     drivers.StateCreated,
 		processes: map[string]*process{},
+		listeners: map[int]func(*pipeConn){},
 		watchers:  map[chan drivers.Snapshot]struct{}{},
 		ended:     make(chan struct{}),
 	}
@@ -77,7 +79,7 @@ func (r *Runtime) Info(context.Context) (drivers.Info, error) {
 	return drivers.Info{
 		Name:              "fake",
 		Version:           r.opts.Version,
-		Capabilities:      []string{"attach", "exec", "pause", "statistics"},
+		Capabilities:      []string{"attach", "dial", "exec", "pause", "statistics"},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: schema(),
 	}, nil

@@ -68,6 +68,7 @@ type sandbox struct {
 	processes map[string]*process
 	order     []string       // of the ids in processes
 	execs     int            // how many there were
+	dials     int            // connections of Dial that are open
 	ending    bool           // end was called
 	active    sync.WaitGroup // of the goroutines that own a run; none is added once ending
 	watchers  map[chan drivers.Snapshot]struct{}
@@ -114,7 +115,7 @@ func (s *sandbox) Info(context.Context) (drivers.Info, error) {
 	return drivers.Info{
 		Name:              s.hv.Name(),
 		Version:           s.opts.Version,
-		Capabilities:      []string{"attach", "exec", "pause", "statistics"},
+		Capabilities:      []string{"attach", "dial", "exec", "pause", "statistics"},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: s.hv.RuntimeDataSchema(),
 	}, nil

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -162,4 +163,20 @@ func ToTime(m *timestamppb.Timestamp) time.Time {
 		return time.Time{}
 	}
 	return m.AsTime()
+}
+
+// FromAddress returns the message for an address.
+func FromAddress(a drivers.Address) *Address {
+	return &Address{Kind: &Address_Port{Port: uint32(max(0, a.Port))}} //nolint:gosec // Check bounds it
+}
+
+// ToAddress is the inverse of FromAddress. An address of a kind that is not known
+// here is ErrUnsupported.
+func ToAddress(m *Address) (drivers.Address, error) {
+	port, ok := m.GetKind().(*Address_Port)
+	if !ok {
+		return drivers.Address{}, fmt.Errorf("%w: an address that is not a port", drivers.ErrUnsupported)
+	}
+	a := drivers.Address{Port: int(min(port.Port, 1<<16))}
+	return a, a.Check()
 }

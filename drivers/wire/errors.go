@@ -27,6 +27,7 @@ var kinds = []struct {
 	{drivers.ErrNotFound, codes.NotFound, "NOT_FOUND"},
 	{drivers.ErrUnavailable, codes.FailedPrecondition, "HOST_UNAVAILABLE"},
 	{drivers.ErrUnsupported, codes.Unimplemented, "UNSUPPORTED"},
+	{drivers.ErrRefused, codes.FailedPrecondition, "CONNECTION_REFUSED"},
 	{drivers.ErrExhausted, codes.ResourceExhausted, "EXHAUSTED"},
 	{context.Canceled, codes.Canceled, "CANCELED"},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_EXCEEDED"},

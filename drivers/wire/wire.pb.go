@@ -624,6 +624,194 @@ func (x *Started) GetStartedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// Address is where a connection into a sandbox goes.
+type Address struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*Address_Port
+	Kind          isAddress_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Address) Reset() {
+	*x = Address{}
+	mi := &file_drivers_wire_wire_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Address) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Address) ProtoMessage() {}
+
+func (x *Address) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_wire_wire_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Address.ProtoReflect.Descriptor instead.
+func (*Address) Descriptor() ([]byte, []int) {
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Address) GetKind() isAddress_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *Address) GetPort() uint32 {
+	if x != nil {
+		if x, ok := x.Kind.(*Address_Port); ok {
+			return x.Port
+		}
+	}
+	return 0
+}
+
+type isAddress_Kind interface {
+	isAddress_Kind()
+}
+
+type Address_Port struct {
+	// A TCP port on the sandbox's loopback, which its containers share.
+	Port uint32 `protobuf:"varint,1,opt,name=port,proto3,oneof"`
+}
+
+func (*Address_Port) isAddress_Kind() {}
+
+// Segment is a piece of one connection, in either direction.
+type Segment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*Segment_Opened
+	//	*Segment_Data
+	//	*Segment_CloseWrite
+	//	*Segment_Taken
+	Kind          isSegment_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Segment) Reset() {
+	*x = Segment{}
+	mi := &file_drivers_wire_wire_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Segment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Segment) ProtoMessage() {}
+
+func (x *Segment) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_wire_wire_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Segment.ProtoReflect.Descriptor instead.
+func (*Segment) Descriptor() ([]byte, []int) {
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Segment) GetKind() isSegment_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *Segment) GetOpened() bool {
+	if x != nil {
+		if x, ok := x.Kind.(*Segment_Opened); ok {
+			return x.Opened
+		}
+	}
+	return false
+}
+
+func (x *Segment) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Kind.(*Segment_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+func (x *Segment) GetCloseWrite() bool {
+	if x != nil {
+		if x, ok := x.Kind.(*Segment_CloseWrite); ok {
+			return x.CloseWrite
+		}
+	}
+	return false
+}
+
+func (x *Segment) GetTaken() int64 {
+	if x != nil {
+		if x, ok := x.Kind.(*Segment_Taken); ok {
+			return x.Taken
+		}
+	}
+	return 0
+}
+
+type isSegment_Kind interface {
+	isSegment_Kind()
+}
+
+type Segment_Opened struct {
+	// The connection is there; from the end that dialled for the other, once,
+	// before anything else.
+	Opened bool `protobuf:"varint,1,opt,name=opened,proto3,oneof"`
+}
+
+type Segment_Data struct {
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+type Segment_CloseWrite struct {
+	// This end sends no more data.
+	CloseWrite bool `protobuf:"varint,3,opt,name=close_write,json=closeWrite,proto3,oneof"`
+}
+
+type Segment_Taken struct {
+	// How many more bytes this end has taken. No more than 256 KiB may be on the
+	// way, so that a connection that is not read holds up nobody else's.
+	Taken int64 `protobuf:"varint,4,opt,name=taken,proto3,oneof"`
+}
+
+func (*Segment_Opened) isSegment_Kind() {}
+
+func (*Segment_Data) isSegment_Kind() {}
+
+func (*Segment_CloseWrite) isSegment_Kind() {}
+
+func (*Segment_Taken) isSegment_Kind() {}
+
 type ResourceUse struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	CpuUsec          uint64                 `protobuf:"varint,1,opt,name=cpu_usec,json=cpuUsec,proto3" json:"cpu_usec,omitempty"`
@@ -640,7 +828,7 @@ type ResourceUse struct {
 
 func (x *ResourceUse) Reset() {
 	*x = ResourceUse{}
-	mi := &file_drivers_wire_wire_proto_msgTypes[7]
+	mi := &file_drivers_wire_wire_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +840,7 @@ func (x *ResourceUse) String() string {
 func (*ResourceUse) ProtoMessage() {}
 
 func (x *ResourceUse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_wire_wire_proto_msgTypes[7]
+	mi := &file_drivers_wire_wire_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +853,7 @@ func (x *ResourceUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceUse.ProtoReflect.Descriptor instead.
 func (*ResourceUse) Descriptor() ([]byte, []int) {
-	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{7}
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResourceUse) GetCpuUsec() uint64 {
@@ -736,7 +924,7 @@ type Statistics struct {
 
 func (x *Statistics) Reset() {
 	*x = Statistics{}
-	mi := &file_drivers_wire_wire_proto_msgTypes[8]
+	mi := &file_drivers_wire_wire_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +936,7 @@ func (x *Statistics) String() string {
 func (*Statistics) ProtoMessage() {}
 
 func (x *Statistics) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_wire_wire_proto_msgTypes[8]
+	mi := &file_drivers_wire_wire_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +949,7 @@ func (x *Statistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Statistics.ProtoReflect.Descriptor instead.
 func (*Statistics) Descriptor() ([]byte, []int) {
-	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{8}
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Statistics) GetTime() *timestamppb.Timestamp {
@@ -843,7 +1031,17 @@ const file_drivers_wire_wire_proto_rawDesc = "" +
 	"\aStarted\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x03R\x03pid\x129\n" +
 	"\n" +
-	"started_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"\xc1\x02\n" +
+	"started_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"'\n" +
+	"\aAddress\x12\x14\n" +
+	"\x04port\x18\x01 \x01(\rH\x00R\x04portB\x06\n" +
+	"\x04kind\"|\n" +
+	"\aSegment\x12\x18\n" +
+	"\x06opened\x18\x01 \x01(\bH\x00R\x06opened\x12\x14\n" +
+	"\x04data\x18\x02 \x01(\fH\x00R\x04data\x12!\n" +
+	"\vclose_write\x18\x03 \x01(\bH\x00R\n" +
+	"closeWrite\x12\x16\n" +
+	"\x05taken\x18\x04 \x01(\x03H\x00R\x05takenB\x06\n" +
+	"\x04kind\"\xc1\x02\n" +
 	"\vResourceUse\x12\x19\n" +
 	"\bcpu_usec\x18\x01 \x01(\x04R\acpuUsec\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x04R\vmemoryBytes\x12,\n" +
@@ -877,7 +1075,7 @@ func file_drivers_wire_wire_proto_rawDescGZIP() []byte {
 	return file_drivers_wire_wire_proto_rawDescData
 }
 
-var file_drivers_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_drivers_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_drivers_wire_wire_proto_goTypes = []any{
 	(*EnvVar)(nil),                // 0: vzreconciler.wire.v1.EnvVar
 	(*TerminalSize)(nil),          // 1: vzreconciler.wire.v1.TerminalSize
@@ -886,23 +1084,25 @@ var file_drivers_wire_wire_proto_goTypes = []any{
 	(*Input)(nil),                 // 4: vzreconciler.wire.v1.Input
 	(*Output)(nil),                // 5: vzreconciler.wire.v1.Output
 	(*Started)(nil),               // 6: vzreconciler.wire.v1.Started
-	(*ResourceUse)(nil),           // 7: vzreconciler.wire.v1.ResourceUse
-	(*Statistics)(nil),            // 8: vzreconciler.wire.v1.Statistics
-	nil,                           // 9: vzreconciler.wire.v1.Statistics.ContainersEntry
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*Address)(nil),               // 7: vzreconciler.wire.v1.Address
+	(*Segment)(nil),               // 8: vzreconciler.wire.v1.Segment
+	(*ResourceUse)(nil),           // 9: vzreconciler.wire.v1.ResourceUse
+	(*Statistics)(nil),            // 10: vzreconciler.wire.v1.Statistics
+	nil,                           // 11: vzreconciler.wire.v1.Statistics.ContainersEntry
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 }
 var file_drivers_wire_wire_proto_depIdxs = []int32{
 	0,  // 0: vzreconciler.wire.v1.ProcessSpec.env:type_name -> vzreconciler.wire.v1.EnvVar
 	1,  // 1: vzreconciler.wire.v1.ProcessSpec.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	10, // 2: vzreconciler.wire.v1.ExitStatus.finished_at:type_name -> google.protobuf.Timestamp
+	12, // 2: vzreconciler.wire.v1.ExitStatus.finished_at:type_name -> google.protobuf.Timestamp
 	1,  // 3: vzreconciler.wire.v1.Input.resize:type_name -> vzreconciler.wire.v1.TerminalSize
 	6,  // 4: vzreconciler.wire.v1.Output.started:type_name -> vzreconciler.wire.v1.Started
 	3,  // 5: vzreconciler.wire.v1.Output.exited:type_name -> vzreconciler.wire.v1.ExitStatus
-	10, // 6: vzreconciler.wire.v1.Started.started_at:type_name -> google.protobuf.Timestamp
-	10, // 7: vzreconciler.wire.v1.Statistics.time:type_name -> google.protobuf.Timestamp
-	7,  // 8: vzreconciler.wire.v1.Statistics.sandbox:type_name -> vzreconciler.wire.v1.ResourceUse
-	9,  // 9: vzreconciler.wire.v1.Statistics.containers:type_name -> vzreconciler.wire.v1.Statistics.ContainersEntry
-	7,  // 10: vzreconciler.wire.v1.Statistics.ContainersEntry.value:type_name -> vzreconciler.wire.v1.ResourceUse
+	12, // 6: vzreconciler.wire.v1.Started.started_at:type_name -> google.protobuf.Timestamp
+	12, // 7: vzreconciler.wire.v1.Statistics.time:type_name -> google.protobuf.Timestamp
+	9,  // 8: vzreconciler.wire.v1.Statistics.sandbox:type_name -> vzreconciler.wire.v1.ResourceUse
+	11, // 9: vzreconciler.wire.v1.Statistics.containers:type_name -> vzreconciler.wire.v1.Statistics.ContainersEntry
+	9,  // 10: vzreconciler.wire.v1.Statistics.ContainersEntry.value:type_name -> vzreconciler.wire.v1.ResourceUse
 	11, // [11:11] is the sub-list for method output_type
 	11, // [11:11] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
@@ -928,13 +1128,22 @@ func file_drivers_wire_wire_proto_init() {
 		(*Output_Exited)(nil),
 		(*Output_StdinTaken)(nil),
 	}
+	file_drivers_wire_wire_proto_msgTypes[7].OneofWrappers = []any{
+		(*Address_Port)(nil),
+	}
+	file_drivers_wire_wire_proto_msgTypes[8].OneofWrappers = []any{
+		(*Segment_Opened)(nil),
+		(*Segment_Data)(nil),
+		(*Segment_CloseWrite)(nil),
+		(*Segment_Taken)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drivers_wire_wire_proto_rawDesc), len(file_drivers_wire_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

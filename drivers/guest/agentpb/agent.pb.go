@@ -907,6 +907,89 @@ func (*SignalResponse) Descriptor() ([]byte, []int) {
 	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{13}
 }
 
+// DialRequest is an address first, then the connection's segments.
+type DialRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*DialRequest_Address
+	//	*DialRequest_Segment
+	Kind          isDialRequest_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DialRequest) Reset() {
+	*x = DialRequest{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DialRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DialRequest) ProtoMessage() {}
+
+func (x *DialRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DialRequest.ProtoReflect.Descriptor instead.
+func (*DialRequest) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DialRequest) GetKind() isDialRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *DialRequest) GetAddress() *wire.Address {
+	if x != nil {
+		if x, ok := x.Kind.(*DialRequest_Address); ok {
+			return x.Address
+		}
+	}
+	return nil
+}
+
+func (x *DialRequest) GetSegment() *wire.Segment {
+	if x != nil {
+		if x, ok := x.Kind.(*DialRequest_Segment); ok {
+			return x.Segment
+		}
+	}
+	return nil
+}
+
+type isDialRequest_Kind interface {
+	isDialRequest_Kind()
+}
+
+type DialRequest_Address struct {
+	Address *wire.Address `protobuf:"bytes,1,opt,name=address,proto3,oneof"`
+}
+
+type DialRequest_Segment struct {
+	Segment *wire.Segment `protobuf:"bytes,2,opt,name=segment,proto3,oneof"`
+}
+
+func (*DialRequest_Address) isDialRequest_Kind() {}
+
+func (*DialRequest_Segment) isDialRequest_Kind() {}
+
 type StatisticsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -915,7 +998,7 @@ type StatisticsRequest struct {
 
 func (x *StatisticsRequest) Reset() {
 	*x = StatisticsRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1010,7 @@ func (x *StatisticsRequest) String() string {
 func (*StatisticsRequest) ProtoMessage() {}
 
 func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1023,7 @@ func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsRequest.ProtoReflect.Descriptor instead.
 func (*StatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{14}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{15}
 }
 
 type SetTimeRequest struct {
@@ -952,7 +1035,7 @@ type SetTimeRequest struct {
 
 func (x *SetTimeRequest) Reset() {
 	*x = SetTimeRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1047,7 @@ func (x *SetTimeRequest) String() string {
 func (*SetTimeRequest) ProtoMessage() {}
 
 func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1060,7 @@ func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{15}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SetTimeRequest) GetTime() *timestamppb.Timestamp {
@@ -995,7 +1078,7 @@ type SetTimeResponse struct {
 
 func (x *SetTimeResponse) Reset() {
 	*x = SetTimeResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1090,7 @@ func (x *SetTimeResponse) String() string {
 func (*SetTimeResponse) ProtoMessage() {}
 
 func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1103,7 @@ func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{16}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{17}
 }
 
 type ShutdownRequest struct {
@@ -1031,7 +1114,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1126,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1139,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{17}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{18}
 }
 
 type ShutdownResponse struct {
@@ -1067,7 +1150,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1162,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1175,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{18}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{19}
 }
 
 var File_drivers_guest_agentpb_agent_proto protoreflect.FileDescriptor
@@ -1165,19 +1248,24 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\rSignalRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\"\x10\n" +
-	"\x0eSignalResponse\"\x13\n" +
+	"\x0eSignalResponse\"\x8b\x01\n" +
+	"\vDialRequest\x129\n" +
+	"\aaddress\x18\x01 \x01(\v2\x1d.vzreconciler.wire.v1.AddressH\x00R\aaddress\x129\n" +
+	"\asegment\x18\x02 \x01(\v2\x1d.vzreconciler.wire.v1.SegmentH\x00R\asegmentB\x06\n" +
+	"\x04kind\"\x13\n" +
 	"\x11StatisticsRequest\"@\n" +
 	"\x0eSetTimeRequest\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x11\n" +
 	"\x0fSetTimeResponse\"\x11\n" +
 	"\x0fShutdownRequest\"\x12\n" +
-	"\x10ShutdownResponse2\xde\x05\n" +
+	"\x10ShutdownResponse2\xad\x06\n" +
 	"\x05Agent\x12O\n" +
 	"\x04Info\x12\".vzreconciler.guest.v1.InfoRequest\x1a#.vzreconciler.guest.v1.InfoResponse\x12^\n" +
 	"\tConfigure\x12'.vzreconciler.guest.v1.ConfigureRequest\x1a(.vzreconciler.guest.v1.ConfigureResponse\x12p\n" +
 	"\x0fCreateContainer\x12-.vzreconciler.guest.v1.CreateContainerRequest\x1a..vzreconciler.guest.v1.CreateContainerResponse\x12J\n" +
 	"\x03Run\x12!.vzreconciler.guest.v1.RunRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12U\n" +
-	"\x06Signal\x12$.vzreconciler.guest.v1.SignalRequest\x1a%.vzreconciler.guest.v1.SignalResponse\x12X\n" +
+	"\x06Signal\x12$.vzreconciler.guest.v1.SignalRequest\x1a%.vzreconciler.guest.v1.SignalResponse\x12M\n" +
+	"\x04Dial\x12\".vzreconciler.guest.v1.DialRequest\x1a\x1d.vzreconciler.wire.v1.Segment(\x010\x01\x12X\n" +
 	"\n" +
 	"Statistics\x12(.vzreconciler.guest.v1.StatisticsRequest\x1a .vzreconciler.wire.v1.Statistics\x12X\n" +
 	"\aSetTime\x12%.vzreconciler.guest.v1.SetTimeRequest\x1a&.vzreconciler.guest.v1.SetTimeResponse\x12[\n" +
@@ -1195,7 +1283,7 @@ func file_drivers_guest_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_drivers_guest_agentpb_agent_proto_rawDescData
 }
 
-var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*InfoRequest)(nil),             // 0: vzreconciler.guest.v1.InfoRequest
 	(*InfoResponse)(nil),            // 1: vzreconciler.guest.v1.InfoResponse
@@ -1211,50 +1299,57 @@ var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*RunStart)(nil),                // 11: vzreconciler.guest.v1.RunStart
 	(*SignalRequest)(nil),           // 12: vzreconciler.guest.v1.SignalRequest
 	(*SignalResponse)(nil),          // 13: vzreconciler.guest.v1.SignalResponse
-	(*StatisticsRequest)(nil),       // 14: vzreconciler.guest.v1.StatisticsRequest
-	(*SetTimeRequest)(nil),          // 15: vzreconciler.guest.v1.SetTimeRequest
-	(*SetTimeResponse)(nil),         // 16: vzreconciler.guest.v1.SetTimeResponse
-	(*ShutdownRequest)(nil),         // 17: vzreconciler.guest.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),        // 18: vzreconciler.guest.v1.ShutdownResponse
-	nil,                             // 19: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
-	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
-	(*wire.Input)(nil),              // 21: vzreconciler.wire.v1.Input
-	(*wire.ProcessSpec)(nil),        // 22: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Output)(nil),             // 23: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),         // 24: vzreconciler.wire.v1.Statistics
+	(*DialRequest)(nil),             // 14: vzreconciler.guest.v1.DialRequest
+	(*StatisticsRequest)(nil),       // 15: vzreconciler.guest.v1.StatisticsRequest
+	(*SetTimeRequest)(nil),          // 16: vzreconciler.guest.v1.SetTimeRequest
+	(*SetTimeResponse)(nil),         // 17: vzreconciler.guest.v1.SetTimeResponse
+	(*ShutdownRequest)(nil),         // 18: vzreconciler.guest.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),        // 19: vzreconciler.guest.v1.ShutdownResponse
+	nil,                             // 20: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	(*timestamppb.Timestamp)(nil),   // 21: google.protobuf.Timestamp
+	(*wire.Input)(nil),              // 22: vzreconciler.wire.v1.Input
+	(*wire.ProcessSpec)(nil),        // 23: vzreconciler.wire.v1.ProcessSpec
+	(*wire.Address)(nil),            // 24: vzreconciler.wire.v1.Address
+	(*wire.Segment)(nil),            // 25: vzreconciler.wire.v1.Segment
+	(*wire.Output)(nil),             // 26: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),         // 27: vzreconciler.wire.v1.Statistics
 }
 var file_drivers_guest_agentpb_agent_proto_depIdxs = []int32{
-	20, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
+	21, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
 	4,  // 1: vzreconciler.guest.v1.ConfigureRequest.volumes:type_name -> vzreconciler.guest.v1.Volume
-	19, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	20, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
 	3,  // 3: vzreconciler.guest.v1.ConfigureRequest.host_aliases:type_name -> vzreconciler.guest.v1.HostAlias
 	5,  // 4: vzreconciler.guest.v1.Volume.files:type_name -> vzreconciler.guest.v1.File
 	8,  // 5: vzreconciler.guest.v1.CreateContainerRequest.mounts:type_name -> vzreconciler.guest.v1.Mount
 	11, // 6: vzreconciler.guest.v1.RunRequest.start:type_name -> vzreconciler.guest.v1.RunStart
-	21, // 7: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
-	22, // 8: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
-	20, // 9: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
-	0,  // 10: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
-	2,  // 11: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
-	7,  // 12: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
-	10, // 13: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
-	12, // 14: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
-	14, // 15: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
-	15, // 16: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
-	17, // 17: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
-	1,  // 18: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
-	6,  // 19: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
-	9,  // 20: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
-	23, // 21: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
-	13, // 22: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
-	24, // 23: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	16, // 24: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
-	18, // 25: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
-	18, // [18:26] is the sub-list for method output_type
-	10, // [10:18] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	22, // 7: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
+	23, // 8: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	24, // 9: vzreconciler.guest.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
+	25, // 10: vzreconciler.guest.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	21, // 11: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
+	0,  // 12: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
+	2,  // 13: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
+	7,  // 14: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
+	10, // 15: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
+	12, // 16: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
+	14, // 17: vzreconciler.guest.v1.Agent.Dial:input_type -> vzreconciler.guest.v1.DialRequest
+	15, // 18: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
+	16, // 19: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
+	18, // 20: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
+	1,  // 21: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
+	6,  // 22: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
+	9,  // 23: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
+	26, // 24: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
+	13, // 25: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
+	25, // 26: vzreconciler.guest.v1.Agent.Dial:output_type -> vzreconciler.wire.v1.Segment
+	27, // 27: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	17, // 28: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
+	19, // 29: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
+	21, // [21:30] is the sub-list for method output_type
+	12, // [12:21] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_drivers_guest_agentpb_agent_proto_init() }
@@ -1266,13 +1361,17 @@ func file_drivers_guest_agentpb_agent_proto_init() {
 		(*RunRequest_Start)(nil),
 		(*RunRequest_Input)(nil),
 	}
+	file_drivers_guest_agentpb_agent_proto_msgTypes[14].OneofWrappers = []any{
+		(*DialRequest_Address)(nil),
+		(*DialRequest_Segment)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drivers_guest_agentpb_agent_proto_rawDesc), len(file_drivers_guest_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

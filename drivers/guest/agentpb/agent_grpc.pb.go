@@ -28,6 +28,7 @@ const (
 	Agent_CreateContainer_FullMethodName = "/vzreconciler.guest.v1.Agent/CreateContainer"
 	Agent_Run_FullMethodName             = "/vzreconciler.guest.v1.Agent/Run"
 	Agent_Signal_FullMethodName          = "/vzreconciler.guest.v1.Agent/Signal"
+	Agent_Dial_FullMethodName            = "/vzreconciler.guest.v1.Agent/Dial"
 	Agent_Statistics_FullMethodName      = "/vzreconciler.guest.v1.Agent/Statistics"
 	Agent_SetTime_FullMethodName         = "/vzreconciler.guest.v1.Agent/SetTime"
 	Agent_Shutdown_FullMethodName        = "/vzreconciler.guest.v1.Agent/Shutdown"
@@ -50,6 +51,8 @@ type AgentClient interface {
 	Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunRequest, wire.Output], error)
 	// Signal sends a signal to a running process.
 	Signal(ctx context.Context, in *SignalRequest, opts ...grpc.CallOption) (*SignalResponse, error)
+	// Dial connects to an address in the guest and carries the connection.
+	Dial(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DialRequest, wire.Segment], error)
 	// Statistics reports resource use.
 	Statistics(ctx context.Context, in *StatisticsRequest, opts ...grpc.CallOption) (*wire.Statistics, error)
 	// SetTime sets the guest's clock.
@@ -120,6 +123,19 @@ func (c *agentClient) Signal(ctx context.Context, in *SignalRequest, opts ...grp
 	return out, nil
 }
 
+func (c *agentClient) Dial(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DialRequest, wire.Segment], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[1], Agent_Dial_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DialRequest, wire.Segment]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_DialClient = grpc.BidiStreamingClient[DialRequest, wire.Segment]
+
 func (c *agentClient) Statistics(ctx context.Context, in *StatisticsRequest, opts ...grpc.CallOption) (*wire.Statistics, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(wire.Statistics)
@@ -167,6 +183,8 @@ type AgentServer interface {
 	Run(grpc.BidiStreamingServer[RunRequest, wire.Output]) error
 	// Signal sends a signal to a running process.
 	Signal(context.Context, *SignalRequest) (*SignalResponse, error)
+	// Dial connects to an address in the guest and carries the connection.
+	Dial(grpc.BidiStreamingServer[DialRequest, wire.Segment]) error
 	// Statistics reports resource use.
 	Statistics(context.Context, *StatisticsRequest) (*wire.Statistics, error)
 	// SetTime sets the guest's clock.
@@ -198,6 +216,9 @@ func (UnimplementedAgentServer) Run(grpc.BidiStreamingServer[RunRequest, wire.Ou
 }
 func (UnimplementedAgentServer) Signal(context.Context, *SignalRequest) (*SignalResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Signal not implemented")
+}
+func (UnimplementedAgentServer) Dial(grpc.BidiStreamingServer[DialRequest, wire.Segment]) error {
+	return status.Error(codes.Unimplemented, "method Dial not implemented")
 }
 func (UnimplementedAgentServer) Statistics(context.Context, *StatisticsRequest) (*wire.Statistics, error) {
 	return nil, status.Error(codes.Unimplemented, "method Statistics not implemented")
@@ -308,6 +329,13 @@ func _Agent_Signal_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Agent_Dial_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(AgentServer).Dial(&grpc.GenericServerStream[DialRequest, wire.Segment]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_DialServer = grpc.BidiStreamingServer[DialRequest, wire.Segment]
+
 func _Agent_Statistics_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StatisticsRequest)
 	if err := dec(in); err != nil {
@@ -402,6 +430,12 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Run",
 			Handler:       _Agent_Run_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Dial",
+			Handler:       _Agent_Dial_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},
