@@ -51,6 +51,10 @@ func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 		outcome: o.record.Outcome, problem: o.intent.problem, missing: refs.missing,
 		old: o.status.Conditions,
 	}
+	f.paused = "operatingMode is Paused"
+	if o.record.Overrides.Paused {
+		f.paused = `paused by a user; "vzctl resume" lets it run again`
+	}
 	if o.attach != AttachUp {
 		f.snapshot.State = ""
 	}

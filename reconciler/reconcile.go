@@ -200,7 +200,7 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 		d.Goal = GoalStop
 	case r.Sandbox.Spec.OperatingMode == manifests.OperatingModeSuspended:
 		d.Goal = GoalSuspend
-	case r.Sandbox.Spec.OperatingMode == manifests.OperatingModePaused:
+	case r.Overrides.Paused || r.Sandbox.Spec.OperatingMode == manifests.OperatingModePaused:
 		d.Goal = GoalPause
 	}
 	for _, c := range r.Sandbox.Spec.PodTemplate.Spec.Containers {

@@ -40,6 +40,7 @@ type facts struct {
 	vmUp       bool
 	images     bool   // every image is here
 	lost       string // why the VM that was there is not any more
+	paused     string // who wants it paused
 	outcome    *Outcome
 	problem    *problem
 	missing    []string
@@ -197,7 +198,7 @@ func (f *facts) ready(c *conditionSet) bool {
 	case f.desired.Rebuild != RebuildNone:
 		return no(ReasonDependenciesNot, f.obstacle("the sandbox is still as an earlier manifest said"))
 	case f.snapshot.State == drivers.StatePaused:
-		return no(ReasonSandboxPaused, "")
+		return no(ReasonSandboxPaused, f.paused)
 	}
 	message := f.containersMissing()
 	switch {

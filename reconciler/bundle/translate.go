@@ -152,7 +152,7 @@ func (t *translation) container(pod *corev1.PodSpec, c *corev1.Container) driver
 		out.ReadOnlyRootfs = *sc.ReadOnlyRootFilesystem
 	}
 	var err error
-	if out.StopSignal, err = signalNumber(img.Config.StopSignal); err != nil {
+	if out.StopSignal, err = SignalNumber(img.Config.StopSignal); err != nil {
 		t.errorf(field+".image", "the image's stop signal: %w", err)
 	}
 	return out
