@@ -22,7 +22,7 @@ func (a *app) dialCmd() *cobra.Command {
 of the input is passed on; it ends when the sandbox closes the connection.`,
 		Example: `  vzctl dial web 80
   printf 'GET / HTTP/1.0\r\n\r\n' | vzctl dial web 80
-  ssh -o ProxyCommand='vzctl dial dev 22' root@dev`,
+  socat TCP-LISTEN:5432,fork EXEC:'vzctl dial db 5432'`,
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.completeSandbox,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -58,7 +58,7 @@ end with its exit code: 127 if there is no such command, 126 if it cannot be run
 	f := cmd.Flags()
 	f.BoolVarP(&start.Stdin, "stdin", "i", false, "pass standard input on")
 	f.BoolVarP(&start.Terminal, "tty", "t", false, "give the command a terminal")
-	f.StringVarP(&start.Container, "container", "c", "", "container to run it in (default the first)")
+	f.StringVarP(&start.Container, "container", "c", "", "container to run it in (default the annotated one, else the first)")
 	f.StringArrayVarP(&env, "env", "e", nil, "NAME=VALUE for its environment, or NAME to pass on one's own; may be repeated")
 	f.StringVarP(&start.User, "user", "u", "", "user to run it as: NAME or UID, with :GROUP if wanted (default the container's)")
 	f.StringVarP(&start.WorkingDir, "workdir", "w", "", "directory to run it in (default the container's)")

@@ -161,3 +161,14 @@ func (o *object) trouble() string {
 	}
 	return ""
 }
+
+// containers returns the names of a sandbox's containers, in the manifest's order.
+func (o *object) containers() []string {
+	var names []string
+	if s := o.sandbox(); s != nil {
+		for _, c := range s.Spec.PodTemplate.Spec.Containers {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
