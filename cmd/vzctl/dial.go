@@ -19,10 +19,10 @@ func (a *app) dialCmd() *cobra.Command {
 		Use:   "dial NAME PORT",
 		Short: "Connect standard input and output to a port in a sandbox",
 		Long: `Connect standard input and output to a TCP port on a sandbox's loopback. The end
-of the input is passed on; it ends when the sandbox closes the connection.`,
+of the input is passed on; it ends when the sandbox closes the connection, as an
+ssh ProxyCommand has to.`,
 		Example: `  vzctl dial web 80
-  printf 'GET / HTTP/1.0\r\n\r\n' | vzctl dial web 80
-  socat TCP-LISTEN:5432,fork EXEC:'vzctl dial db 5432'`,
+  printf 'GET / HTTP/1.0\r\n\r\n' | vzctl dial web 80`,
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.completeSandbox,
 		RunE: func(cmd *cobra.Command, args []string) error {
