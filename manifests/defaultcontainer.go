@@ -26,3 +26,10 @@ func (s *Sandbox) DefaultContainer() string {
 	}
 	return containers[0].Name
 }
+
+// AllContainers returns the containers in the order in which they start: the init
+// containers, then the others.
+func (s *Sandbox) AllContainers() []corev1.Container {
+	pod := &s.Spec.PodTemplate.Spec
+	return slices.Concat(pod.InitContainers, pod.Containers)
+}

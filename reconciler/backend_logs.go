@@ -68,7 +68,7 @@ func (o *object) logPath(req *api.LogsRequest) (string, error) {
 		return "", fmt.Errorf("%s: %w: its manifest was not applied yet", o.key, drivers.ErrInvalidState)
 	}
 	var names []string
-	for _, c := range o.spec().PodTemplate.Spec.Containers {
+	for _, c := range o.record.Sandbox.AllContainers() {
 		names = append(names, c.Name)
 	}
 	name := o.containerOf(req)

@@ -30,9 +30,8 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 	sandbox, buildHash := o.record.Sandbox, o.record.BuildHash
 	refs := m.resolve(o)
 	o.mu.Unlock()
-	pod := &sandbox.Spec.PodTemplate.Spec
 
-	found, err := m.ensureImages(ctx, o, op, pod)
+	found, err := m.ensureImages(ctx, o, op, sandbox.AllContainers())
 	if err != nil {
 		return err
 	}
@@ -58,7 +57,7 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 		return fmt.Errorf("%w: %w", drivers.ErrInvalidArgument, err)
 	}
 	digests := make(map[string]string, len(found))
-	for _, c := range pod.Containers {
+	for _, c := range sandbox.AllContainers() {
 		digests[c.Image] = found[c.Name].Digest
 	}
 	o.mu.Lock()
@@ -72,10 +71,10 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 
 // ensureImages brings the images of a sandbox here and returns them by the name
 // of the container.
-func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, pod *corev1.PodSpec) (map[string]*bundle.Image, error) {
+func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, containers []corev1.Container) (map[string]*bundle.Image, error) {
 	// The strictest policy of those who use an image counts for all of them.
 	policies := map[string]corev1.PullPolicy{}
-	for _, c := range pod.Containers {
+	for _, c := range containers {
 		if p, ok := policies[c.Image]; !ok || p != corev1.PullAlways {
 			policies[c.Image] = c.ImagePullPolicy
 		}
@@ -101,8 +100,8 @@ func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, po
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	byContainer := make(map[string]*bundle.Image, len(pod.Containers))
-	for _, c := range pod.Containers {
+	byContainer := make(map[string]*bundle.Image, len(containers))
+	for _, c := range containers {
 		byContainer[c.Name] = found[c.Image]
 	}
 	return byContainer, nil

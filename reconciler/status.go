@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,7 @@ type facts struct {
 	failedVerb Verb
 	failure    *failure
 	containers []corev1.ContainerStatus
+	inits      []corev1.ContainerStatus // of the init containers
 	old        []metav1.Condition
 }
 
@@ -75,6 +77,9 @@ func (f *facts) phase() manifests.Phase {
 	case drivers.StateBooted:
 		return manifests.PhaseStarting
 	case drivers.StateRunning:
+		if f.initialising() {
+			return manifests.PhaseStarting
+		}
 		return manifests.PhaseRunning
 	case drivers.StatePaused:
 		return manifests.PhasePaused
@@ -83,6 +88,11 @@ func (f *facts) phase() manifests.Phase {
 	default:
 		return manifests.PhasePending
 	}
+}
+
+// initialising reports a sandbox whose init containers have not all completed.
+func (f *facts) initialising() bool {
+	return slices.ContainsFunc(f.inits, func(cs corev1.ContainerStatus) bool { return !cs.Ready })
 }
 
 // ending reports a sandbox that is meant to have no VM.
@@ -114,6 +124,8 @@ func (f *facts) status() manifests.SandboxStatus {
 		ObservedGeneration: f.generation,
 		Phase:              f.phase(),
 		ContainerStatuses:  f.containers,
+
+		InitContainerStatuses: f.inits,
 	}
 	c := &conditionSet{old: f.old, now: f.now, generation: f.generation}
 	f.synced(c)
@@ -215,6 +227,16 @@ func (f *facts) ready(c *conditionSet) bool {
 // containersMissing says which container does not run, and why; it is empty when
 // all do.
 func (f *facts) containersMissing() string {
+	for _, cs := range f.inits {
+		if cs.Ready {
+			continue
+		}
+		message := "init container " + cs.Name + " has not completed"
+		if w := cs.State.Waiting; w != nil && w.Message != "" {
+			message += ": " + w.Message
+		}
+		return message
+	}
 	for _, cs := range f.containers {
 		if cs.Ready {
 			continue

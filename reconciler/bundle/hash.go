@@ -22,6 +22,9 @@ import (
 func ConfigHash(s *manifests.Sandbox, configMaps map[string]*corev1.ConfigMap, secrets map[string]*corev1.Secret) string {
 	t := newTranslation(Input{Sandbox: s, ConfigMaps: configMaps, Secrets: secrets})
 	pod := &s.Spec.PodTemplate.Spec
+	for i := range pod.InitContainers {
+		t.environment("", pod.Hostname, &pod.InitContainers[i], nil)
+	}
 	for i := range pod.Containers {
 		t.environment("", pod.Hostname, &pod.Containers[i], nil)
 	}

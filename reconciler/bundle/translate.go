@@ -103,6 +103,9 @@ func (t *translation) sandbox() drivers.Configuration {
 			cfg.Sysctls[ctl.Name] = ctl.Value
 		}
 	}
+	for i := range pod.InitContainers {
+		cfg.Containers = append(cfg.Containers, t.container(pod, &pod.InitContainers[i]))
+	}
 	for i := range pod.Containers {
 		cfg.Containers = append(cfg.Containers, t.container(pod, &pod.Containers[i]))
 	}

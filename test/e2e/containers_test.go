@@ -128,3 +128,59 @@ func useOfCPU(t *testing.T, h *host) {
 		t.Errorf("used %s of CPU in two seconds, want about one", used)
 	}
 }
+
+func TestInitContainersPrepareWhatTheOthersUse(t *testing.T) {
+	h := startHost(t)
+	h.write("prepared.yaml", fmt.Sprintf(`apiVersion: v1
+kind: Pod
+metadata: {name: prepared}
+spec:
+  terminationGracePeriodSeconds: 1
+  volumes:
+  - {name: shared, emptyDir: {}}
+  initContainers:
+  - name: fetch
+    image: docker-archive:%[1]s
+    command: [sh, -c, 'echo fetching; if [ ! -e /shared/tried ]; then touch /shared/tried; exit 1; fi; echo one > /shared/file']
+    volumeMounts: [{name: shared, mountPath: /shared}]
+  - name: build
+    image: docker-archive:%[1]s
+    command: [sh, -c, 'echo building; echo two >> /shared/file']
+    volumeMounts: [{name: shared, mountPath: /shared}]
+  containers:
+  - name: main
+    image: docker-archive:%[1]s
+    command: [sh, -c, 'cat /shared/file; sleep infinity & wait']
+    volumeMounts: [{name: shared, mountPath: /shared}]
+`, busyboxArchive))
+	s := h.waitReady("prepared")
+	h.waitLog("prepared", "one\ntwo\n")
+	inits := s.Status.InitContainerStatuses
+	if len(inits) != 2 || inits[0].RestartCount != 1 || inits[1].RestartCount != 0 {
+		t.Fatalf("init containers: %+v", inits)
+	}
+	for _, cs := range inits {
+		if cs.State.Terminated == nil || cs.State.Terminated.Reason != "Completed" || !cs.Ready {
+			t.Errorf("init container %s: %+v", cs.Name, cs.State)
+		}
+	}
+	if out := h.vzctlOK("logs", "prepared", "-c", "fetch"); out != "fetching\nfetching\n" {
+		t.Errorf("the log of an init container is %q", out)
+	}
+	// A container's restart leaves them alone, a VM's does not.
+	h.vzctlOK("kill", "prepared")
+	s = h.waitFor("prepared", "has its container again", func(s *manifests.Sandbox) error {
+		if cs := s.Status.ContainerStatuses[0]; cs.RestartCount != 1 || cs.State.Running == nil {
+			return errNotYet
+		}
+		return nil
+	})
+	if s.Status.InitContainerStatuses[0].RestartCount != 1 {
+		t.Errorf("the init containers ran again: %+v", s.Status.InitContainerStatuses)
+	}
+	h.vzctlOK("restart", "prepared")
+	h.waitReady("prepared")
+	if out := h.vzctlOK("logs", "prepared", "-c", "build"); out != "building\nbuilding\n" {
+		t.Errorf("the log of an init container after a restart is %q", out)
+	}
+}

@@ -30,7 +30,7 @@ func newTmux(t *testing.T, h *host) *tmux {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	m := &tmux{h: h, socket: filepath.Join(dir, "tmux")}
-	m.run("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", "-e", "VZ_STATE_DIR="+h.state, "/bin/sh")
+	m.run("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", "-e", "VZ_STATE_DIR="+h.state, "bash --norc --noprofile")
 	t.Cleanup(func() { m.run("kill-server") })
 	m.line("PS1='host> '; clear") // which tells it from the guest's
 	m.waitFor("host> ")
