@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 
@@ -105,6 +106,7 @@ func (a *app) exec(ctx context.Context, client *api.Client, start *api.ExecStart
 	}
 	status, err := client.Exec(ctx, start, stdio)
 	if detached.Load() {
+		fmt.Fprint(a.stderr, "\r\n") // the terminal is still raw, its cursor behind a prompt
 		return nil
 	}
 	if errors.Is(err, context.Canceled) {

@@ -39,9 +39,10 @@ n=0; while :; do n=$((n+1)); echo $n > /tmp/n; sleep 0.1; done`))
 		{"PortForward", forwardsAcrossARestart},
 	} {
 		t.Run(step.name, func(t *testing.T) {
-			h := *h
+			outer := h.t
 			h.t = t
-			step.do(t, &h)
+			defer func() { h.t = outer }()
+			step.do(t, h)
 		})
 	}
 }
@@ -230,6 +231,15 @@ func forwardsAcrossARestart(t *testing.T, h *host) {
 	h.eventually(30*time.Second, "the port answers again", func() error {
 		got, err := ask(addresses[0], "again")
 		if got != "AGAIN" {
+			return fmt.Errorf("%q, %w", got, errors.Join(err, errNotYet))
+		}
+		return nil
+	})
+	h.kill()
+	h.start()
+	h.eventually(60*time.Second, "the port answers through another daemon", func() error {
+		got, err := ask(addresses[1], "still")
+		if got != "still" {
 			return fmt.Errorf("%q, %w", got, errors.Join(err, errNotYet))
 		}
 		return nil
