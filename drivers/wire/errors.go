@@ -96,6 +96,8 @@ func FromStatus(err error) error {
 		return &remoteError{text: st.Message(), kind: context.Canceled}
 	case codes.DeadlineExceeded:
 		return &remoteError{text: st.Message(), kind: context.DeadlineExceeded}
+	case codes.Unimplemented: // the other end is older than this one
+		return &remoteError{text: st.Message(), kind: drivers.ErrUnsupported}
 	case codes.Unknown:
 		return errors.New(st.Message())
 	default:
