@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"sync"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
@@ -30,11 +31,15 @@ func Join(ctx context.Context, a, b drivers.Conn) error {
 	return errors.Join(a.Close(), b.Close())
 }
 
-// Abort closes a connection at once: what is on its way may be lost.
+// Abort closes a connection at once: what is on its way may be lost, and the other
+// end is told, so that it does not take what it got for the whole.
 func Abort(c drivers.Conn) {
-	if a, ok := c.(interface{ Abort() }); ok {
-		a.Abort()
+	switch c := c.(type) {
+	case interface{ Abort() }:
+		c.Abort()
 		return
+	case *net.TCPConn:
+		_ = c.SetLinger(0) // a reset
 	}
 	_ = c.Close()
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -267,31 +268,54 @@ func TestTunnelIsNotFooled(t *testing.T) {
 	}
 }
 
-func TestJoinKeepsOneDirectionWhenTheOtherEnds(t *testing.T) {
+// tcp returns the two ends of a connection.
+func tcp(t *testing.T) (client, server *net.TCPConn) {
+	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	client, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", l.Addr().String())
+	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	server, err := l.Accept()
+	t.Cleanup(func() { c.Close() })
+	s, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c.(*net.TCPConn), s.(*net.TCPConn)
+}
+
+func TestClientOfABrokenConnectionIsReset(t *testing.T) {
+	client, server := tcp(t)
+	ours, theirs := duplex()
+	go func() { _ = Join(t.Context(), server, ours) }()
+	if _, err := theirs.Write([]byte("half of it")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(client, make([]byte, len("half of it"))); err != nil {
+		t.Fatal(err)
+	}
+	_ = theirs.(*half).w.CloseWithError(errors.New("the machine is gone"))
+	if n, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+}
+
+func TestJoinKeepsOneDirectionWhenTheOtherEnds(t *testing.T) {
+	client, server := tcp(t)
 	ours, theirs := duplex()
 	joined := make(chan error, 1)
-	go func() { joined <- Join(t.Context(), server.(*net.TCPConn), ours) }()
+	go func() { joined <- Join(t.Context(), server, ours) }()
 	_ = theirs.CloseWrite() // nothing comes from there
 	if data, err := io.ReadAll(client); err != nil || len(data) > 0 {
 		t.Fatalf("read %q, %v", data, err)
 	}
 	go func() {
 		_, _ = io.WriteString(client, "but it listens")
-		_ = client.(*net.TCPConn).CloseWrite()
+		_ = client.CloseWrite()
 	}()
 	if data, err := io.ReadAll(theirs); err != nil || string(data) != "but it listens" {
 		t.Errorf("read %q, %v", data, err)
