@@ -28,8 +28,8 @@ one table after the other; with -o json one document after the other.
 
 CPU is the share of one CPU over the interval; HOST MEM is what the VM takes of
 the host's memory. With -o wide there is the pressure too, where the guest's kernel
-keeps it: the share of the last ten seconds in which something waited for CPU,
-memory or disk. Debian's kernel does with spec.vm.kernel.args: [psi=1].`,
+keeps it: the share of the last ten seconds in which some processes waited for CPU,
+memory or disk, and in which all did. (spec.vm.kernel.args: [psi=0] turns it off.)`,
 		Example: `  vzctl stats
   vzctl stats -c web
   vzctl stats --sort-by cpu -o wide

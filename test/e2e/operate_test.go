@@ -151,7 +151,10 @@ func showsStatistics(t *testing.T, h *host) {
 	var list struct {
 		Items []struct {
 			Name       string
-			Sandbox    struct{ MemoryBytes, ProcessLimit uint64 }
+			Sandbox    struct {
+				MemoryBytes, ProcessLimit uint64
+				CPUPressure, IOPressure   *struct{ Some, Full float64 }
+			}
 			Containers map[string]struct{ MemoryBytes, Processes uint64 }
 		}
 	}
@@ -159,7 +162,10 @@ func showsStatistics(t *testing.T, h *host) {
 		t.Fatal(err)
 	}
 	if len(list.Items) != 1 || list.Items[0].Sandbox.ProcessLimit == 0 || list.Items[0].Containers["main"].Processes < 3 {
-		t.Errorf("%+v", list)
+		t.Fatalf("%+v", list)
+	}
+	if s := list.Items[0].Sandbox; s.CPUPressure == nil || s.IOPressure == nil {
+		t.Error("there is no pressure")
 	}
 	out := h.vzctlOK("stats", "--no-stream", "-c", "-o", "wide")
 	if !regexp.MustCompile(`(?m)^default +web +main +[0-9.]+% +[0-9.]+MiB `).MatchString(out) {

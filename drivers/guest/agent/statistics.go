@@ -145,7 +145,7 @@ func countNetwork(use *drivers.ResourceUse, dev string) {
 }
 
 // pressure reads a file of the kernel's pressure stall information; nil if it
-// keeps none, as Debian's does without "psi=1" on its command line.
+// keeps none.
 func pressure(file string) *drivers.Pressure {
 	data, err := os.ReadFile(file)
 	if err != nil {
