@@ -150,8 +150,8 @@ func pausesAndKeepsTime(t *testing.T, h *host) {
 func showsStatistics(t *testing.T, h *host) {
 	var list struct {
 		Items []struct {
-			Name       string
-			Sandbox    struct {
+			Name    string
+			Sandbox struct {
 				MemoryBytes, ProcessLimit uint64
 				CPUPressure, IOPressure   *struct{ Some, Full float64 }
 			}

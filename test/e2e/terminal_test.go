@@ -49,8 +49,11 @@ func (m *tmux) run(args ...string) string {
 }
 
 // keys types text as it is; press presses named keys.
-func (m *tmux) keys(text string)      { m.h.t.Helper(); m.run("send-keys", "-l", text) }
-func (m *tmux) press(names ...string) { m.h.t.Helper(); m.run(append([]string{"send-keys"}, names...)...) }
+func (m *tmux) keys(text string) { m.h.t.Helper(); m.run("send-keys", "-l", text) }
+func (m *tmux) press(names ...string) {
+	m.h.t.Helper()
+	m.run(append([]string{"send-keys"}, names...)...)
+}
 
 // children returns the processes that the terminal's shell has started.
 func (m *tmux) children() (pids []int) {
