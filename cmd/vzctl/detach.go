@@ -18,7 +18,7 @@ func parseDetachKeys(text string) ([]byte, error) {
 		switch {
 		case ctrl && len(name) == 1 && (name[0] >= 'a' && name[0] <= 'z'):
 			keys = append(keys, name[0]-'a'+1)
-		case ctrl && len(name) == 1 && strings.Contains(`@[\]^_`, name):
+		case ctrl && len(name) == 1 && strings.ContainsAny(name, `@[\]^_`):
 			keys = append(keys, name[0]-'@')
 		case !ctrl && len(key) == 1 && key[0] > ' ' && key[0] < 0x7f:
 			keys = append(keys, key[0])

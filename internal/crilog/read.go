@@ -41,14 +41,15 @@ func Read(ctx context.Context, path string, opts ReadOptions, send func(line []b
 	}
 	r := &reader{path: path, opts: opts, send: send, buf: make([]byte, 64<<10)}
 	defer r.close()
-	if opts.Follow {
+	switch {
+	case opts.Follow:
 		// Watching begins before reading, so that nothing falls in between.
 		w := newWaker(path)
 		defer w.close()
 		err = r.follow(ctx, w)
-	} else if opts.Tail >= 0 && !opts.Until.IsZero() {
+	case opts.Tail >= 0 && !opts.Until.IsZero():
 		err = r.readTail(ctx)
-	} else {
+	default:
 		err = r.read(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
