@@ -20,6 +20,8 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 	// ErrUnsupported means that this runtime cannot do what is asked.
 	ErrUnsupported = errors.New("not supported")
+	// ErrRefused means that nothing in the sandbox listens where Dial was to connect.
+	ErrRefused = errors.New("connection refused")
 	// ErrExhausted means that the host ran out of memory, disk or another resource.
 	ErrExhausted = errors.New("resource exhausted")
 )

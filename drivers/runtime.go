@@ -71,6 +71,12 @@ type Runtime interface {
 	// Statistics reports resource use. It needs running.
 	Statistics(ctx context.Context) (Statistics, error)
 
+	// Dial connects to an address in the sandbox. ctx bounds the connecting only:
+	// whoever gets the connection closes it. Where nothing listens, the error is
+	// ErrRefused. It needs booted or running; the end of the sandbox ends the
+	// connection, a pause holds it up.
+	Dial(ctx context.Context, to Address) (Conn, error)
+
 	// Pause freezes the VM's CPUs; Resume lets them run again and sets the
 	// guest's clock from the host's. Pause needs running, Resume needs paused.
 	Pause(ctx context.Context) error
@@ -200,4 +206,22 @@ type ResourceUse struct {
 	NetworkTxBytes   uint64 `json:"networkTxBytes"`
 	BlockReadBytes   uint64 `json:"blockReadBytes"`
 	BlockWriteBytes  uint64 `json:"blockWriteBytes"`
+	// Containers share the sandbox's network: theirs is not told apart.
+	NetworkRxPackets uint64 `json:"networkRxPackets,omitempty"`
+	NetworkTxPackets uint64 `json:"networkTxPackets,omitempty"`
+	NetworkRxErrors  uint64 `json:"networkRxErrors,omitempty"`
+	NetworkTxErrors  uint64 `json:"networkTxErrors,omitempty"`
+	// ProcessLimit is how many processes there may be; 0 is no limit.
+	ProcessLimit uint64 `json:"processLimit,omitempty"`
+	// The pressures are nil where the guest's kernel does not tell.
+	CPUPressure    *Pressure `json:"cpuPressure,omitempty"`
+	MemoryPressure *Pressure `json:"memoryPressure,omitempty"`
+	IOPressure     *Pressure `json:"ioPressure,omitempty"`
+}
+
+// Pressure is the share of the last ten seconds, in percent, in which processes
+// that could have run waited for a resource: some of them, or all.
+type Pressure struct {
+	Some float64 `json:"some"`
+	Full float64 `json:"full"`
 }

@@ -25,6 +25,9 @@ func (Unsupported) Attach(context.Context, string, Stdio) (ExitStatus, error) {
 	return ExitStatus{}, unsupported("attach")
 }
 
+// Dial implements Runtime.
+func (Unsupported) Dial(context.Context, Address) (Conn, error) { return nil, unsupported("dial") }
+
 // Resize implements Runtime.
 func (Unsupported) Resize(context.Context, string, TerminalSize) error { return unsupported("resize") }
 

@@ -77,7 +77,8 @@ func classOf(path string) ChangeClass {
 	case "spec.operatingMode", "spec.shutdownTime", "spec.shutdownPolicy",
 		"spec.podTemplate.spec.restartPolicy",
 		"spec.podTemplate.spec.terminationGracePeriodSeconds",
-		"spec.podTemplate.spec.containers.imagePullPolicy":
+		"spec.podTemplate.spec.containers.imagePullPolicy",
+		"spec.podTemplate.spec.initContainers.imagePullPolicy":
 		return ChangeLive
 	}
 	for _, live := range []string{

@@ -49,13 +49,16 @@ func setDefaults(s *Sandbox) {
 		pod.Hostname = hostnameFor(s.Name)
 	}
 	pod.SecurityContext = dropEmpty(pod.SecurityContext)
+	for i := range pod.InitContainers {
+		setContainerDefaults(&pod.InitContainers[i])
+	}
 	for i := range pod.Containers {
 		setContainerDefaults(&pod.Containers[i])
 	}
 	for i := range pod.Volumes {
 		setVolumeDefaults(&pod.Volumes[i])
 	}
-	setVMDefaults(&s.Spec.VM, pod.Containers)
+	setVMDefaults(&s.Spec.VM, pod)
 }
 
 func setContainerDefaults(c *corev1.Container) {
@@ -93,11 +96,15 @@ func setVolumeDefaults(v *corev1.Volume) {
 	}
 }
 
-func setVMDefaults(vm *VM, containers []corev1.Container) {
+func setVMDefaults(vm *VM, pod *corev1.PodSpec) {
 	var milliCPUs, memory int64
-	for _, c := range containers {
+	for _, c := range pod.Containers {
 		milliCPUs = addBounded(milliCPUs, c.Resources.Limits.Cpu().MilliValue())
 		memory = addBounded(memory, c.Resources.Limits.Memory().Value())
+	}
+	for _, c := range pod.InitContainers { // which run alone
+		milliCPUs = max(milliCPUs, c.Resources.Limits.Cpu().MilliValue())
+		memory = max(memory, c.Resources.Limits.Memory().Value())
 	}
 	if vm.CPUs == 0 {
 		vm.CPUs = int32(max(1, min((milliCPUs+999)/1000, maxCPUs+1)))

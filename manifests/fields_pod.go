@@ -51,10 +51,10 @@ func sandboxField(name string) fieldUse {
 
 func podField(name string) fieldUse {
 	switch name {
-	case "volumes", "containers", "restartPolicy", "terminationGracePeriodSeconds", "securityContext",
+	case "volumes", "containers", "initContainers", "restartPolicy", "terminationGracePeriodSeconds", "securityContext",
 		"hostname", "hostAliases", "dnsConfig", "runtimeClassName", "os":
 		return fieldUse{class: supported}
-	case "initContainers", "ephemeralContainers", "activeDeadlineSeconds", "shareProcessNamespace",
+	case "ephemeralContainers", "activeDeadlineSeconds", "shareProcessNamespace",
 		"imagePullSecrets", "subdomain", "setHostnameAsFQDN", "hostnameOverride", "overhead",
 		"resources", "resourceClaims":
 		return fieldUse{class: notYet}

@@ -88,7 +88,7 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 			"dependsOn: [{kind: Sandbox, name: db}]",
 		},
 		"pod": {
-			"initContainers: [{name: a, image: b}]",
+			"initContainers: [{name: a, image: b, restartPolicy: Always}]",
 			"ephemeralContainers: [{name: a, image: b}]",
 			"imagePullSecrets: [{name: a}]",
 			"shareProcessNamespace: true",

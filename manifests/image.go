@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // ImageTransport says where an image comes from.
@@ -104,7 +106,12 @@ func (r ImageReference) mayChange() bool {
 
 // resolveImages makes the paths of local images absolute.
 func resolveImages(s *Sandbox, dir string) {
-	containers := s.Spec.PodTemplate.Spec.Containers
+	pod := &s.Spec.PodTemplate.Spec
+	resolveImagesOf(pod.InitContainers, dir)
+	resolveImagesOf(pod.Containers, dir)
+}
+
+func resolveImagesOf(containers []corev1.Container, dir string) {
 	for i := range containers {
 		ref, err := ParseImage(containers[i].Image)
 		if err != nil || ref.Path == "" || filepath.IsAbs(ref.Path) {

@@ -23,6 +23,9 @@ type Reference struct {
 func (s *Sandbox) References() []Reference {
 	refs := references{namespace: s.Namespace, found: map[Key]*needed{}}
 	pod := &s.Spec.PodTemplate.Spec
+	for i := range pod.InitContainers {
+		refs.container(&pod.InitContainers[i])
+	}
 	for i := range pod.Containers {
 		refs.container(&pod.Containers[i])
 	}

@@ -224,7 +224,9 @@ type SandboxStatus struct {
 	Conditions         []metav1.Condition `json:"conditions,omitempty"`
 	// containerStatuses are as a Pod's.
 	ContainerStatuses []corev1.ContainerStatus `json:"containerStatuses,omitempty"`
-	PodIPs            []string                 `json:"podIPs,omitempty"`
+	// initContainerStatuses are the Pod's too: one that has run to completion is ready.
+	InitContainerStatuses []corev1.ContainerStatus `json:"initContainerStatuses,omitempty"`
+	PodIPs                []string                 `json:"podIPs,omitempty"`
 	// startTime is when the VM that runs now was started.
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// source is where the manifest came from.

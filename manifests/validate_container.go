@@ -22,12 +22,10 @@ const (
 	minMemoryLimit int64 = 4 << 20
 )
 
-func (r *report) validateContainers(path *field.Path, containers []corev1.Container, volumes sets.Set[string]) {
-	if len(containers) == 0 {
-		r.errorf(path, "required: at least one container")
-	}
+// validateContainers checks a list of containers. names are those of the lists
+// before it, which are added to.
+func (r *report) validateContainers(path *field.Path, containers []corev1.Container, names, volumes sets.Set[string]) {
 	atMost(r, path, len(containers), maxContainers)
-	names := sets.New[string]()
 	for i := range containers {
 		c, at := &containers[i], path.Index(i)
 		switch messages := validation.IsDNS1123Label(c.Name); {

@@ -40,7 +40,12 @@ func (r *report) validatePod(path *field.Path, pod *corev1.PodSpec) {
 	r.validateHostAliases(path.Child("hostAliases"), pod.HostAliases)
 	r.validatePodSecurity(path.Child("securityContext"), pod.SecurityContext)
 	volumes := r.validateVolumes(path.Child("volumes"), pod.Volumes)
-	r.validateContainers(path.Child("containers"), pod.Containers, volumes)
+	names := sets.New[string]()
+	r.validateContainers(path.Child("initContainers"), pod.InitContainers, names, volumes)
+	if len(pod.Containers) == 0 {
+		r.errorf(path.Child("containers"), "required: at least one container")
+	}
+	r.validateContainers(path.Child("containers"), pod.Containers, names, volumes)
 }
 
 func (r *report) validateHostname(path *field.Path, name string) {

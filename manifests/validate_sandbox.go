@@ -62,7 +62,8 @@ func (r *report) validateSandbox(s *Sandbox, pod *field.Path) {
 		r.validateHostname(pod.Child("hostname"), s.Spec.PodTemplate.Spec.Hostname)
 	}
 	r.validatePod(pod, &s.Spec.PodTemplate.Spec)
-	r.validateLimits(pod.Child("containers"), s)
+	r.validateLimits(pod.Child("initContainers"), s.Spec.PodTemplate.Spec.InitContainers, &s.Spec.VM)
+	r.validateLimits(pod.Child("containers"), s.Spec.PodTemplate.Spec.Containers, &s.Spec.VM)
 }
 
 func (r *report) validateVM(path *field.Path, vm *VM) {
@@ -125,15 +126,15 @@ func (r *report) bytesInRange(path *field.Path, q *resource.Quantity, least, mos
 }
 
 // validateLimits checks that each container's share fits into the VM.
-func (r *report) validateLimits(path *field.Path, s *Sandbox) {
-	cpus := resource.NewQuantity(int64(s.Spec.VM.CPUs), resource.DecimalSI)
-	for i, c := range s.Spec.PodTemplate.Spec.Containers {
+func (r *report) validateLimits(path *field.Path, containers []corev1.Container, vm *VM) {
+	cpus := resource.NewQuantity(int64(vm.CPUs), resource.DecimalSI)
+	for i, c := range containers {
 		limits := path.Index(i).Child("resources", "limits")
 		if q, ok := c.Resources.Limits[corev1.ResourceCPU]; ok && q.Cmp(*cpus) > 0 {
 			r.errorf(limits.Key("cpu"), "%s is more than the VM's %s CPUs", &q, cpus)
 		}
-		if q, ok := c.Resources.Limits[corev1.ResourceMemory]; ok && q.Cmp(*s.Spec.VM.Memory) > 0 {
-			r.errorf(limits.Key("memory"), "%s is more than the VM's memory, %s", &q, s.Spec.VM.Memory)
+		if q, ok := c.Resources.Limits[corev1.ResourceMemory]; ok && q.Cmp(*vm.Memory) > 0 {
+			r.errorf(limits.Key("memory"), "%s is more than the VM's memory, %s", &q, vm.Memory)
 		}
 	}
 }

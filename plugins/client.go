@@ -123,6 +123,37 @@ func (c *client) Statistics(ctx context.Context) (drivers.Statistics, error) {
 	return wire.ToStatistics(m), nil
 }
 
+func (c *client) Dial(ctx context.Context, to drivers.Address) (drivers.Conn, error) {
+	if err := to.Check(); err != nil {
+		return nil, err
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callDeadline)
+		defer cancel()
+	}
+	return wire.Dial(ctx, func(ctx context.Context) (wire.SegmentStream, error) {
+		stream, err := c.rpc.Dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		// A failed send leaves the reason to the first receive.
+		_ = stream.Send(&runtimepb.DialRequest{Kind: &runtimepb.DialRequest_Address{Address: wire.FromAddress(to)}})
+		return dialClient{stream}, nil
+	})
+}
+
+// dialClient puts segments into Dial's requests.
+type dialClient struct {
+	grpc.BidiStreamingClient[runtimepb.DialRequest, wire.Segment]
+}
+
+func (s dialClient) SendSegment(m *wire.Segment) error {
+	return s.Send(&runtimepb.DialRequest{Kind: &runtimepb.DialRequest_Segment{Segment: m}})
+}
+
+func (s dialClient) RecvSegment() (*wire.Segment, error) { return s.Recv() }
+
 func (c *client) Pause(ctx context.Context) error {
 	_, err := call(ctx, callDeadline, c.rpc.Pause, &runtimepb.PauseRequest{})
 	return err

@@ -92,6 +92,32 @@ func (s *server) Statistics(ctx context.Context, _ *runtimepb.StatisticsRequest)
 	return reply(wire.FromStatistics(stats), err)
 }
 
+func (s *server) Dial(stream grpc.BidiStreamingServer[runtimepb.DialRequest, wire.Segment]) error {
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	to, err := wire.ToAddress(first.GetAddress())
+	if err != nil {
+		return wire.ToStatus(err)
+	}
+	return wire.ServeDial(stream.Context(), dialServer{stream}, func(ctx context.Context) (drivers.Conn, error) {
+		return s.rt.Dial(ctx, to)
+	})
+}
+
+// dialServer takes the segments out of Dial's requests.
+type dialServer struct {
+	grpc.BidiStreamingServer[runtimepb.DialRequest, wire.Segment]
+}
+
+func (s dialServer) SendSegment(m *wire.Segment) error { return s.Send(m) }
+
+func (s dialServer) RecvSegment() (*wire.Segment, error) {
+	m, err := s.Recv()
+	return m.GetSegment(), err
+}
+
 func (s *server) Pause(ctx context.Context, _ *runtimepb.PauseRequest) (*runtimepb.PauseResponse, error) {
 	return reply(&runtimepb.PauseResponse{}, s.rt.Pause(ctx))
 }

@@ -231,7 +231,7 @@ func (m *Manager) startContainer(ctx context.Context, o *object, name string) er
 		// The sandbox went away meanwhile, or was ahead of us: look again.
 		return fmt.Errorf("start container %s: %w", name, err)
 	}
-	c.startFailed(err, o.spec().PodTemplate.Spec.RestartPolicy, time.Now())
+	c.startFailed(err, c.policy(o.spec().PodTemplate.Spec.RestartPolicy), time.Now())
 	m.event(o.key, eventWarning, "StartFailed", "container %s: %v", name, err)
 	return nil
 }

@@ -21,31 +21,37 @@ func (m *Manager) Stop(_ context.Context, req *api.StopRequest) error {
 		s := int64((d + time.Second - 1) / time.Second)
 		grace = &s
 	}
-	return m.override(req.GetObject(), func(r *Record) {
+	return m.override(req.GetObject(), func(r *Record) error {
 		r.Overrides.Stopped, r.Overrides.GraceSeconds = true, grace
+		r.Overrides.Paused = false
+		return nil
 	})
 }
 
 // Start implements api.Backend.
 func (m *Manager) Start(_ context.Context, req *api.StartRequest) error {
-	return m.override(req.GetObject(), func(r *Record) {
+	return m.override(req.GetObject(), func(r *Record) error {
 		r.Overrides.Stopped, r.Overrides.GraceSeconds = false, nil
+		r.Overrides.Paused = false
 		r.Outcome = nil
+		return nil
 	})
 }
 
 // Restart implements api.Backend.
 func (m *Manager) Restart(_ context.Context, req *api.RestartRequest) error {
 	now := time.Now().UTC()
-	return m.override(req.GetObject(), func(r *Record) {
+	return m.override(req.GetObject(), func(r *Record) error {
 		r.Overrides.Stopped, r.Overrides.GraceSeconds = false, nil
+		r.Overrides.Paused = false
 		r.Overrides.RestartedAt = now
 		r.Outcome = nil
+		return nil
 	})
 }
 
 // override changes what a user asked for beside the manifest, for good.
-func (m *Manager) override(ref *api.Ref, change func(*Record)) error {
+func (m *Manager) override(ref *api.Ref, change func(*Record) error) error {
 	o, err := m.sandbox(ref)
 	if err != nil {
 		return err
@@ -60,7 +66,7 @@ func (m *Manager) override(ref *api.Ref, change func(*Record)) error {
 	return err
 }
 
-func (m *Manager) changeOverrides(o *object, change func(*Record)) error {
+func (m *Manager) changeOverrides(o *object, change func(*Record) error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
@@ -71,7 +77,9 @@ func (m *Manager) changeOverrides(o *object, change func(*Record)) error {
 	}
 	was := o.record
 	next := *was
-	change(&next)
+	if err := change(&next); err != nil {
+		return err
+	}
 	if err := m.replaceRecord(o, &next); err != nil {
 		return err
 	}
@@ -81,14 +89,16 @@ func (m *Manager) changeOverrides(o *object, change func(*Record)) error {
 			c.stopped(drivers.ProcessStatus{}, now)
 		}
 	}
-	if !next.Overrides.Stopped {
+	if !next.Overrides.Stopped && !next.Overrides.Paused {
 		// A user who asks for it need not wait out a back-off.
 		o.vmBackoff.reset()
 		clear(o.failures)
 		for _, c := range o.containers {
 			c.backoff.reset()
 		}
-		o.newStart(now)
+		if was.Overrides.Stopped || was.Outcome != nil || !was.Overrides.RestartedAt.Equal(next.Overrides.RestartedAt) {
+			o.newStart(now)
+		}
 	}
 	return nil
 }

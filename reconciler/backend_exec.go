@@ -94,8 +94,15 @@ func setEnv(env []drivers.EnvVar, name, value string) []drivers.EnvVar {
 }
 
 // configuredContainer returns a container as the VM was made with it; an empty
-// name means the first.
+// name means the default one.
 func (o *object) configuredContainer(name string) (drivers.Container, error) {
+	if name == "" {
+		o.mu.Lock()
+		if o.record != nil {
+			name = o.record.Sandbox.DefaultContainer()
+		}
+		o.mu.Unlock()
+	}
 	var cfg drivers.Configuration
 	if err := state.ReadJSON(o.bundle.ConfigurationFile(), &cfg); err != nil {
 		return drivers.Container{}, fmt.Errorf("%s: %w", o.key, err)

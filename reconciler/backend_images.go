@@ -101,7 +101,7 @@ func (m *Manager) imageUsers() map[string][]string {
 		o.mu.Lock()
 		if o.record != nil {
 			name := o.key.Namespace + "/" + o.key.Name
-			for _, c := range o.spec().PodTemplate.Spec.Containers {
+			for _, c := range o.record.Sandbox.AllContainers() {
 				users[c.Image] = append(users[c.Image], name)
 			}
 			if b := o.record.Built; b != nil {

@@ -12,18 +12,19 @@ import (
 
 // Reasons in container statuses: the kubelet's where it has one.
 const (
-	reasonCompleted   = "Completed"
-	reasonError       = "Error"
-	reasonOOMKilled   = "OOMKilled"
-	reasonStartError  = "StartError"
-	reasonCreating    = "ContainerCreating"
-	reasonCrashLoop   = "CrashLoopBackOff"
-	reasonVMLost      = "VirtualMachineLost"
-	startErrorCode    = 128
-	killedCode        = 137
-	codeUnknown       = 255 // of a process whose VM died
-	maxContainerText  = 1024
-	reasonStoppedByUs = "Stopped"
+	reasonCompleted    = "Completed"
+	reasonError        = "Error"
+	reasonOOMKilled    = "OOMKilled"
+	reasonStartError   = "StartError"
+	reasonInitializing = "PodInitializing"
+	reasonCreating     = "ContainerCreating"
+	reasonCrashLoop    = "CrashLoopBackOff"
+	reasonVMLost       = "VirtualMachineLost"
+	startErrorCode     = 128
+	killedCode         = 137
+	codeUnknown        = 255 // of a process whose VM died
+	maxContainerText   = 1024
+	reasonStoppedByUs  = "Stopped"
 )
 
 // container is what is remembered of one container across its runs.
@@ -36,6 +37,8 @@ type container struct {
 	coarse bool
 	// done says that it has exited and is not to be started again.
 	done bool
+	// init says that it is an init container, which runs to completion.
+	init bool
 }
 
 func newContainer(spec corev1.Container) *container {
@@ -98,7 +101,7 @@ func (c *container) sameRun(start time.Time) bool {
 func (c *container) setRunning(p drivers.ProcessStatus) {
 	yes := true
 	c.status.State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(p.StartedAt)}}
-	c.status.Ready, c.status.Started = true, &yes
+	c.status.Ready, c.status.Started = !c.init, &yes
 }
 
 func (c *container) setNotRunning(s corev1.ContainerState) {
@@ -112,6 +115,7 @@ func (c *container) ended(t corev1.ContainerStateTerminated, policy corev1.Resta
 	if !restarts(policy, t.ExitCode != 0) {
 		c.done = true
 		c.setNotRunning(corev1.ContainerState{Terminated: &t})
+		c.status.Ready = c.init && t.ExitCode == 0
 		return
 	}
 	delay := c.backoff.ended(now, t.FinishedAt.Sub(t.StartedAt.Time))
@@ -135,6 +139,7 @@ func (c *container) startFailed(err error, policy corev1.RestartPolicy, now time
 // next attempt is the VM's, not the container's.
 func (c *container) lost(message string, policy corev1.RestartPolicy, now time.Time) {
 	run := c.status.State.Running
+	c.forgetCompletion(reasonInitializing)
 	if run == nil {
 		if !c.done {
 			c.backoff.until = time.Time{}
@@ -158,6 +163,7 @@ func (c *container) lost(message string, policy corev1.RestartPolicy, now time.T
 // restart.
 func (c *container) stopped(p drivers.ProcessStatus, now time.Time) {
 	run := c.status.State.Running
+	c.forgetCompletion(reasonStoppedByUs)
 	switch {
 	case run != nil && p.Exit != nil:
 		t := terminated(p)

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/vzreconciler/vzreconciler/internal/state"
 	"github.com/vzreconciler/vzreconciler/manifests"
 )
@@ -84,6 +82,11 @@ func (m *Manager) restoreStatus(o *object) {
 	ended := st.Phase == manifests.PhaseStopped || st.Phase == manifests.PhaseStopping || st.Phase == manifests.PhasePending
 	o.containers = map[string]*container{}
 	policy := o.record.Sandbox.Spec.PodTemplate.Spec.RestartPolicy
+	for _, cs := range st.InitContainerStatuses {
+		c := restoreContainer(cs, initPolicy(policy), ended)
+		c.init = true
+		o.containers[cs.Name] = c
+	}
 	for _, cs := range st.ContainerStatuses {
 		o.containers[cs.Name] = restoreContainer(cs, policy, ended)
 		if cs.State.Running != nil {
@@ -104,15 +107,17 @@ func (m *Manager) restoreStatus(o *object) {
 }
 
 // syncContainers makes the containers those of the sandbox as applied.
-func (o *object) syncContainers(specs []corev1.Container) {
+func (o *object) syncContainers() {
+	pod := &o.spec().PodTemplate.Spec
 	was := o.containers
-	o.containers = make(map[string]*container, len(specs))
-	for _, spec := range specs {
+	o.containers = make(map[string]*container, len(pod.InitContainers)+len(pod.Containers))
+	for i, spec := range o.record.Sandbox.AllContainers() {
 		c := was[spec.Name]
 		if c == nil {
 			c = newContainer(spec)
 		}
 		c.status.Image = spec.Image
+		c.init = i < len(pod.InitContainers)
 		o.containers[spec.Name] = c
 	}
 }

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"slices"
 	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
@@ -35,6 +36,8 @@ const (
 // Desired is what should be, as far as it decides on the next step.
 type Desired struct {
 	Goal Goal
+	// InitContainers run to completion one after the other, before the others.
+	InitContainers []string
 	// Containers in the order in which they start.
 	Containers []string
 	Rebuild    Rebuild
@@ -79,6 +82,8 @@ type Observed struct {
 type ObservedContainer struct {
 	// Done says that the container has exited and is not to be started again.
 	Done bool
+	// Completed says that its process in this VM has exited with 0.
+	Completed bool
 	// StartAfter is the end of its back-off.
 	StartAfter time.Time
 }
@@ -193,7 +198,11 @@ func bringUp(d Desired, o Observed) Plan {
 		}
 		return prepare(o).then(ActBootstrap).starts(d).after(o.Now, o.BuildAfter)
 	case drivers.StateBooted, drivers.StateRunning:
-		p := startContainers(d, o)
+		p, initialised := initialise(d, o)
+		if !initialised {
+			return p
+		}
+		p = startContainers(d, o)
 		if d.Goal == GoalPause && len(p.Actions) == 0 && p.Again.IsZero() && o.State == drivers.StateRunning {
 			return do(ActPause).after(o.Now, o.EndAfter)
 		}
@@ -240,6 +249,26 @@ func prepare(o Observed) Plan {
 	return do(ActPrepare)
 }
 
+// initialise runs the first init container that has not completed; the second
+// result says that all have.
+func initialise(d Desired, o Observed) (Plan, bool) {
+	for _, name := range d.InitContainers {
+		c := o.Containers[name]
+		switch {
+		case c.Completed:
+			continue
+		case o.Processes[name] == drivers.ProcessRunning:
+			return Plan{}, false
+		case c.Done && o.Processes[name] == drivers.ProcessExited: // and failed: nothing follows
+			return Plan{}, false
+		case c.StartAfter.After(o.Now):
+			return Plan{Again: c.StartAfter}, false
+		}
+		return Plan{Actions: []Action{{ActStart, name}}}.after(o.Now, o.EndAfter), false
+	}
+	return Plan{}, true
+}
+
 // startContainers starts each container that does not run and may.
 func startContainers(d Desired, o Observed) Plan {
 	var p Plan
@@ -270,7 +299,7 @@ func (p Plan) then(verbs ...Verb) Plan {
 }
 
 func (p Plan) starts(d Desired) Plan {
-	for _, name := range d.Containers {
+	for _, name := range slices.Concat(d.InitContainers, d.Containers) {
 		p.Actions = append(p.Actions, Action{ActStart, name})
 	}
 	if d.Goal == GoalPause {

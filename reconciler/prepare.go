@@ -32,13 +32,12 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 	sandbox, buildHash := o.record.Sandbox, o.record.BuildHash
 	refs := m.resolve(o)
 	o.mu.Unlock()
-	pod := &sandbox.Spec.PodTemplate.Spec
 
 	needs, err := m.checkRuntime(ctx, sandbox)
 	if err != nil {
 		return err
 	}
-	found, err := m.ensureImages(ctx, o, op, pod, needs)
+	found, err := m.ensureImages(ctx, o, op, sandbox.AllContainers(), needs)
 	if err != nil {
 		return err
 	}
@@ -68,7 +67,7 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 		return fmt.Errorf("%w: %w", drivers.ErrInvalidArgument, err)
 	}
 	digests := make(map[string]string, len(found))
-	for _, c := range pod.Containers {
+	for _, c := range sandbox.AllContainers() {
 		digests[c.Image] = found[c.Name].Digest
 	}
 	o.mu.Lock()
@@ -101,17 +100,17 @@ func (m *Manager) checkRuntime(ctx context.Context, s *manifests.Sandbox) (bundl
 
 // ensureImages brings the images of a sandbox here and returns them by the name
 // of the container.
-func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, pod *corev1.PodSpec, needs bundle.Needs) (map[string]*bundle.Image, error) {
+func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, containers []corev1.Container, needs bundle.Needs) (map[string]*bundle.Image, error) {
 	if !needs.Image {
-		byContainer := make(map[string]*bundle.Image, len(pod.Containers))
-		for _, c := range pod.Containers {
+		byContainer := make(map[string]*bundle.Image, len(containers))
+		for _, c := range containers {
 			byContainer[c.Name] = &bundle.Image{Reference: c.Image}
 		}
 		return byContainer, nil
 	}
 	// The strictest policy of those who use an image counts for all of them.
 	policies := map[string]corev1.PullPolicy{}
-	for _, c := range pod.Containers {
+	for _, c := range containers {
 		if p, ok := policies[c.Image]; !ok || p != corev1.PullAlways {
 			policies[c.Image] = c.ImagePullPolicy
 		}
@@ -137,8 +136,8 @@ func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, po
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	byContainer := make(map[string]*bundle.Image, len(pod.Containers))
-	for _, c := range pod.Containers {
+	byContainer := make(map[string]*bundle.Image, len(containers))
+	for _, c := range containers {
 		byContainer[c.Name] = found[c.Image]
 	}
 	return byContainer, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/vzreconciler/vzreconciler/manifests"
@@ -52,6 +53,10 @@ func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 		outcome: o.record.Outcome, problem: o.intent.problem, missing: refs.missing,
 		old: o.status.Conditions,
 	}
+	f.paused = "operatingMode is Paused"
+	if o.record.Overrides.Paused {
+		f.paused = `paused by a user; "vzctl resume" lets it run again`
+	}
 	if o.attach != AttachUp {
 		f.snapshot.State = ""
 	}
@@ -66,7 +71,14 @@ func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 		f.action, f.note = &o.op.action, o.op.note
 	}
 	f.failedVerb, f.failure = o.lastFailure()
-	for _, spec := range o.spec().PodTemplate.Spec.Containers {
+	f.inits = o.containerStatuses(o.spec().PodTemplate.Spec.InitContainers)
+	f.containers = o.containerStatuses(o.spec().PodTemplate.Spec.Containers)
+	return f
+}
+
+func (o *object) containerStatuses(specs []corev1.Container) []corev1.ContainerStatus {
+	var statuses []corev1.ContainerStatus
+	for _, spec := range specs {
 		c := o.containers[spec.Name]
 		if c == nil {
 			c = newContainer(spec)
@@ -75,9 +87,9 @@ func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 		if o.record.Built != nil {
 			cs.ImageID = o.record.Built.Images[spec.Image]
 		}
-		f.containers = append(f.containers, cs)
+		statuses = append(statuses, cs)
 	}
-	return f
+	return statuses
 }
 
 func (m *Manager) runtimeStatus(o *object) *manifests.RuntimeStatus {

@@ -200,8 +200,11 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 		d.Goal = GoalStop
 	case r.Sandbox.Spec.OperatingMode == manifests.OperatingModeSuspended:
 		d.Goal = GoalSuspend
-	case r.Sandbox.Spec.OperatingMode == manifests.OperatingModePaused:
+	case r.Overrides.Paused || r.Sandbox.Spec.OperatingMode == manifests.OperatingModePaused:
 		d.Goal = GoalPause
+	}
+	for _, c := range r.Sandbox.Spec.PodTemplate.Spec.InitContainers {
+		d.InitContainers = append(d.InitContainers, c.Name)
 	}
 	for _, c := range r.Sandbox.Spec.PodTemplate.Spec.Containers {
 		d.Containers = append(d.Containers, c.Name)
@@ -232,7 +235,8 @@ func (m *Manager) observed(o *object, refs referred, now time.Time) Observed {
 		ob.Processes[p.ID] = p.State
 	}
 	for name, c := range o.containers {
-		ob.Containers[name] = ObservedContainer{Done: c.done, StartAfter: c.backoff.until}
+		p, _ := o.snapshot.Process(name)
+		ob.Containers[name] = ObservedContainer{Done: c.done, Completed: completed(p), StartAfter: c.backoff.until}
 	}
 	for verb, f := range o.failures {
 		if slices.Contains(buildVerbs, verb) {

@@ -59,6 +59,8 @@ type Record struct {
 type Overrides struct {
 	// Stopped holds the sandbox stopped.
 	Stopped bool `json:"stopped,omitempty"`
+	// Paused holds its CPUs stopped.
+	Paused bool `json:"paused,omitempty"`
 	// GraceSeconds replaces the manifest's grace period while Stopped.
 	GraceSeconds *int64 `json:"graceSeconds,omitempty"`
 	// RestartedAt asks for a VM that was started later.

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,7 @@ type facts struct {
 	survivor   bool   // the VM runs on without its plugin process
 	images     bool   // every image is here
 	lost       string // why the VM that was there is not any more
+	paused     string // who wants it paused
 	outcome    *Outcome
 	problem    *problem
 	missing    []string
@@ -49,6 +51,7 @@ type facts struct {
 	failedVerb Verb
 	failure    *failure
 	containers []corev1.ContainerStatus
+	inits      []corev1.ContainerStatus // of the init containers
 	old        []metav1.Condition
 }
 
@@ -77,6 +80,9 @@ func (f *facts) phase() manifests.Phase {
 	case drivers.StateBooted:
 		return manifests.PhaseStarting
 	case drivers.StateRunning:
+		if f.initialising() {
+			return manifests.PhaseStarting
+		}
 		return manifests.PhaseRunning
 	case drivers.StatePaused:
 		return manifests.PhasePaused
@@ -85,6 +91,11 @@ func (f *facts) phase() manifests.Phase {
 	default:
 		return manifests.PhasePending
 	}
+}
+
+// initialising reports a sandbox whose init containers have not all completed.
+func (f *facts) initialising() bool {
+	return slices.ContainsFunc(f.inits, func(cs corev1.ContainerStatus) bool { return !cs.Ready })
 }
 
 // ending reports a sandbox that is meant to have no VM.
@@ -116,6 +127,8 @@ func (f *facts) status() manifests.SandboxStatus {
 		ObservedGeneration: f.generation,
 		Phase:              f.phase(),
 		ContainerStatuses:  f.containers,
+
+		InitContainerStatuses: f.inits,
 	}
 	c := &conditionSet{old: f.old, now: f.now, generation: f.generation}
 	f.synced(c)
@@ -202,7 +215,7 @@ func (f *facts) ready(c *conditionSet) bool {
 	case f.desired.Rebuild != RebuildNone:
 		return no(ReasonDependenciesNot, f.obstacle("the sandbox is still as an earlier manifest said"))
 	case f.snapshot.State == drivers.StatePaused:
-		return no(ReasonSandboxPaused, "")
+		return no(ReasonSandboxPaused, f.paused)
 	}
 	message := f.containersMissing()
 	switch {
@@ -221,6 +234,16 @@ func (f *facts) ready(c *conditionSet) bool {
 // containersMissing says which container does not run, and why; it is empty when
 // all do.
 func (f *facts) containersMissing() string {
+	for _, cs := range f.inits {
+		if cs.Ready {
+			continue
+		}
+		message := "init container " + cs.Name + " has not completed"
+		if w := cs.State.Waiting; w != nil && w.Message != "" {
+			message += ": " + w.Message
+		}
+		return message
+	}
 	for _, cs := range f.containers {
 		if cs.Ready {
 			continue

@@ -16,7 +16,7 @@ import (
 // end: which containers run, which have exited, whether the VM was lost, whether
 // the sandbox has run to its end.
 func (m *Manager) takeIn(o *object, now time.Time) error {
-	o.syncContainers(o.spec().PodTemplate.Spec.Containers)
+	o.syncContainers()
 	var err error
 	switch o.attach {
 	case AttachUp:
@@ -46,7 +46,7 @@ func (m *Manager) takeInSnapshot(o *object, now time.Time) {
 		if lost && p.Exit != nil && (p.Exit.Signal != 0 || p.Exit.Code == codeUnknown) {
 			continue // It did not end by itself: its VM went away under it.
 		}
-		restarted, exited := c.observe(p, policy, now)
+		restarted, exited := c.observe(p, c.policy(policy), now)
 		if restarted {
 			m.opts.Metrics.AddRestart(o.key, p.ID)
 			m.event(o.key, eventNormal, "Restarted", "container %s was started again", p.ID)
@@ -98,7 +98,7 @@ func (m *Manager) takeInLoss(o *object, why string, now time.Time) {
 	policy := o.spec().PodTemplate.Spec.RestartPolicy
 	delay := o.vmBackoff.ended(now, now.Sub(o.vmStarted))
 	for _, c := range o.containers {
-		c.lost(why, policy, now)
+		c.lost(why, c.policy(policy), now)
 	}
 	if o.record.Built != nil && o.attach != AttachUp {
 		m.opts.Metrics.AddPluginRestart(o.record.Built.Runtime)
@@ -114,13 +114,20 @@ func (m *Manager) takeInOutcome(o *object, now time.Time) error {
 		return nil
 	}
 	out := Outcome{Phase: manifests.PhaseSucceeded, Time: metav1.NewTime(now)}
+	failed := o.failedInit()
 	for name, c := range o.containers {
+		if failed != "" && name != failed || failed == "" && c.init {
+			continue
+		}
 		if !c.done || c.status.State.Terminated == nil {
 			return nil
 		}
 		if t := c.status.State.Terminated; t.ExitCode != 0 {
 			out.Phase = manifests.PhaseFailed
 			out.Message = fmt.Sprintf("container %s exited with code %d", name, t.ExitCode)
+			if failed != "" {
+				out.Message = "init " + out.Message
+			}
 			if t.Message != "" {
 				out.Message += ": " + t.Message
 			}
@@ -135,7 +142,11 @@ func (m *Manager) takeInOutcome(o *object, now time.Time) error {
 	if out.Phase == manifests.PhaseFailed {
 		typ, reason = eventWarning, ReasonPodFailed
 	}
-	m.event(o.key, typ, reason, "every container has exited and none is to be started again")
+	text := "every container has exited and none is to be started again"
+	if failed != "" {
+		text = "an init container has failed and is not to be started again"
+	}
+	m.event(o.key, typ, reason, "%s", text)
 	return nil
 }
 

@@ -183,15 +183,20 @@ func (d *description) runtime(r *manifests.RuntimeStatus) {
 func (d *description) containers(o *object) {
 	spec := map[string]corev1.Container{}
 	if s := o.sandbox(); s != nil {
-		for _, c := range s.Spec.PodTemplate.Spec.Containers {
+		for _, c := range s.AllContainers() {
 			spec[c.Name] = c
 		}
 	}
-	if len(o.Status.ContainerStatuses) == 0 {
+	d.containerList("Init containers", o.Status.InitContainerStatuses, spec)
+	d.containerList("Containers", o.Status.ContainerStatuses, spec)
+}
+
+func (d *description) containerList(title string, statuses []corev1.ContainerStatus, spec map[string]corev1.Container) {
+	if len(statuses) == 0 {
 		return
 	}
-	d.section("Containers")
-	for _, c := range o.Status.ContainerStatuses {
+	d.section(title)
+	for _, c := range statuses {
 		d.line(1, c.Name+":")
 		d.field(2, "Image", c.Image)
 		d.field(2, "Image ID", c.ImageID)

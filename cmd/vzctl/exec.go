@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +19,7 @@ func (a *app) execCmd() *cobra.Command {
 		sel   selection
 		start api.ExecStart
 		env   []string
+		keys  string
 	)
 	cmd := &cobra.Command{
 		Use:   "exec [-i] [-t] NAME -- COMMAND [ARG…]",
@@ -38,6 +41,10 @@ end with its exit code: 127 if there is no such command, 126 if it cannot be run
 			if err != nil {
 				return err
 			}
+			detach, err := parseDetachKeys(keys)
+			if err != nil {
+				return err
+			}
 			start.Object, start.Args = ref, args[1:]
 			for _, e := range env {
 				name, value, ok := strings.Cut(e, "=")
@@ -51,21 +58,22 @@ end with its exit code: 127 if there is no such command, 126 if it cannot be run
 				return err
 			}
 			defer client.Close()
-			return a.exec(cmd.Context(), client, &start)
+			return a.exec(cmd.Context(), client, &start, detach)
 		},
 	}
 	sel.addNamespace(cmd)
 	f := cmd.Flags()
 	f.BoolVarP(&start.Stdin, "stdin", "i", false, "pass standard input on")
 	f.BoolVarP(&start.Terminal, "tty", "t", false, "give the command a terminal")
-	f.StringVarP(&start.Container, "container", "c", "", "container to run it in (default the first)")
+	f.StringVarP(&start.Container, "container", "c", "", "container to run it in (default the annotated one, else the first)")
 	f.StringArrayVarP(&env, "env", "e", nil, "NAME=VALUE for its environment, or NAME to pass on one's own; may be repeated")
 	f.StringVarP(&start.User, "user", "u", "", "user to run it as: NAME or UID, with :GROUP if wanted (default the container's)")
+	f.StringVar(&keys, "detach-keys", "", "keys that end the command and leave it, as ctrl-p,ctrl-q (default none)")
 	f.StringVarP(&start.WorkingDir, "workdir", "w", "", "directory to run it in (default the container's)")
 	return cmd
 }
 
-func (a *app) exec(ctx context.Context, client *api.Client, start *api.ExecStart) error {
+func (a *app) exec(ctx context.Context, client *api.Client, start *api.ExecStart, detach []byte) error {
 	// Signals are for the command from here on.
 	a.stopSignals()
 	ctx, cancel := context.WithCancel(ctx)
@@ -76,6 +84,13 @@ func (a *app) exec(ctx context.Context, client *api.Client, start *api.ExecStart
 	stdio := drivers.Stdio{Stdout: a.stdout, Stderr: a.stderr, Signals: signals}
 	if start.GetStdin() {
 		stdio.Stdin = a.stdin
+	}
+	var detached atomic.Bool
+	if stdio.Stdin != nil && start.GetTerminal() && len(detach) > 0 {
+		stdio.Stdin = &detachReader{r: a.stdin, keys: detach, left: func() {
+			detached.Store(true)
+			cancel()
+		}}
 	}
 	if start.GetTerminal() {
 		t, err := openTerminal(a.stdin, a.stdout, start.GetStdin())
@@ -90,6 +105,10 @@ func (a *app) exec(ctx context.Context, client *api.Client, start *api.ExecStart
 		}
 	}
 	status, err := client.Exec(ctx, start, stdio)
+	if detached.Load() {
+		fmt.Fprint(a.stderr, "\r\n") // the terminal is still raw, its cursor behind a prompt
+		return nil
+	}
 	if errors.Is(err, context.Canceled) {
 		return exitError(exitInterrupted) // given up
 	}

@@ -1,65 +1,71 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"google.golang.org/protobuf/types/known/timestamppb"
-
-	"github.com/vzreconciler/vzreconciler/reconciler/api"
 )
 
 func (a *app) logsCmd() *cobra.Command {
 	var (
-		sel        selection
-		req        api.LogsRequest
-		since      string
-		timestamps bool
+		sel              selection
+		view             logsView
+		since, sinceTime string
 	)
 	cmd := &cobra.Command{
-		Use:   "logs NAME",
-		Short: "Show what a container printed",
-		Long: `Show what a container printed: its standard output on standard output, its
-standard error on standard error. --console shows the guest's kernel and agent.`,
+		Use:   "logs NAME…",
+		Short: "Show what containers printed",
+		Long: `Show what a container printed, in all its runs: its standard output on standard
+output, its standard error on standard error. --previous shows the run before the
+latest alone, --console the guest's kernel and agent. The lines of several
+containers have the container's name before them.`,
 		Example: `  vzctl logs web --tail=20
   vzctl logs -f web -c nginx --timestamps
+  vzctl logs web --previous
+  vzctl logs -f web db --all-containers
   vzctl logs web --since=10m
+  vzctl logs web --since-time=2026-11-23T17:51:18Z
   vzctl logs web --console`,
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeSandbox,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.completeSandboxes,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ref, err := parseSandbox(args[0], sel.namespace)
+			refs, err := parseSandboxes(args, sel.namespace)
 			if err != nil {
 				return err
 			}
-			req.Object = ref
-			if since != "" {
-				t, err := parseSince(time.Now(), since)
-				if err != nil {
-					return err
-				}
-				req.Since = timestamppb.New(t)
+			if err := view.setSince(since, sinceTime); err != nil {
+				return err
+			}
+			if err := view.check(); err != nil {
+				return err
 			}
 			client, err := a.dial(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer client.Close()
-			return a.logs(cmd.Context(), client, &req, timestamps)
+			reqs, err := view.requests(cmd.Context(), client, refs)
+			if err != nil {
+				return err
+			}
+			if !cmd.Flags().Changed("prefix") {
+				view.prefix = len(reqs) > 1
+			}
+			return a.logs(cmd.Context(), client, reqs, &view)
 		},
 	}
 	sel.addNamespace(cmd)
 	f := cmd.Flags()
-	f.BoolVarP(&req.Follow, "follow", "f", false, "go on with what is printed from now on")
-	f.StringVarP(&req.Container, "container", "c", "", "container whose log it is (default the first)")
-	f.Int64Var(&req.Tail, "tail", -1, "only the last so many lines; -1 is all")
+	f.BoolVarP(&view.req.Follow, "follow", "f", false, "go on with what is printed from now on")
+	f.StringVarP(&view.req.Container, "container", "c", "", "container whose log it is (default the annotated one, else the first)")
+	f.BoolVar(&view.all, "all-containers", false, "the logs of all containers")
+	f.BoolVar(&view.prefix, "prefix", false, "put its container's name before each line (default when there are several)")
+	f.BoolVarP(&view.req.Previous, "previous", "p", false, "the run of the container before its latest")
+	f.Int64Var(&view.req.Tail, "tail", -1, "only the last so many lines of each log; -1 is all")
 	f.StringVar(&since, "since", "", "only lines since then: 10m ago, or a time as 2026-11-23T17:51:18Z")
-	f.BoolVar(&timestamps, "timestamps", false, "put its time before each line")
-	f.BoolVar(&req.Console, "console", false, "the guest's console instead of a container")
+	f.StringVar(&sinceTime, "since-time", "", "only lines since a time as 2026-11-23T17:51:18Z")
+	f.BoolVar(&view.timestamps, "timestamps", false, "put its time before each line")
+	f.BoolVar(&view.req.Console, "console", false, "the guest's console instead of a container")
 	return cmd
 }
 
@@ -74,30 +80,3 @@ func parseSince(now time.Time, text string) (time.Time, error) {
 	}
 	return t, nil
 }
-
-func (a *app) logs(ctx context.Context, client *api.Client, req *api.LogsRequest, timestamps bool) error {
-	stream, err := client.Logs(ctx, req)
-	if err != nil {
-		return err
-	}
-	var out io.WriteCloser = nopCloser{a.stdout}
-	if !req.GetConsole() {
-		out = &logDecoder{stdout: a.stdout, stderr: a.stderr, timestamps: timestamps}
-	}
-	for {
-		piece, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return out.Close()
-		}
-		if err != nil {
-			return errors.Join(out.Close(), err)
-		}
-		if _, err := out.Write(piece.GetData()); err != nil {
-			return err
-		}
-	}
-}
-
-type nopCloser struct{ io.Writer }
-
-func (nopCloser) Close() error { return nil }

@@ -97,7 +97,7 @@ func (o *object) sandbox() *manifests.Sandbox {
 // hasContainer reports whether a sandbox has a container; an empty name is that
 // of the first.
 func (o *object) hasContainer(name string) bool {
-	return name == "" || slices.ContainsFunc(o.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.Name == name })
+	return name == "" || slices.ContainsFunc(slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses), func(c corev1.ContainerStatus) bool { return c.Name == name })
 }
 
 // ready returns how many containers are ready, of how many.
@@ -128,13 +128,22 @@ func (o *object) state() string {
 	if o.Status.Phase == "" {
 		return string(manifests.PhasePending)
 	}
+	if n := len(o.Status.InitContainerStatuses); n > 0 && o.Status.Phase == manifests.PhaseStarting {
+		completed := 0
+		for _, c := range o.Status.InitContainerStatuses {
+			if c.Ready {
+				completed++
+			}
+		}
+		return fmt.Sprintf("Init:%d/%d", completed, n)
+	}
 	return string(o.Status.Phase)
 }
 
 // waiting returns why a container waits that has come to harm: creating one is
 // the normal way up.
 func (o *object) waiting() *corev1.ContainerStateWaiting {
-	for _, c := range o.Status.ContainerStatuses {
+	for _, c := range slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses) {
 		if w := c.State.Waiting; w != nil && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
 			return w
 		}
@@ -160,4 +169,15 @@ func (o *object) trouble() string {
 		}
 	}
 	return ""
+}
+
+// containers returns the names of a sandbox's containers, in the manifest's order.
+func (o *object) containers() []string {
+	var names []string
+	if s := o.sandbox(); s != nil {
+		for _, c := range s.AllContainers() {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }

@@ -145,7 +145,7 @@ func TestStatsShowTheShareOfACPUSinceTheLookBefore(t *testing.T) {
 					Time: start.Add(time.Duration(looks) * time.Second),
 					Sandbox: drivers.ResourceUse{
 						CPUUsec: uint64(looks) * 250_000, MemoryBytes: 64 << 20, MemoryLimitBytes: 256 << 20, Processes: 3,
-						BlockReadBytes: 1536, BlockWriteBytes: 20 << 20,
+						BlockReadBytes: 1536, BlockWriteBytes: 20 << 20, NetworkRxBytes: 5, NetworkTxBytes: 7 << 10,
 					},
 					HostMemoryBytes: 200 << 20,
 				}),
@@ -155,9 +155,9 @@ func TestStatsShowTheShareOfACPUSinceTheLookBefore(t *testing.T) {
 	}}
 	out := vzctl(t, b, "", "stats", "--no-stream", "--interval=100ms")
 	wantOutput(t, out.stdout, lines(
-		`NAMESPACE   NAME   CPU             MEMORY   LIMIT    MEM     PIDS   BLOCK I/O        HOST MEM`,
-		`default     web    25.0%           64MiB    256MiB   25.0%   3      1.5KiB / 20MiB   200MiB`,
+		`NAMESPACE   NAME   CPU             MEMORY   LIMIT    MEM     PIDS   NET I/O       BLOCK I/O        HOST MEM`,
 		`default     db     it is Stopped`,
+		`default     web    25.0%           64MiB    256MiB   25.0%   3      5B / 7.0KiB   1.5KiB / 20MiB   200MiB`,
 	))
 	out = vzctl(t, b, "", "stats", "--no-stream", "--interval=100ms", "-o", "json")
 	var list struct {
@@ -167,7 +167,7 @@ func TestStatsShowTheShareOfACPUSinceTheLookBefore(t *testing.T) {
 			Error      string
 		}
 	}
-	if err := json.Unmarshal([]byte(out.stdout), &list); err != nil || len(list.Items) != 2 || list.Items[0].CPUPercent != 25 || list.Items[1].Error == "" {
+	if err := json.Unmarshal([]byte(out.stdout), &list); err != nil || len(list.Items) != 2 || list.Items[1].CPUPercent != 25 || list.Items[0].Error == "" {
 		t.Errorf("%v: %s", err, out.stdout)
 	}
 }

@@ -18,13 +18,21 @@ func (a *app) statsCmd() *cobra.Command {
 		noStream bool
 		out      output
 		interval time.Duration
+		view     statsView
 	)
 	cmd := &cobra.Command{
 		Use:   "stats [NAME…]",
-		Short: "Show what sandboxes use: CPU, memory, processes, disk",
-		Long: `Show what running sandboxes use, again and again. CPU is the share of one CPU
-over the interval; HOST MEM is what the VM takes of the host's memory.`,
+		Short: "Show what sandboxes use: CPU, memory, processes, network, disk",
+		Long: `Show what running sandboxes use, again and again: on a terminal in place, else
+one table after the other; with -o json one document after the other.
+
+CPU is the share of one CPU over the interval; HOST MEM is what the VM takes of
+the host's memory. With -o wide there is the pressure too, where the guest's kernel
+keeps it: the share of the last ten seconds in which some processes waited for CPU,
+memory or disk, and in which all did. (spec.vm.kernel.args: [psi=0] turns it off.)`,
 		Example: `  vzctl stats
+  vzctl stats -c web
+  vzctl stats --sort-by cpu -o wide
   vzctl stats web --no-stream
   vzctl stats --no-stream -o json`,
 		ValidArgsFunction: a.completeSandboxes,
@@ -37,6 +45,9 @@ over the interval; HOST MEM is what the VM takes of the host's memory.`,
 			if err != nil {
 				return err
 			}
+			if err := view.check(); err != nil {
+				return err
+			}
 			if interval < 100*time.Millisecond {
 				return usagef("--interval must be at least 100ms")
 			}
@@ -45,23 +56,35 @@ over the interval; HOST MEM is what the VM takes of the host's memory.`,
 				return err
 			}
 			defer client.Close()
-			show := a.statsTable
-			if format != nil {
-				show = func(uses []usage, _ bool) error { return printList(a, format, uses) }
+			view.wide = out.value == "wide"
+			show := func(uses []usage) error { return a.table().Write(view.rows(uses)...) }
+			switch {
+			case format != nil:
+				show = func(uses []usage) error { return printList(a, format, uses) }
+			case !noStream && printer.IsTerminal(a.stdout):
+				screen := newScreen(a.stdout, printer.WantsColor(a.stdout, a.getenv))
+				defer screen.close()
+				show = func(uses []usage) error { return screen.show(view.rows(uses)) }
 			}
-			return streamStats(cmd.Context(), client, refs, interval, noStream, show)
+			return streamStats(cmd.Context(), client, refs, interval, noStream, func(uses []usage) error {
+				view.sort(uses)
+				return show(uses)
+			})
 		},
 	}
 	sel.addNamespace(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&noStream, "no-stream", false, "show it once")
 	f.DurationVar(&interval, "interval", time.Second, "time between two looks")
-	a.addOutput(cmd, &out, "table")
+	f.BoolVarP(&view.containers, "containers", "c", false, "show each container too")
+	f.StringVar(&view.sortBy, "sort-by", sortByName, "order of the rows: name, cpu or memory")
+	a.completeFlag(cmd, "sort-by", sortByName, sortByCPU, sortByMemory)
+	a.addOutput(cmd, &out, "table", "wide")
 	return cmd
 }
 
 // streamStats shows, at each interval, the use since the one before.
-func streamStats(ctx context.Context, client *api.Client, refs []*api.Ref, interval time.Duration, once bool, show func([]usage, bool) error) error {
+func streamStats(ctx context.Context, client *api.Client, refs []*api.Ref, interval time.Duration, once bool, show func([]usage) error) error {
 	look := func() (map[string]drivers.Statistics, []*api.SandboxStatistics, error) {
 		resp, err := client.Statistics(ctx, &api.StatisticsRequest{Objects: refs})
 		if err != nil {
@@ -95,7 +118,7 @@ func streamStats(ctx context.Context, client *api.Client, refs []*api.Ref, inter
 		for i, item := range items {
 			uses[i] = newUsage(item, before[statsKey(item)], now[statsKey(item)])
 		}
-		if err := show(uses, once); err != nil || once {
+		if err := show(uses); err != nil || once {
 			return err
 		}
 		before = now
@@ -112,6 +135,8 @@ type usage struct {
 	Name      string `json:"name"`
 	// CPUPercent is the share of one CPU since the look before.
 	CPUPercent float64 `json:"cpuPercent"`
+	// ContainerCPUPercent is that of each container.
+	ContainerCPUPercent map[string]float64 `json:"containerCpuPercent,omitempty"`
 	drivers.Statistics
 	Error string `json:"error,omitempty"`
 }
@@ -121,45 +146,22 @@ func newUsage(item *api.SandboxStatistics, before, now drivers.Statistics) usage
 		Namespace: item.GetObject().GetNamespace(), Name: item.GetObject().GetName(),
 		Statistics: now, Error: item.GetError(),
 	}
-	// A counter that went back belongs to another boot.
-	elapsed := now.Time.Sub(before.Time).Microseconds()
-	if !before.Time.IsZero() && elapsed > 0 && now.Sandbox.CPUUsec >= before.Sandbox.CPUUsec {
-		u.CPUPercent = 100 * float64(now.Sandbox.CPUUsec-before.Sandbox.CPUUsec) / float64(elapsed)
+	u.CPUPercent = cpuPercent(before.Time, now.Time, before.Sandbox, now.Sandbox)
+	for name, use := range now.Containers {
+		if u.ContainerCPUPercent == nil {
+			u.ContainerCPUPercent = map[string]float64{}
+		}
+		u.ContainerCPUPercent[name] = cpuPercent(before.Time, now.Time, before.Containers[name], use)
 	}
 	return u
 }
 
-func (a *app) statsTable(uses []usage, once bool) error {
-	if !once && printer.IsTerminal(a.stdout) {
-		// Clear the screen and start at its top.
-		if err := a.printf("\x1b[2J\x1b[H"); err != nil {
-			return err
-		}
+// cpuPercent returns the share of one CPU between two looks.
+func cpuPercent(from, to time.Time, before, now drivers.ResourceUse) float64 {
+	elapsed := to.Sub(from).Microseconds()
+	// A counter that went back belongs to another boot.
+	if from.IsZero() || elapsed <= 0 || now.CPUUsec < before.CPUUsec {
+		return 0
 	}
-	return a.table().Write(statsRows(uses)...)
-}
-
-func statsRows(uses []usage) [][]printer.Cell {
-	table := [][]printer.Cell{printer.Header("NAMESPACE", "NAME", "CPU", "MEMORY", "LIMIT", "MEM", "PIDS", "BLOCK I/O", "HOST MEM")}
-	for _, u := range uses {
-		row := []printer.Cell{{Text: u.Namespace}, {Text: u.Name}}
-		if u.Error != "" {
-			table = append(table, append(row, printer.Cell{Text: u.Error, Color: printer.Yellow}))
-			continue
-		}
-		s := u.Sandbox
-		for _, text := range []string{
-			percent(u.CPUPercent),
-			bytesText(s.MemoryBytes),
-			limitText(s.MemoryLimitBytes),
-			memoryPercent(s),
-			count(s.Processes),
-			bytesText(s.BlockReadBytes) + " / " + bytesText(s.BlockWriteBytes),
-			limitText(u.HostMemoryBytes),
-		} {
-			row = append(row, printer.Cell{Text: text})
-		}
-		table = append(table, row)
-	}
-	return table
+	return 100 * float64(now.CPUUsec-before.CPUUsec) / float64(elapsed)
 }

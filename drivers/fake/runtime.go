@@ -46,6 +46,7 @@ type Runtime struct {
 	processes map[string]*process
 	order     []*process
 	lastPID   int
+	listeners map[int]func(*pipeConn) // by port
 	execs     int
 	timeline  []drivers.Stage
 	crash     *time.Timer
@@ -67,6 +68,7 @@ func New(opts Options) *Runtime {
 		faults:    opts.Faults,
 		state:     drivers.StateCreated,
 		processes: map[string]*process{},
+		listeners: map[int]func(*pipeConn){},
 		watchers:  map[chan drivers.Snapshot]struct{}{},
 		ended:     make(chan struct{}),
 	}
@@ -78,7 +80,7 @@ func (r *Runtime) Info(context.Context) (drivers.Info, error) {
 		Name:    "fake",
 		Version: r.opts.Version,
 		Capabilities: []string{
-			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityExec,
+			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityDial, drivers.CapabilityExec,
 			drivers.CapabilityPause, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
 		},
 		Platforms:         []string{"linux/" + runtime.GOARCH},

@@ -97,6 +97,8 @@ func command(name string, args []string) program {
 		}
 	case "read":
 		return func(sh *shell) (int, error) { return sh.read(args) }
+	case "nc":
+		return func(sh *shell) (int, error) { return sh.listen(args) }
 	case "trap":
 		return func(sh *shell) (int, error) { return sh.trap(args) }
 	}

@@ -68,6 +68,7 @@ type sandbox struct {
 	processes map[string]*process
 	order     []string       // of the ids in processes
 	execs     int            // how many there were
+	dials     int            // connections of Dial that are open
 	ending    bool           // end was called
 	active    sync.WaitGroup // of the goroutines that own a run; none is added once ending
 	watchers  map[chan drivers.Snapshot]struct{}
@@ -121,7 +122,7 @@ func (s *sandbox) Info(context.Context) (drivers.Info, error) {
 		Name:    s.hv.Name(),
 		Version: s.opts.Version,
 		Capabilities: []string{
-			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityExec, drivers.CapabilityNestedVirtualization,
+			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityDial, drivers.CapabilityExec, drivers.CapabilityNestedVirtualization,
 			drivers.CapabilityPause, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
 		},
 		Platforms:         []string{"linux/" + runtime.GOARCH},

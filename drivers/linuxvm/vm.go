@@ -16,6 +16,8 @@ import (
 const (
 	// callTimeout bounds a call to the agent that has little to do.
 	callTimeout = 10 * time.Second
+	// dialTimeout bounds a connection's making, on a busy host.
+	dialTimeout = 30 * time.Second
 	// setupTimeout bounds one that mounts or grows disks, on a busy host.
 	setupTimeout = 60 * time.Second
 	// killTimeout bounds the wait for a machine to be gone after Kill.

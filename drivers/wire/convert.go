@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"fmt"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -136,7 +138,36 @@ func fromUse(u drivers.ResourceUse) *ResourceUse {
 		NetworkTxBytes:   u.NetworkTxBytes,
 		BlockReadBytes:   u.BlockReadBytes,
 		BlockWriteBytes:  u.BlockWriteBytes,
+		NetworkRxPackets: u.NetworkRxPackets,
+		NetworkTxPackets: u.NetworkTxPackets,
+		NetworkRxErrors:  u.NetworkRxErrors,
+		NetworkTxErrors:  u.NetworkTxErrors,
+		ProcessLimit:     u.ProcessLimit,
+		CpuPressure:      fromPressure(u.CPUPressure),
+		MemoryPressure:   fromPressure(u.MemoryPressure),
+		IoPressure:       fromPressure(u.IOPressure),
 	}
+}
+
+func fromPressure(p *drivers.Pressure) *Pressure {
+	if p == nil {
+		return nil
+	}
+	return &Pressure{Some: p.Some, Full: p.Full}
+}
+
+// toPressure keeps to what a share can be, whatever the guest says.
+func toPressure(m *Pressure) *drivers.Pressure {
+	if m == nil {
+		return nil
+	}
+	share := func(v float64) float64 {
+		if math.IsNaN(v) {
+			return 0
+		}
+		return min(max(v, 0), 100)
+	}
+	return &drivers.Pressure{Some: share(m.GetSome()), Full: share(m.GetFull())}
 }
 
 func toUse(m *ResourceUse) drivers.ResourceUse {
@@ -149,6 +180,14 @@ func toUse(m *ResourceUse) drivers.ResourceUse {
 		NetworkTxBytes:   m.GetNetworkTxBytes(),
 		BlockReadBytes:   m.GetBlockReadBytes(),
 		BlockWriteBytes:  m.GetBlockWriteBytes(),
+		NetworkRxPackets: m.GetNetworkRxPackets(),
+		NetworkTxPackets: m.GetNetworkTxPackets(),
+		NetworkRxErrors:  m.GetNetworkRxErrors(),
+		NetworkTxErrors:  m.GetNetworkTxErrors(),
+		ProcessLimit:     m.GetProcessLimit(),
+		CPUPressure:      toPressure(m.GetCpuPressure()),
+		MemoryPressure:   toPressure(m.GetMemoryPressure()),
+		IOPressure:       toPressure(m.GetIoPressure()),
 	}
 }
 
@@ -166,4 +205,20 @@ func ToTime(m *timestamppb.Timestamp) time.Time {
 		return time.Time{}
 	}
 	return m.AsTime()
+}
+
+// FromAddress returns the message for an address.
+func FromAddress(a drivers.Address) *Address {
+	return &Address{Kind: &Address_Port{Port: uint32(max(0, a.Port))}} //nolint:gosec // Check bounds it
+}
+
+// ToAddress is the inverse of FromAddress. An address of a kind that is not known
+// here is ErrUnsupported.
+func ToAddress(m *Address) (drivers.Address, error) {
+	port, ok := m.GetKind().(*Address_Port)
+	if !ok {
+		return drivers.Address{}, fmt.Errorf("%w: an address that is not a port", drivers.ErrUnsupported)
+	}
+	a := drivers.Address{Port: int(min(port.Port, 1<<16))}
+	return a, a.Check()
 }

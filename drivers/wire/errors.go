@@ -27,6 +27,7 @@ var kinds = []struct {
 	{drivers.ErrNotFound, codes.NotFound, "NOT_FOUND"},
 	{drivers.ErrUnavailable, codes.FailedPrecondition, "HOST_UNAVAILABLE"},
 	{drivers.ErrUnsupported, codes.Unimplemented, "UNSUPPORTED"},
+	{drivers.ErrRefused, codes.FailedPrecondition, "CONNECTION_REFUSED"},
 	{drivers.ErrExhausted, codes.ResourceExhausted, "EXHAUSTED"},
 	{context.Canceled, codes.Canceled, "CANCELED"},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, "DEADLINE_EXCEEDED"},
@@ -95,6 +96,8 @@ func FromStatus(err error) error {
 		return &remoteError{text: st.Message(), kind: context.Canceled}
 	case codes.DeadlineExceeded:
 		return &remoteError{text: st.Message(), kind: context.DeadlineExceeded}
+	case codes.Unimplemented: // the other end is older than this one
+		return &remoteError{text: st.Message(), kind: drivers.ErrUnsupported}
 	case codes.Unknown:
 		return errors.New(st.Message())
 	default:

@@ -47,6 +47,9 @@ func TestTransportErrorIsNotTakenForTheHosts(t *testing.T) {
 	if status.Code(err) != codes.Unavailable || err.Error() != "connection refused" {
 		t.Errorf("got %v with code %s", err, status.Code(err))
 	}
+	if err := FromStatus(status.Error(codes.Unimplemented, "unknown method Dial")); !errors.Is(err, drivers.ErrUnsupported) {
+		t.Errorf("a method that the other end does not know: %v", err)
+	}
 	if err := FromStatus(status.FromContextError(context.DeadlineExceeded).Err()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("gRPC's own deadline: got %v", err)
 	}

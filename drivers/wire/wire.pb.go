@@ -641,6 +641,194 @@ func (x *Started) GetStartedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// Address is where a connection into a sandbox goes.
+type Address struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*Address_Port
+	Kind          isAddress_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Address) Reset() {
+	*x = Address{}
+	mi := &file_drivers_wire_wire_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Address) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Address) ProtoMessage() {}
+
+func (x *Address) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_wire_wire_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Address.ProtoReflect.Descriptor instead.
+func (*Address) Descriptor() ([]byte, []int) {
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Address) GetKind() isAddress_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *Address) GetPort() uint32 {
+	if x != nil {
+		if x, ok := x.Kind.(*Address_Port); ok {
+			return x.Port
+		}
+	}
+	return 0
+}
+
+type isAddress_Kind interface {
+	isAddress_Kind()
+}
+
+type Address_Port struct {
+	// A TCP port on the sandbox's loopback, which its containers share.
+	Port uint32 `protobuf:"varint,1,opt,name=port,proto3,oneof"`
+}
+
+func (*Address_Port) isAddress_Kind() {}
+
+// Segment is a piece of one connection, in either direction.
+type Segment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*Segment_Opened
+	//	*Segment_Data
+	//	*Segment_CloseWrite
+	//	*Segment_Taken
+	Kind          isSegment_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Segment) Reset() {
+	*x = Segment{}
+	mi := &file_drivers_wire_wire_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Segment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Segment) ProtoMessage() {}
+
+func (x *Segment) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_wire_wire_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Segment.ProtoReflect.Descriptor instead.
+func (*Segment) Descriptor() ([]byte, []int) {
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Segment) GetKind() isSegment_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *Segment) GetOpened() bool {
+	if x != nil {
+		if x, ok := x.Kind.(*Segment_Opened); ok {
+			return x.Opened
+		}
+	}
+	return false
+}
+
+func (x *Segment) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Kind.(*Segment_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+func (x *Segment) GetCloseWrite() bool {
+	if x != nil {
+		if x, ok := x.Kind.(*Segment_CloseWrite); ok {
+			return x.CloseWrite
+		}
+	}
+	return false
+}
+
+func (x *Segment) GetTaken() int64 {
+	if x != nil {
+		if x, ok := x.Kind.(*Segment_Taken); ok {
+			return x.Taken
+		}
+	}
+	return 0
+}
+
+type isSegment_Kind interface {
+	isSegment_Kind()
+}
+
+type Segment_Opened struct {
+	// The connection is there; from the end that dialled for the other, once,
+	// before anything else.
+	Opened bool `protobuf:"varint,1,opt,name=opened,proto3,oneof"`
+}
+
+type Segment_Data struct {
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+type Segment_CloseWrite struct {
+	// This end sends no more data.
+	CloseWrite bool `protobuf:"varint,3,opt,name=close_write,json=closeWrite,proto3,oneof"`
+}
+
+type Segment_Taken struct {
+	// How many more bytes this end has taken. No more than 256 KiB may be on the
+	// way, so that a connection that is not read holds up nobody else's.
+	Taken int64 `protobuf:"varint,4,opt,name=taken,proto3,oneof"`
+}
+
+func (*Segment_Opened) isSegment_Kind() {}
+
+func (*Segment_Data) isSegment_Kind() {}
+
+func (*Segment_CloseWrite) isSegment_Kind() {}
+
+func (*Segment_Taken) isSegment_Kind() {}
+
 type ResourceUse struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	CpuUsec          uint64                 `protobuf:"varint,1,opt,name=cpu_usec,json=cpuUsec,proto3" json:"cpu_usec,omitempty"`
@@ -651,13 +839,22 @@ type ResourceUse struct {
 	NetworkTxBytes   uint64                 `protobuf:"varint,6,opt,name=network_tx_bytes,json=networkTxBytes,proto3" json:"network_tx_bytes,omitempty"`
 	BlockReadBytes   uint64                 `protobuf:"varint,7,opt,name=block_read_bytes,json=blockReadBytes,proto3" json:"block_read_bytes,omitempty"`
 	BlockWriteBytes  uint64                 `protobuf:"varint,8,opt,name=block_write_bytes,json=blockWriteBytes,proto3" json:"block_write_bytes,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	NetworkRxPackets uint64                 `protobuf:"varint,9,opt,name=network_rx_packets,json=networkRxPackets,proto3" json:"network_rx_packets,omitempty"`
+	NetworkTxPackets uint64                 `protobuf:"varint,10,opt,name=network_tx_packets,json=networkTxPackets,proto3" json:"network_tx_packets,omitempty"`
+	NetworkRxErrors  uint64                 `protobuf:"varint,11,opt,name=network_rx_errors,json=networkRxErrors,proto3" json:"network_rx_errors,omitempty"`
+	NetworkTxErrors  uint64                 `protobuf:"varint,12,opt,name=network_tx_errors,json=networkTxErrors,proto3" json:"network_tx_errors,omitempty"`
+	ProcessLimit     uint64                 `protobuf:"varint,13,opt,name=process_limit,json=processLimit,proto3" json:"process_limit,omitempty"`
+	// Unset where the kernel does not tell.
+	CpuPressure    *Pressure `protobuf:"bytes,14,opt,name=cpu_pressure,json=cpuPressure,proto3" json:"cpu_pressure,omitempty"`
+	MemoryPressure *Pressure `protobuf:"bytes,15,opt,name=memory_pressure,json=memoryPressure,proto3" json:"memory_pressure,omitempty"`
+	IoPressure     *Pressure `protobuf:"bytes,16,opt,name=io_pressure,json=ioPressure,proto3" json:"io_pressure,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ResourceUse) Reset() {
 	*x = ResourceUse{}
-	mi := &file_drivers_wire_wire_proto_msgTypes[7]
+	mi := &file_drivers_wire_wire_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +866,7 @@ func (x *ResourceUse) String() string {
 func (*ResourceUse) ProtoMessage() {}
 
 func (x *ResourceUse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_wire_wire_proto_msgTypes[7]
+	mi := &file_drivers_wire_wire_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +879,7 @@ func (x *ResourceUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceUse.ProtoReflect.Descriptor instead.
 func (*ResourceUse) Descriptor() ([]byte, []int) {
-	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{7}
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResourceUse) GetCpuUsec() uint64 {
@@ -741,6 +938,116 @@ func (x *ResourceUse) GetBlockWriteBytes() uint64 {
 	return 0
 }
 
+func (x *ResourceUse) GetNetworkRxPackets() uint64 {
+	if x != nil {
+		return x.NetworkRxPackets
+	}
+	return 0
+}
+
+func (x *ResourceUse) GetNetworkTxPackets() uint64 {
+	if x != nil {
+		return x.NetworkTxPackets
+	}
+	return 0
+}
+
+func (x *ResourceUse) GetNetworkRxErrors() uint64 {
+	if x != nil {
+		return x.NetworkRxErrors
+	}
+	return 0
+}
+
+func (x *ResourceUse) GetNetworkTxErrors() uint64 {
+	if x != nil {
+		return x.NetworkTxErrors
+	}
+	return 0
+}
+
+func (x *ResourceUse) GetProcessLimit() uint64 {
+	if x != nil {
+		return x.ProcessLimit
+	}
+	return 0
+}
+
+func (x *ResourceUse) GetCpuPressure() *Pressure {
+	if x != nil {
+		return x.CpuPressure
+	}
+	return nil
+}
+
+func (x *ResourceUse) GetMemoryPressure() *Pressure {
+	if x != nil {
+		return x.MemoryPressure
+	}
+	return nil
+}
+
+func (x *ResourceUse) GetIoPressure() *Pressure {
+	if x != nil {
+		return x.IoPressure
+	}
+	return nil
+}
+
+// Pressure is the share of the last ten seconds, in percent, in which some, or
+// all, processes that could have run waited for a resource.
+type Pressure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Some          float64                `protobuf:"fixed64,1,opt,name=some,proto3" json:"some,omitempty"`
+	Full          float64                `protobuf:"fixed64,2,opt,name=full,proto3" json:"full,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pressure) Reset() {
+	*x = Pressure{}
+	mi := &file_drivers_wire_wire_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pressure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pressure) ProtoMessage() {}
+
+func (x *Pressure) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_wire_wire_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pressure.ProtoReflect.Descriptor instead.
+func (*Pressure) Descriptor() ([]byte, []int) {
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Pressure) GetSome() float64 {
+	if x != nil {
+		return x.Some
+	}
+	return 0
+}
+
+func (x *Pressure) GetFull() float64 {
+	if x != nil {
+		return x.Full
+	}
+	return 0
+}
+
 type Statistics struct {
 	state           protoimpl.MessageState  `protogen:"open.v1"`
 	Time            *timestamppb.Timestamp  `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
@@ -753,7 +1060,7 @@ type Statistics struct {
 
 func (x *Statistics) Reset() {
 	*x = Statistics{}
-	mi := &file_drivers_wire_wire_proto_msgTypes[8]
+	mi := &file_drivers_wire_wire_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +1072,7 @@ func (x *Statistics) String() string {
 func (*Statistics) ProtoMessage() {}
 
 func (x *Statistics) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_wire_wire_proto_msgTypes[8]
+	mi := &file_drivers_wire_wire_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +1085,7 @@ func (x *Statistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Statistics.ProtoReflect.Descriptor instead.
 func (*Statistics) Descriptor() ([]byte, []int) {
-	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{8}
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Statistics) GetTime() *timestamppb.Timestamp {
@@ -863,7 +1170,17 @@ const file_drivers_wire_wire_proto_rawDesc = "" +
 	"\aStarted\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\x03R\x03pid\x129\n" +
 	"\n" +
-	"started_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"\xc1\x02\n" +
+	"started_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"'\n" +
+	"\aAddress\x12\x14\n" +
+	"\x04port\x18\x01 \x01(\rH\x00R\x04portB\x06\n" +
+	"\x04kind\"|\n" +
+	"\aSegment\x12\x18\n" +
+	"\x06opened\x18\x01 \x01(\bH\x00R\x06opened\x12\x14\n" +
+	"\x04data\x18\x02 \x01(\fH\x00R\x04data\x12!\n" +
+	"\vclose_write\x18\x03 \x01(\bH\x00R\n" +
+	"closeWrite\x12\x16\n" +
+	"\x05taken\x18\x04 \x01(\x03H\x00R\x05takenB\x06\n" +
+	"\x04kind\"\xe7\x05\n" +
 	"\vResourceUse\x12\x19\n" +
 	"\bcpu_usec\x18\x01 \x01(\x04R\acpuUsec\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x04R\vmemoryBytes\x12,\n" +
@@ -872,7 +1189,20 @@ const file_drivers_wire_wire_proto_rawDesc = "" +
 	"\x10network_rx_bytes\x18\x05 \x01(\x04R\x0enetworkRxBytes\x12(\n" +
 	"\x10network_tx_bytes\x18\x06 \x01(\x04R\x0enetworkTxBytes\x12(\n" +
 	"\x10block_read_bytes\x18\a \x01(\x04R\x0eblockReadBytes\x12*\n" +
-	"\x11block_write_bytes\x18\b \x01(\x04R\x0fblockWriteBytes\"\xd9\x02\n" +
+	"\x11block_write_bytes\x18\b \x01(\x04R\x0fblockWriteBytes\x12,\n" +
+	"\x12network_rx_packets\x18\t \x01(\x04R\x10networkRxPackets\x12,\n" +
+	"\x12network_tx_packets\x18\n" +
+	" \x01(\x04R\x10networkTxPackets\x12*\n" +
+	"\x11network_rx_errors\x18\v \x01(\x04R\x0fnetworkRxErrors\x12*\n" +
+	"\x11network_tx_errors\x18\f \x01(\x04R\x0fnetworkTxErrors\x12#\n" +
+	"\rprocess_limit\x18\r \x01(\x04R\fprocessLimit\x12A\n" +
+	"\fcpu_pressure\x18\x0e \x01(\v2\x1e.vzreconciler.wire.v1.PressureR\vcpuPressure\x12G\n" +
+	"\x0fmemory_pressure\x18\x0f \x01(\v2\x1e.vzreconciler.wire.v1.PressureR\x0ememoryPressure\x12?\n" +
+	"\vio_pressure\x18\x10 \x01(\v2\x1e.vzreconciler.wire.v1.PressureR\n" +
+	"ioPressure\"2\n" +
+	"\bPressure\x12\x12\n" +
+	"\x04some\x18\x01 \x01(\x01R\x04some\x12\x12\n" +
+	"\x04full\x18\x02 \x01(\x01R\x04full\"\xd9\x02\n" +
 	"\n" +
 	"Statistics\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12;\n" +
@@ -897,7 +1227,7 @@ func file_drivers_wire_wire_proto_rawDescGZIP() []byte {
 	return file_drivers_wire_wire_proto_rawDescData
 }
 
-var file_drivers_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_drivers_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_drivers_wire_wire_proto_goTypes = []any{
 	(*EnvVar)(nil),                // 0: vzreconciler.wire.v1.EnvVar
 	(*TerminalSize)(nil),          // 1: vzreconciler.wire.v1.TerminalSize
@@ -906,28 +1236,34 @@ var file_drivers_wire_wire_proto_goTypes = []any{
 	(*Input)(nil),                 // 4: vzreconciler.wire.v1.Input
 	(*Output)(nil),                // 5: vzreconciler.wire.v1.Output
 	(*Started)(nil),               // 6: vzreconciler.wire.v1.Started
-	(*ResourceUse)(nil),           // 7: vzreconciler.wire.v1.ResourceUse
-	(*Statistics)(nil),            // 8: vzreconciler.wire.v1.Statistics
-	nil,                           // 9: vzreconciler.wire.v1.Statistics.ContainersEntry
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*Address)(nil),               // 7: vzreconciler.wire.v1.Address
+	(*Segment)(nil),               // 8: vzreconciler.wire.v1.Segment
+	(*ResourceUse)(nil),           // 9: vzreconciler.wire.v1.ResourceUse
+	(*Pressure)(nil),              // 10: vzreconciler.wire.v1.Pressure
+	(*Statistics)(nil),            // 11: vzreconciler.wire.v1.Statistics
+	nil,                           // 12: vzreconciler.wire.v1.Statistics.ContainersEntry
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_drivers_wire_wire_proto_depIdxs = []int32{
 	0,  // 0: vzreconciler.wire.v1.ProcessSpec.env:type_name -> vzreconciler.wire.v1.EnvVar
 	1,  // 1: vzreconciler.wire.v1.ProcessSpec.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	10, // 2: vzreconciler.wire.v1.ExitStatus.finished_at:type_name -> google.protobuf.Timestamp
+	13, // 2: vzreconciler.wire.v1.ExitStatus.finished_at:type_name -> google.protobuf.Timestamp
 	1,  // 3: vzreconciler.wire.v1.Input.resize:type_name -> vzreconciler.wire.v1.TerminalSize
 	6,  // 4: vzreconciler.wire.v1.Output.started:type_name -> vzreconciler.wire.v1.Started
 	3,  // 5: vzreconciler.wire.v1.Output.exited:type_name -> vzreconciler.wire.v1.ExitStatus
-	10, // 6: vzreconciler.wire.v1.Started.started_at:type_name -> google.protobuf.Timestamp
-	10, // 7: vzreconciler.wire.v1.Statistics.time:type_name -> google.protobuf.Timestamp
-	7,  // 8: vzreconciler.wire.v1.Statistics.sandbox:type_name -> vzreconciler.wire.v1.ResourceUse
-	9,  // 9: vzreconciler.wire.v1.Statistics.containers:type_name -> vzreconciler.wire.v1.Statistics.ContainersEntry
-	7,  // 10: vzreconciler.wire.v1.Statistics.ContainersEntry.value:type_name -> vzreconciler.wire.v1.ResourceUse
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	13, // 6: vzreconciler.wire.v1.Started.started_at:type_name -> google.protobuf.Timestamp
+	10, // 7: vzreconciler.wire.v1.ResourceUse.cpu_pressure:type_name -> vzreconciler.wire.v1.Pressure
+	10, // 8: vzreconciler.wire.v1.ResourceUse.memory_pressure:type_name -> vzreconciler.wire.v1.Pressure
+	10, // 9: vzreconciler.wire.v1.ResourceUse.io_pressure:type_name -> vzreconciler.wire.v1.Pressure
+	13, // 10: vzreconciler.wire.v1.Statistics.time:type_name -> google.protobuf.Timestamp
+	9,  // 11: vzreconciler.wire.v1.Statistics.sandbox:type_name -> vzreconciler.wire.v1.ResourceUse
+	12, // 12: vzreconciler.wire.v1.Statistics.containers:type_name -> vzreconciler.wire.v1.Statistics.ContainersEntry
+	9,  // 13: vzreconciler.wire.v1.Statistics.ContainersEntry.value:type_name -> vzreconciler.wire.v1.ResourceUse
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_drivers_wire_wire_proto_init() }
@@ -948,13 +1284,22 @@ func file_drivers_wire_wire_proto_init() {
 		(*Output_Exited)(nil),
 		(*Output_StdinTaken)(nil),
 	}
+	file_drivers_wire_wire_proto_msgTypes[7].OneofWrappers = []any{
+		(*Address_Port)(nil),
+	}
+	file_drivers_wire_wire_proto_msgTypes[8].OneofWrappers = []any{
+		(*Segment_Opened)(nil),
+		(*Segment_Data)(nil),
+		(*Segment_CloseWrite)(nil),
+		(*Segment_Taken)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drivers_wire_wire_proto_rawDesc), len(file_drivers_wire_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

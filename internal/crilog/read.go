@@ -21,6 +21,9 @@ type ReadOptions struct {
 	// Since leaves out entries before it; zero leaves out none. An entry without
 	// a time of its own belongs to the one before it.
 	Since time.Time
+	// Until leaves out entries at it and after it, likewise; Tail then counts those
+	// that are left. It does not go with Follow. Zero leaves out none.
+	Until time.Time
 }
 
 // Read sends the entries of the log at path, those of rotated files first, each
@@ -38,12 +41,15 @@ func Read(ctx context.Context, path string, opts ReadOptions, send func(line []b
 	}
 	r := &reader{path: path, opts: opts, send: send, buf: make([]byte, 64<<10)}
 	defer r.close()
-	if opts.Follow {
+	switch {
+	case opts.Follow:
 		// Watching begins before reading, so that nothing falls in between.
 		w := newWaker(path)
 		defer w.close()
 		err = r.follow(ctx, w)
-	} else {
+	case opts.Tail >= 0 && !opts.Until.IsZero():
+		err = r.readTail(ctx)
+	default:
 		err = r.read(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
@@ -62,7 +68,7 @@ type reader struct {
 	send func(line []byte) error
 	buf  []byte
 
-	skip bool // the last entry was before Since
+	skip bool // the last entry was before Since, or not before Until
 	// f is the newest file read so far, off where its next entry begins.
 	f   *os.File
 	off int64
@@ -84,6 +90,31 @@ func (r *reader) read(ctx context.Context) error {
 		return &fs.PathError{Op: "open", Path: r.path, Err: fs.ErrNotExist}
 	}
 	return r.start(ctx, files)
+}
+
+// readTail sends the last Tail entries that are chosen, which only a look at all of
+// them tells: a log is bounded, and so is what is held of it.
+func (r *reader) readTail(ctx context.Context) error {
+	send, tail := r.send, r.opts.Tail
+	var last [][]byte
+	r.opts.Tail = -1
+	r.send = func(line []byte) error {
+		last = append(last, bytes.Clone(line))
+		if int64(len(last)) > tail {
+			last[0] = nil
+			last = last[1:]
+		}
+		return nil
+	}
+	if err := r.read(ctx); err != nil {
+		return err
+	}
+	for _, line := range last {
+		if err := send(line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // start sends the last Tail entries of the files, oldest file first.
@@ -231,9 +262,9 @@ func (r *reader) drain(ctx context.Context) error {
 }
 
 func (r *reader) line(line []byte) error {
-	if !r.opts.Since.IsZero() {
+	if !r.opts.Since.IsZero() || !r.opts.Until.IsZero() {
 		if l, err := ParseLine(line); err == nil {
-			r.skip = l.Time.Before(r.opts.Since)
+			r.skip = l.Time.Before(r.opts.Since) || !r.opts.Until.IsZero() && !l.Time.Before(r.opts.Until)
 		}
 		if r.skip {
 			return nil

@@ -68,6 +68,12 @@ func TestReadChoosesEntries(t *testing.T) {
 		{"since", ReadOptions{Tail: -1, Since: at(5)}, "e f no entry g"},
 		{"since, and the text after it", ReadOptions{Tail: -1, Since: at(7)}, "g"},
 		{"since later than all", ReadOptions{Tail: -1, Since: at(59)}, ""},
+		{"until", ReadOptions{Tail: -1, Until: at(4)}, "a b c"},
+		{"until, and the text after it", ReadOptions{Tail: -1, Until: at(8)}, "a b c d e f no entry"},
+		{"a part in the middle, in two files", ReadOptions{Tail: -1, Since: at(2), Until: at(4)}, "b c"},
+		{"the last of a part", ReadOptions{Tail: 1, Since: at(2), Until: at(4)}, "c"},
+		{"none of a part", ReadOptions{Tail: 0, Since: at(2), Until: at(4)}, ""},
+		{"more than a part has", ReadOptions{Tail: 9, Since: at(2), Until: at(4)}, "b c"},
 		{"since and tail", ReadOptions{Tail: 2, Since: at(1)}, "no entry g"},
 	}
 	for _, tt := range tests {

@@ -64,7 +64,7 @@ Linux)
 	[ -n "$kernel" ] || die "no package linux-image-cloud-$(dpkg --print-architecture) in apt's lists"
 	ls "$cache"/debs/linux-image-*.deb >/dev/null 2>&1 || debian_unpack "$kernel"
 	if [ "$want" = dev ]; then
-		debian_install skopeo e2fsprogs protobuf-compiler libprotobuf-dev
+		debian_install skopeo e2fsprogs protobuf-compiler libprotobuf-dev tmux
 		for p in docker-registry prometheus; do
 			debian_unpack "$p"
 			dpkg-deb --fsys-tarfile "$cache"/debs/"$p"_*.deb | tar -x -C "$cache/root" --wildcards './usr/bin/*'

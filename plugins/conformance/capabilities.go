@@ -35,6 +35,7 @@ func capabilityOf(call string) string {
 	return map[string]string{
 		"exec":       drivers.CapabilityExec,
 		"attach":     drivers.CapabilityAttach,
+		"dial":       drivers.CapabilityDial,
 		"statistics": drivers.CapabilityStatistics,
 		"resize":     drivers.CapabilityTerminal,
 		"pause":      drivers.CapabilityPause,

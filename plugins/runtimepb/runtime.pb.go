@@ -1451,6 +1451,89 @@ func (*StatisticsRequest) Descriptor() ([]byte, []int) {
 	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{26}
 }
 
+// DialRequest is an address first, then the connection's segments.
+type DialRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*DialRequest_Address
+	//	*DialRequest_Segment
+	Kind          isDialRequest_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DialRequest) Reset() {
+	*x = DialRequest{}
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DialRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DialRequest) ProtoMessage() {}
+
+func (x *DialRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DialRequest.ProtoReflect.Descriptor instead.
+func (*DialRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *DialRequest) GetKind() isDialRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *DialRequest) GetAddress() *wire.Address {
+	if x != nil {
+		if x, ok := x.Kind.(*DialRequest_Address); ok {
+			return x.Address
+		}
+	}
+	return nil
+}
+
+func (x *DialRequest) GetSegment() *wire.Segment {
+	if x != nil {
+		if x, ok := x.Kind.(*DialRequest_Segment); ok {
+			return x.Segment
+		}
+	}
+	return nil
+}
+
+type isDialRequest_Kind interface {
+	isDialRequest_Kind()
+}
+
+type DialRequest_Address struct {
+	Address *wire.Address `protobuf:"bytes,1,opt,name=address,proto3,oneof"`
+}
+
+type DialRequest_Segment struct {
+	Segment *wire.Segment `protobuf:"bytes,2,opt,name=segment,proto3,oneof"`
+}
+
+func (*DialRequest_Address) isDialRequest_Kind() {}
+
+func (*DialRequest_Segment) isDialRequest_Kind() {}
+
 type PauseRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1459,7 +1542,7 @@ type PauseRequest struct {
 
 func (x *PauseRequest) Reset() {
 	*x = PauseRequest{}
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[27]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1471,7 +1554,7 @@ func (x *PauseRequest) String() string {
 func (*PauseRequest) ProtoMessage() {}
 
 func (x *PauseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[27]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1484,7 +1567,7 @@ func (x *PauseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
 func (*PauseRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{27}
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{28}
 }
 
 type PauseResponse struct {
@@ -1495,7 +1578,7 @@ type PauseResponse struct {
 
 func (x *PauseResponse) Reset() {
 	*x = PauseResponse{}
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[28]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1590,7 @@ func (x *PauseResponse) String() string {
 func (*PauseResponse) ProtoMessage() {}
 
 func (x *PauseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[28]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1603,7 @@ func (x *PauseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
 func (*PauseResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{28}
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{29}
 }
 
 type ResumeRequest struct {
@@ -1531,7 +1614,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[29]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +1626,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[29]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +1639,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{29}
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{30}
 }
 
 type ResumeResponse struct {
@@ -1567,7 +1650,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[30]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1579,7 +1662,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[30]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1592,7 +1675,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{30}
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{31}
 }
 
 type EventsRequest struct {
@@ -1603,7 +1686,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[31]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1698,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[31]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1711,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{31}
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{32}
 }
 
 type ShutdownRequest struct {
@@ -1639,7 +1722,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[32]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1651,7 +1734,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[32]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1664,7 +1747,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{32}
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{33}
 }
 
 type ShutdownResponse struct {
@@ -1675,7 +1758,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[33]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1687,7 +1770,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[33]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1700,7 +1783,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{33}
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{34}
 }
 
 var File_plugins_runtimepb_runtime_proto protoreflect.FileDescriptor
@@ -1791,14 +1874,18 @@ const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
 	"\x05Stage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x13\n" +
-	"\x11StatisticsRequest\"\x0e\n" +
+	"\x11StatisticsRequest\"\x8b\x01\n" +
+	"\vDialRequest\x129\n" +
+	"\aaddress\x18\x01 \x01(\v2\x1d.vzreconciler.wire.v1.AddressH\x00R\aaddress\x129\n" +
+	"\asegment\x18\x02 \x01(\v2\x1d.vzreconciler.wire.v1.SegmentH\x00R\asegmentB\x06\n" +
+	"\x04kind\"\x0e\n" +
 	"\fPauseRequest\"\x0f\n" +
 	"\rPauseResponse\"\x0f\n" +
 	"\rResumeRequest\"\x10\n" +
 	"\x0eResumeResponse\"\x0f\n" +
 	"\rEventsRequest\"\x11\n" +
 	"\x0fShutdownRequest\"\x12\n" +
-	"\x10ShutdownResponse2\x8a\f\n" +
+	"\x10ShutdownResponse2\xdb\f\n" +
 	"\aRuntime\x12S\n" +
 	"\x04Info\x12$.vzreconciler.runtime.v1.InfoRequest\x1a%.vzreconciler.runtime.v1.InfoResponse\x12V\n" +
 	"\x05Probe\x12%.vzreconciler.runtime.v1.ProbeRequest\x1a&.vzreconciler.runtime.v1.ProbeResponse\x12b\n" +
@@ -1813,7 +1900,8 @@ const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
 	"\x04Stop\x12$.vzreconciler.runtime.v1.StopRequest\x1a%.vzreconciler.runtime.v1.StopResponse\x12Q\n" +
 	"\x05State\x12%.vzreconciler.runtime.v1.StateRequest\x1a!.vzreconciler.runtime.v1.Snapshot\x12Z\n" +
 	"\n" +
-	"Statistics\x12*.vzreconciler.runtime.v1.StatisticsRequest\x1a .vzreconciler.wire.v1.Statistics\x12V\n" +
+	"Statistics\x12*.vzreconciler.runtime.v1.StatisticsRequest\x1a .vzreconciler.wire.v1.Statistics\x12O\n" +
+	"\x04Dial\x12$.vzreconciler.runtime.v1.DialRequest\x1a\x1d.vzreconciler.wire.v1.Segment(\x010\x01\x12V\n" +
 	"\x05Pause\x12%.vzreconciler.runtime.v1.PauseRequest\x1a&.vzreconciler.runtime.v1.PauseResponse\x12Y\n" +
 	"\x06Resume\x12&.vzreconciler.runtime.v1.ResumeRequest\x1a'.vzreconciler.runtime.v1.ResumeResponse\x12U\n" +
 	"\x06Events\x12&.vzreconciler.runtime.v1.EventsRequest\x1a!.vzreconciler.runtime.v1.Snapshot0\x01\x12_\n" +
@@ -1831,7 +1919,7 @@ func file_plugins_runtimepb_runtime_proto_rawDescGZIP() []byte {
 	return file_plugins_runtimepb_runtime_proto_rawDescData
 }
 
-var file_plugins_runtimepb_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_plugins_runtimepb_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_plugins_runtimepb_runtime_proto_goTypes = []any{
 	(*InfoRequest)(nil),           // 0: vzreconciler.runtime.v1.InfoRequest
 	(*InfoResponse)(nil),          // 1: vzreconciler.runtime.v1.InfoResponse
@@ -1860,78 +1948,85 @@ var file_plugins_runtimepb_runtime_proto_goTypes = []any{
 	(*Machine)(nil),               // 24: vzreconciler.runtime.v1.Machine
 	(*Stage)(nil),                 // 25: vzreconciler.runtime.v1.Stage
 	(*StatisticsRequest)(nil),     // 26: vzreconciler.runtime.v1.StatisticsRequest
-	(*PauseRequest)(nil),          // 27: vzreconciler.runtime.v1.PauseRequest
-	(*PauseResponse)(nil),         // 28: vzreconciler.runtime.v1.PauseResponse
-	(*ResumeRequest)(nil),         // 29: vzreconciler.runtime.v1.ResumeRequest
-	(*ResumeResponse)(nil),        // 30: vzreconciler.runtime.v1.ResumeResponse
-	(*EventsRequest)(nil),         // 31: vzreconciler.runtime.v1.EventsRequest
-	(*ShutdownRequest)(nil),       // 32: vzreconciler.runtime.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),      // 33: vzreconciler.runtime.v1.ShutdownResponse
-	nil,                           // 34: vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
-	(*wire.ProcessSpec)(nil),      // 35: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Input)(nil),            // 36: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),     // 37: vzreconciler.wire.v1.TerminalSize
-	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
-	(*wire.ExitStatus)(nil),       // 40: vzreconciler.wire.v1.ExitStatus
-	(*wire.Output)(nil),           // 41: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),       // 42: vzreconciler.wire.v1.Statistics
+	(*DialRequest)(nil),           // 27: vzreconciler.runtime.v1.DialRequest
+	(*PauseRequest)(nil),          // 28: vzreconciler.runtime.v1.PauseRequest
+	(*PauseResponse)(nil),         // 29: vzreconciler.runtime.v1.PauseResponse
+	(*ResumeRequest)(nil),         // 30: vzreconciler.runtime.v1.ResumeRequest
+	(*ResumeResponse)(nil),        // 31: vzreconciler.runtime.v1.ResumeResponse
+	(*EventsRequest)(nil),         // 32: vzreconciler.runtime.v1.EventsRequest
+	(*ShutdownRequest)(nil),       // 33: vzreconciler.runtime.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),      // 34: vzreconciler.runtime.v1.ShutdownResponse
+	nil,                           // 35: vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
+	(*wire.ProcessSpec)(nil),      // 36: vzreconciler.wire.v1.ProcessSpec
+	(*wire.Input)(nil),            // 37: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),     // 38: vzreconciler.wire.v1.TerminalSize
+	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
+	(*wire.ExitStatus)(nil),       // 41: vzreconciler.wire.v1.ExitStatus
+	(*wire.Address)(nil),          // 42: vzreconciler.wire.v1.Address
+	(*wire.Segment)(nil),          // 43: vzreconciler.wire.v1.Segment
+	(*wire.Output)(nil),           // 44: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),       // 45: vzreconciler.wire.v1.Statistics
 }
 var file_plugins_runtimepb_runtime_proto_depIdxs = []int32{
-	34, // 0: vzreconciler.runtime.v1.BootstrapRequest.secrets:type_name -> vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
-	35, // 1: vzreconciler.runtime.v1.CreateProcessRequest.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	35, // 0: vzreconciler.runtime.v1.BootstrapRequest.secrets:type_name -> vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
+	36, // 1: vzreconciler.runtime.v1.CreateProcessRequest.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	11, // 2: vzreconciler.runtime.v1.ExecRequest.start:type_name -> vzreconciler.runtime.v1.ExecStart
-	36, // 3: vzreconciler.runtime.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
-	35, // 4: vzreconciler.runtime.v1.ExecStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	37, // 3: vzreconciler.runtime.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	36, // 4: vzreconciler.runtime.v1.ExecStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	13, // 5: vzreconciler.runtime.v1.AttachRequest.start:type_name -> vzreconciler.runtime.v1.AttachStart
-	36, // 6: vzreconciler.runtime.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
-	37, // 7: vzreconciler.runtime.v1.ResizeRequest.size:type_name -> vzreconciler.wire.v1.TerminalSize
-	38, // 8: vzreconciler.runtime.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	37, // 6: vzreconciler.runtime.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	38, // 7: vzreconciler.runtime.v1.ResizeRequest.size:type_name -> vzreconciler.wire.v1.TerminalSize
+	39, // 8: vzreconciler.runtime.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
 	23, // 9: vzreconciler.runtime.v1.Snapshot.processes:type_name -> vzreconciler.runtime.v1.ProcessStatus
 	24, // 10: vzreconciler.runtime.v1.Snapshot.machine:type_name -> vzreconciler.runtime.v1.Machine
 	25, // 11: vzreconciler.runtime.v1.Snapshot.timeline:type_name -> vzreconciler.runtime.v1.Stage
-	39, // 12: vzreconciler.runtime.v1.ProcessStatus.started_at:type_name -> google.protobuf.Timestamp
-	40, // 13: vzreconciler.runtime.v1.ProcessStatus.exit:type_name -> vzreconciler.wire.v1.ExitStatus
-	39, // 14: vzreconciler.runtime.v1.Stage.time:type_name -> google.protobuf.Timestamp
-	0,  // 15: vzreconciler.runtime.v1.Runtime.Info:input_type -> vzreconciler.runtime.v1.InfoRequest
-	2,  // 16: vzreconciler.runtime.v1.Runtime.Probe:input_type -> vzreconciler.runtime.v1.ProbeRequest
-	4,  // 17: vzreconciler.runtime.v1.Runtime.Bootstrap:input_type -> vzreconciler.runtime.v1.BootstrapRequest
-	6,  // 18: vzreconciler.runtime.v1.Runtime.CreateProcess:input_type -> vzreconciler.runtime.v1.CreateProcessRequest
-	8,  // 19: vzreconciler.runtime.v1.Runtime.StartProcess:input_type -> vzreconciler.runtime.v1.StartProcessRequest
-	10, // 20: vzreconciler.runtime.v1.Runtime.Exec:input_type -> vzreconciler.runtime.v1.ExecRequest
-	12, // 21: vzreconciler.runtime.v1.Runtime.Attach:input_type -> vzreconciler.runtime.v1.AttachRequest
-	14, // 22: vzreconciler.runtime.v1.Runtime.Kill:input_type -> vzreconciler.runtime.v1.KillRequest
-	16, // 23: vzreconciler.runtime.v1.Runtime.Resize:input_type -> vzreconciler.runtime.v1.ResizeRequest
-	18, // 24: vzreconciler.runtime.v1.Runtime.Wait:input_type -> vzreconciler.runtime.v1.WaitRequest
-	19, // 25: vzreconciler.runtime.v1.Runtime.Stop:input_type -> vzreconciler.runtime.v1.StopRequest
-	21, // 26: vzreconciler.runtime.v1.Runtime.State:input_type -> vzreconciler.runtime.v1.StateRequest
-	26, // 27: vzreconciler.runtime.v1.Runtime.Statistics:input_type -> vzreconciler.runtime.v1.StatisticsRequest
-	27, // 28: vzreconciler.runtime.v1.Runtime.Pause:input_type -> vzreconciler.runtime.v1.PauseRequest
-	29, // 29: vzreconciler.runtime.v1.Runtime.Resume:input_type -> vzreconciler.runtime.v1.ResumeRequest
-	31, // 30: vzreconciler.runtime.v1.Runtime.Events:input_type -> vzreconciler.runtime.v1.EventsRequest
-	32, // 31: vzreconciler.runtime.v1.Runtime.Shutdown:input_type -> vzreconciler.runtime.v1.ShutdownRequest
-	1,  // 32: vzreconciler.runtime.v1.Runtime.Info:output_type -> vzreconciler.runtime.v1.InfoResponse
-	3,  // 33: vzreconciler.runtime.v1.Runtime.Probe:output_type -> vzreconciler.runtime.v1.ProbeResponse
-	5,  // 34: vzreconciler.runtime.v1.Runtime.Bootstrap:output_type -> vzreconciler.runtime.v1.BootstrapResponse
-	7,  // 35: vzreconciler.runtime.v1.Runtime.CreateProcess:output_type -> vzreconciler.runtime.v1.CreateProcessResponse
-	9,  // 36: vzreconciler.runtime.v1.Runtime.StartProcess:output_type -> vzreconciler.runtime.v1.StartProcessResponse
-	41, // 37: vzreconciler.runtime.v1.Runtime.Exec:output_type -> vzreconciler.wire.v1.Output
-	41, // 38: vzreconciler.runtime.v1.Runtime.Attach:output_type -> vzreconciler.wire.v1.Output
-	15, // 39: vzreconciler.runtime.v1.Runtime.Kill:output_type -> vzreconciler.runtime.v1.KillResponse
-	17, // 40: vzreconciler.runtime.v1.Runtime.Resize:output_type -> vzreconciler.runtime.v1.ResizeResponse
-	40, // 41: vzreconciler.runtime.v1.Runtime.Wait:output_type -> vzreconciler.wire.v1.ExitStatus
-	20, // 42: vzreconciler.runtime.v1.Runtime.Stop:output_type -> vzreconciler.runtime.v1.StopResponse
-	22, // 43: vzreconciler.runtime.v1.Runtime.State:output_type -> vzreconciler.runtime.v1.Snapshot
-	42, // 44: vzreconciler.runtime.v1.Runtime.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	28, // 45: vzreconciler.runtime.v1.Runtime.Pause:output_type -> vzreconciler.runtime.v1.PauseResponse
-	30, // 46: vzreconciler.runtime.v1.Runtime.Resume:output_type -> vzreconciler.runtime.v1.ResumeResponse
-	22, // 47: vzreconciler.runtime.v1.Runtime.Events:output_type -> vzreconciler.runtime.v1.Snapshot
-	33, // 48: vzreconciler.runtime.v1.Runtime.Shutdown:output_type -> vzreconciler.runtime.v1.ShutdownResponse
-	32, // [32:49] is the sub-list for method output_type
-	15, // [15:32] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	40, // 12: vzreconciler.runtime.v1.ProcessStatus.started_at:type_name -> google.protobuf.Timestamp
+	41, // 13: vzreconciler.runtime.v1.ProcessStatus.exit:type_name -> vzreconciler.wire.v1.ExitStatus
+	40, // 14: vzreconciler.runtime.v1.Stage.time:type_name -> google.protobuf.Timestamp
+	42, // 15: vzreconciler.runtime.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
+	43, // 16: vzreconciler.runtime.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	0,  // 17: vzreconciler.runtime.v1.Runtime.Info:input_type -> vzreconciler.runtime.v1.InfoRequest
+	2,  // 18: vzreconciler.runtime.v1.Runtime.Probe:input_type -> vzreconciler.runtime.v1.ProbeRequest
+	4,  // 19: vzreconciler.runtime.v1.Runtime.Bootstrap:input_type -> vzreconciler.runtime.v1.BootstrapRequest
+	6,  // 20: vzreconciler.runtime.v1.Runtime.CreateProcess:input_type -> vzreconciler.runtime.v1.CreateProcessRequest
+	8,  // 21: vzreconciler.runtime.v1.Runtime.StartProcess:input_type -> vzreconciler.runtime.v1.StartProcessRequest
+	10, // 22: vzreconciler.runtime.v1.Runtime.Exec:input_type -> vzreconciler.runtime.v1.ExecRequest
+	12, // 23: vzreconciler.runtime.v1.Runtime.Attach:input_type -> vzreconciler.runtime.v1.AttachRequest
+	14, // 24: vzreconciler.runtime.v1.Runtime.Kill:input_type -> vzreconciler.runtime.v1.KillRequest
+	16, // 25: vzreconciler.runtime.v1.Runtime.Resize:input_type -> vzreconciler.runtime.v1.ResizeRequest
+	18, // 26: vzreconciler.runtime.v1.Runtime.Wait:input_type -> vzreconciler.runtime.v1.WaitRequest
+	19, // 27: vzreconciler.runtime.v1.Runtime.Stop:input_type -> vzreconciler.runtime.v1.StopRequest
+	21, // 28: vzreconciler.runtime.v1.Runtime.State:input_type -> vzreconciler.runtime.v1.StateRequest
+	26, // 29: vzreconciler.runtime.v1.Runtime.Statistics:input_type -> vzreconciler.runtime.v1.StatisticsRequest
+	27, // 30: vzreconciler.runtime.v1.Runtime.Dial:input_type -> vzreconciler.runtime.v1.DialRequest
+	28, // 31: vzreconciler.runtime.v1.Runtime.Pause:input_type -> vzreconciler.runtime.v1.PauseRequest
+	30, // 32: vzreconciler.runtime.v1.Runtime.Resume:input_type -> vzreconciler.runtime.v1.ResumeRequest
+	32, // 33: vzreconciler.runtime.v1.Runtime.Events:input_type -> vzreconciler.runtime.v1.EventsRequest
+	33, // 34: vzreconciler.runtime.v1.Runtime.Shutdown:input_type -> vzreconciler.runtime.v1.ShutdownRequest
+	1,  // 35: vzreconciler.runtime.v1.Runtime.Info:output_type -> vzreconciler.runtime.v1.InfoResponse
+	3,  // 36: vzreconciler.runtime.v1.Runtime.Probe:output_type -> vzreconciler.runtime.v1.ProbeResponse
+	5,  // 37: vzreconciler.runtime.v1.Runtime.Bootstrap:output_type -> vzreconciler.runtime.v1.BootstrapResponse
+	7,  // 38: vzreconciler.runtime.v1.Runtime.CreateProcess:output_type -> vzreconciler.runtime.v1.CreateProcessResponse
+	9,  // 39: vzreconciler.runtime.v1.Runtime.StartProcess:output_type -> vzreconciler.runtime.v1.StartProcessResponse
+	44, // 40: vzreconciler.runtime.v1.Runtime.Exec:output_type -> vzreconciler.wire.v1.Output
+	44, // 41: vzreconciler.runtime.v1.Runtime.Attach:output_type -> vzreconciler.wire.v1.Output
+	15, // 42: vzreconciler.runtime.v1.Runtime.Kill:output_type -> vzreconciler.runtime.v1.KillResponse
+	17, // 43: vzreconciler.runtime.v1.Runtime.Resize:output_type -> vzreconciler.runtime.v1.ResizeResponse
+	41, // 44: vzreconciler.runtime.v1.Runtime.Wait:output_type -> vzreconciler.wire.v1.ExitStatus
+	20, // 45: vzreconciler.runtime.v1.Runtime.Stop:output_type -> vzreconciler.runtime.v1.StopResponse
+	22, // 46: vzreconciler.runtime.v1.Runtime.State:output_type -> vzreconciler.runtime.v1.Snapshot
+	45, // 47: vzreconciler.runtime.v1.Runtime.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	43, // 48: vzreconciler.runtime.v1.Runtime.Dial:output_type -> vzreconciler.wire.v1.Segment
+	29, // 49: vzreconciler.runtime.v1.Runtime.Pause:output_type -> vzreconciler.runtime.v1.PauseResponse
+	31, // 50: vzreconciler.runtime.v1.Runtime.Resume:output_type -> vzreconciler.runtime.v1.ResumeResponse
+	22, // 51: vzreconciler.runtime.v1.Runtime.Events:output_type -> vzreconciler.runtime.v1.Snapshot
+	34, // 52: vzreconciler.runtime.v1.Runtime.Shutdown:output_type -> vzreconciler.runtime.v1.ShutdownResponse
+	35, // [35:53] is the sub-list for method output_type
+	17, // [17:35] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_plugins_runtimepb_runtime_proto_init() }
@@ -1947,13 +2042,17 @@ func file_plugins_runtimepb_runtime_proto_init() {
 		(*AttachRequest_Start)(nil),
 		(*AttachRequest_Input)(nil),
 	}
+	file_plugins_runtimepb_runtime_proto_msgTypes[27].OneofWrappers = []any{
+		(*DialRequest_Address)(nil),
+		(*DialRequest_Segment)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_runtimepb_runtime_proto_rawDesc), len(file_plugins_runtimepb_runtime_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -37,6 +37,7 @@ const (
 	Runtime_Stop_FullMethodName          = "/vzreconciler.runtime.v1.Runtime/Stop"
 	Runtime_State_FullMethodName         = "/vzreconciler.runtime.v1.Runtime/State"
 	Runtime_Statistics_FullMethodName    = "/vzreconciler.runtime.v1.Runtime/Statistics"
+	Runtime_Dial_FullMethodName          = "/vzreconciler.runtime.v1.Runtime/Dial"
 	Runtime_Pause_FullMethodName         = "/vzreconciler.runtime.v1.Runtime/Pause"
 	Runtime_Resume_FullMethodName        = "/vzreconciler.runtime.v1.Runtime/Resume"
 	Runtime_Events_FullMethodName        = "/vzreconciler.runtime.v1.Runtime/Events"
@@ -63,6 +64,9 @@ type RuntimeClient interface {
 	Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopResponse, error)
 	State(ctx context.Context, in *StateRequest, opts ...grpc.CallOption) (*Snapshot, error)
 	Statistics(ctx context.Context, in *StatisticsRequest, opts ...grpc.CallOption) (*wire.Statistics, error)
+	// Dial answers with opened, or fails; then both ends send segments. The
+	// client's cancelling of the stream closes the connection.
+	Dial(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DialRequest, wire.Segment], error)
 	Pause(ctx context.Context, in *PauseRequest, opts ...grpc.CallOption) (*PauseResponse, error)
 	Resume(ctx context.Context, in *ResumeRequest, opts ...grpc.CallOption) (*ResumeResponse, error)
 	// Events sends the present Snapshot, then one after every change.
@@ -215,6 +219,19 @@ func (c *runtimeClient) Statistics(ctx context.Context, in *StatisticsRequest, o
 	return out, nil
 }
 
+func (c *runtimeClient) Dial(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DialRequest, wire.Segment], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Runtime_ServiceDesc.Streams[2], Runtime_Dial_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DialRequest, wire.Segment]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Runtime_DialClient = grpc.BidiStreamingClient[DialRequest, wire.Segment]
+
 func (c *runtimeClient) Pause(ctx context.Context, in *PauseRequest, opts ...grpc.CallOption) (*PauseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PauseResponse)
@@ -237,7 +254,7 @@ func (c *runtimeClient) Resume(ctx context.Context, in *ResumeRequest, opts ...g
 
 func (c *runtimeClient) Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Snapshot], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Runtime_ServiceDesc.Streams[2], Runtime_Events_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Runtime_ServiceDesc.Streams[3], Runtime_Events_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -284,6 +301,9 @@ type RuntimeServer interface {
 	Stop(context.Context, *StopRequest) (*StopResponse, error)
 	State(context.Context, *StateRequest) (*Snapshot, error)
 	Statistics(context.Context, *StatisticsRequest) (*wire.Statistics, error)
+	// Dial answers with opened, or fails; then both ends send segments. The
+	// client's cancelling of the stream closes the connection.
+	Dial(grpc.BidiStreamingServer[DialRequest, wire.Segment]) error
 	Pause(context.Context, *PauseRequest) (*PauseResponse, error)
 	Resume(context.Context, *ResumeRequest) (*ResumeResponse, error)
 	// Events sends the present Snapshot, then one after every change.
@@ -338,6 +358,9 @@ func (UnimplementedRuntimeServer) State(context.Context, *StateRequest) (*Snapsh
 }
 func (UnimplementedRuntimeServer) Statistics(context.Context, *StatisticsRequest) (*wire.Statistics, error) {
 	return nil, status.Error(codes.Unimplemented, "method Statistics not implemented")
+}
+func (UnimplementedRuntimeServer) Dial(grpc.BidiStreamingServer[DialRequest, wire.Segment]) error {
+	return status.Error(codes.Unimplemented, "method Dial not implemented")
 }
 func (UnimplementedRuntimeServer) Pause(context.Context, *PauseRequest) (*PauseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Pause not implemented")
@@ -584,6 +607,13 @@ func _Runtime_Statistics_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Runtime_Dial_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(RuntimeServer).Dial(&grpc.GenericServerStream[DialRequest, wire.Segment]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Runtime_DialServer = grpc.BidiStreamingServer[DialRequest, wire.Segment]
+
 func _Runtime_Pause_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(PauseRequest)
 	if err := dec(in); err != nil {
@@ -723,6 +753,12 @@ var Runtime_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Attach",
 			Handler:       _Runtime_Attach_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Dial",
+			Handler:       _Runtime_Dial_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},

@@ -1355,6 +1355,399 @@ func (*RestartResponse) Descriptor() ([]byte, []int) {
 	return file_reconciler_api_api_proto_rawDescGZIP(), []int{22}
 }
 
+type PauseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Object        *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseRequest) Reset() {
+	*x = PauseRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseRequest) ProtoMessage() {}
+
+func (x *PauseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
+func (*PauseRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *PauseRequest) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+type PauseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseResponse) Reset() {
+	*x = PauseResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseResponse) ProtoMessage() {}
+
+func (x *PauseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
+func (*PauseResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{24}
+}
+
+type ResumeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Object        *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRequest) Reset() {
+	*x = ResumeRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRequest) ProtoMessage() {}
+
+func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
+func (*ResumeRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ResumeRequest) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+type ResumeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeResponse) Reset() {
+	*x = ResumeResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeResponse) ProtoMessage() {}
+
+func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
+func (*ResumeResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{26}
+}
+
+type KillRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Object *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Empty means the default container.
+	Container string `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	// By Linux number.
+	Signal        int32 `protobuf:"varint,3,opt,name=signal,proto3" json:"signal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KillRequest) Reset() {
+	*x = KillRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KillRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KillRequest) ProtoMessage() {}
+
+func (x *KillRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KillRequest.ProtoReflect.Descriptor instead.
+func (*KillRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *KillRequest) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *KillRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *KillRequest) GetSignal() int32 {
+	if x != nil {
+		return x.Signal
+	}
+	return 0
+}
+
+type KillResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KillResponse) Reset() {
+	*x = KillResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KillResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KillResponse) ProtoMessage() {}
+
+func (x *KillResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KillResponse.ProtoReflect.Descriptor instead.
+func (*KillResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{28}
+}
+
+// DialRequest is a start first, then the connection's segments.
+type DialRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*DialRequest_Start
+	//	*DialRequest_Segment
+	Kind          isDialRequest_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DialRequest) Reset() {
+	*x = DialRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DialRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DialRequest) ProtoMessage() {}
+
+func (x *DialRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DialRequest.ProtoReflect.Descriptor instead.
+func (*DialRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *DialRequest) GetKind() isDialRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *DialRequest) GetStart() *DialStart {
+	if x != nil {
+		if x, ok := x.Kind.(*DialRequest_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *DialRequest) GetSegment() *wire.Segment {
+	if x != nil {
+		if x, ok := x.Kind.(*DialRequest_Segment); ok {
+			return x.Segment
+		}
+	}
+	return nil
+}
+
+type isDialRequest_Kind interface {
+	isDialRequest_Kind()
+}
+
+type DialRequest_Start struct {
+	Start *DialStart `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
+}
+
+type DialRequest_Segment struct {
+	Segment *wire.Segment `protobuf:"bytes,2,opt,name=segment,proto3,oneof"`
+}
+
+func (*DialRequest_Start) isDialRequest_Kind() {}
+
+func (*DialRequest_Segment) isDialRequest_Kind() {}
+
+type DialStart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Object        *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	Address       *wire.Address          `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DialStart) Reset() {
+	*x = DialStart{}
+	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DialStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DialStart) ProtoMessage() {}
+
+func (x *DialStart) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DialStart.ProtoReflect.Descriptor instead.
+func (*DialStart) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DialStart) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *DialStart) GetAddress() *wire.Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
 type ExecRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -1368,7 +1761,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[23]
+	mi := &file_reconciler_api_api_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1773,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[23]
+	mi := &file_reconciler_api_api_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1786,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{23}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExecRequest) GetKind() isExecRequest_Kind {
@@ -1440,7 +1833,8 @@ func (*ExecRequest_Input) isExecRequest_Kind() {}
 type ExecStart struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Object *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
-	// Empty means the first container.
+	// Empty means the default container: the one that the annotation
+	// kubectl.kubernetes.io/default-container names, else the first.
 	Container    string             `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
 	Args         []string           `protobuf:"bytes,3,rep,name=args,proto3" json:"args,omitempty"`
 	Stdin        bool               `protobuf:"varint,4,opt,name=stdin,proto3" json:"stdin,omitempty"`
@@ -1457,7 +1851,7 @@ type ExecStart struct {
 
 func (x *ExecStart) Reset() {
 	*x = ExecStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[24]
+	mi := &file_reconciler_api_api_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +1863,7 @@ func (x *ExecStart) String() string {
 func (*ExecStart) ProtoMessage() {}
 
 func (x *ExecStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[24]
+	mi := &file_reconciler_api_api_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +1876,7 @@ func (x *ExecStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStart.ProtoReflect.Descriptor instead.
 func (*ExecStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{24}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ExecStart) GetObject() *Ref {
@@ -1561,7 +1955,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	mi := &file_reconciler_api_api_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1967,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	mi := &file_reconciler_api_api_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1980,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{25}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AttachRequest) GetKind() isAttachRequest_Kind {
@@ -1643,7 +2037,7 @@ type AttachStart struct {
 
 func (x *AttachStart) Reset() {
 	*x = AttachStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	mi := &file_reconciler_api_api_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +2049,7 @@ func (x *AttachStart) String() string {
 func (*AttachStart) ProtoMessage() {}
 
 func (x *AttachStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	mi := &file_reconciler_api_api_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +2062,7 @@ func (x *AttachStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachStart.ProtoReflect.Descriptor instead.
 func (*AttachStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{26}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AttachStart) GetObject() *Ref {
@@ -1695,21 +2089,24 @@ func (x *AttachStart) GetStdin() bool {
 type LogsRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Object *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
-	// Empty means the first container.
+	// Empty means the default container: the one that the annotation
+	// kubectl.kubernetes.io/default-container names, else the first.
 	Container string `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
 	Follow    bool   `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
 	// Only the last so many lines; negative means all.
 	Tail  int64                  `protobuf:"varint,4,opt,name=tail,proto3" json:"tail,omitempty"`
 	Since *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
 	// The guest's console instead of a container; its lines have no CRI prefix.
-	Console       bool `protobuf:"varint,6,opt,name=console,proto3" json:"console,omitempty"`
+	Console bool `protobuf:"varint,6,opt,name=console,proto3" json:"console,omitempty"`
+	// The run of the container before the latest.
+	Previous      bool `protobuf:"varint,7,opt,name=previous,proto3" json:"previous,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	mi := &file_reconciler_api_api_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +2118,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	mi := &file_reconciler_api_api_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +2131,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{27}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LogsRequest) GetObject() *Ref {
@@ -1779,6 +2176,13 @@ func (x *LogsRequest) GetConsole() bool {
 	return false
 }
 
+func (x *LogsRequest) GetPrevious() bool {
+	if x != nil {
+		return x.Previous
+	}
+	return false
+}
+
 type LogsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
@@ -1788,7 +2192,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	mi := &file_reconciler_api_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1800,7 +2204,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	mi := &file_reconciler_api_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1813,7 +2217,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{28}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LogsResponse) GetData() []byte {
@@ -1833,7 +2237,7 @@ type StatisticsRequest struct {
 
 func (x *StatisticsRequest) Reset() {
 	*x = StatisticsRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	mi := &file_reconciler_api_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1845,7 +2249,7 @@ func (x *StatisticsRequest) String() string {
 func (*StatisticsRequest) ProtoMessage() {}
 
 func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	mi := &file_reconciler_api_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1858,7 +2262,7 @@ func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsRequest.ProtoReflect.Descriptor instead.
 func (*StatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{29}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StatisticsRequest) GetObjects() []*Ref {
@@ -1877,7 +2281,7 @@ type StatisticsResponse struct {
 
 func (x *StatisticsResponse) Reset() {
 	*x = StatisticsResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	mi := &file_reconciler_api_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1889,7 +2293,7 @@ func (x *StatisticsResponse) String() string {
 func (*StatisticsResponse) ProtoMessage() {}
 
 func (x *StatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	mi := &file_reconciler_api_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1902,7 +2306,7 @@ func (x *StatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsResponse.ProtoReflect.Descriptor instead.
 func (*StatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{30}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StatisticsResponse) GetItems() []*SandboxStatistics {
@@ -1924,7 +2328,7 @@ type SandboxStatistics struct {
 
 func (x *SandboxStatistics) Reset() {
 	*x = SandboxStatistics{}
-	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	mi := &file_reconciler_api_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2340,7 @@ func (x *SandboxStatistics) String() string {
 func (*SandboxStatistics) ProtoMessage() {}
 
 func (x *SandboxStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	mi := &file_reconciler_api_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2353,7 @@ func (x *SandboxStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxStatistics.ProtoReflect.Descriptor instead.
 func (*SandboxStatistics) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{31}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SandboxStatistics) GetObject() *Ref {
@@ -1984,7 +2388,7 @@ type PullImageRequest struct {
 
 func (x *PullImageRequest) Reset() {
 	*x = PullImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	mi := &file_reconciler_api_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +2400,7 @@ func (x *PullImageRequest) String() string {
 func (*PullImageRequest) ProtoMessage() {}
 
 func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	mi := &file_reconciler_api_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +2413,7 @@ func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageRequest.ProtoReflect.Descriptor instead.
 func (*PullImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{32}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PullImageRequest) GetReference() string {
@@ -2039,7 +2443,7 @@ type PullImageResponse struct {
 
 func (x *PullImageResponse) Reset() {
 	*x = PullImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	mi := &file_reconciler_api_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2455,7 @@ func (x *PullImageResponse) String() string {
 func (*PullImageResponse) ProtoMessage() {}
 
 func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	mi := &file_reconciler_api_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2468,7 @@ func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageResponse.ProtoReflect.Descriptor instead.
 func (*PullImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{33}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PullImageResponse) GetStage() string {
@@ -2113,7 +2517,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	mi := &file_reconciler_api_api_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2125,7 +2529,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	mi := &file_reconciler_api_api_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2138,7 +2542,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{34}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Image) GetReference() string {
@@ -2198,7 +2602,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[35]
+	mi := &file_reconciler_api_api_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2614,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[35]
+	mi := &file_reconciler_api_api_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2627,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{35}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{43}
 }
 
 type ListImagesResponse struct {
@@ -2235,7 +2639,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[36]
+	mi := &file_reconciler_api_api_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2247,7 +2651,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[36]
+	mi := &file_reconciler_api_api_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2260,7 +2664,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{36}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListImagesResponse) GetImages() []*Image {
@@ -2279,7 +2683,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[37]
+	mi := &file_reconciler_api_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2291,7 +2695,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[37]
+	mi := &file_reconciler_api_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2304,7 +2708,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{37}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RemoveImageRequest) GetReference() string {
@@ -2323,7 +2727,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[38]
+	mi := &file_reconciler_api_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2335,7 +2739,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[38]
+	mi := &file_reconciler_api_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2348,7 +2752,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{38}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RemoveImageResponse) GetFreedBytes() int64 {
@@ -2454,7 +2858,25 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\rStartResponse\"B\n" +
 	"\x0eRestartRequest\x120\n" +
 	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\"\x11\n" +
-	"\x0fRestartResponse\"\x82\x01\n" +
+	"\x0fRestartResponse\"@\n" +
+	"\fPauseRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\"\x0f\n" +
+	"\rPauseResponse\"A\n" +
+	"\rResumeRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\"\x10\n" +
+	"\x0eResumeResponse\"u\n" +
+	"\vKillRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x16\n" +
+	"\x06signal\x18\x03 \x01(\x05R\x06signal\"\x0e\n" +
+	"\fKillResponse\"\x88\x01\n" +
+	"\vDialRequest\x126\n" +
+	"\x05start\x18\x01 \x01(\v2\x1e.vzreconciler.api.v1.DialStartH\x00R\x05start\x129\n" +
+	"\asegment\x18\x02 \x01(\v2\x1d.vzreconciler.wire.v1.SegmentH\x00R\asegmentB\x06\n" +
+	"\x04kind\"v\n" +
+	"\tDialStart\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x127\n" +
+	"\aaddress\x18\x02 \x01(\v2\x1d.vzreconciler.wire.v1.AddressR\aaddress\"\x82\x01\n" +
 	"\vExecRequest\x126\n" +
 	"\x05start\x18\x01 \x01(\v2\x1e.vzreconciler.api.v1.ExecStartH\x00R\x05start\x123\n" +
 	"\x05input\x18\x02 \x01(\v2\x1b.vzreconciler.wire.v1.InputH\x00R\x05inputB\x06\n" +
@@ -2477,14 +2899,15 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\vAttachStart\x120\n" +
 	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x12\x1c\n" +
 	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x14\n" +
-	"\x05stdin\x18\x03 \x01(\bR\x05stdin\"\xd5\x01\n" +
+	"\x05stdin\x18\x03 \x01(\bR\x05stdin\"\xf1\x01\n" +
 	"\vLogsRequest\x120\n" +
 	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x12\x1c\n" +
 	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12\x16\n" +
 	"\x06follow\x18\x03 \x01(\bR\x06follow\x12\x12\n" +
 	"\x04tail\x18\x04 \x01(\x03R\x04tail\x120\n" +
 	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x18\n" +
-	"\aconsole\x18\x06 \x01(\bR\aconsole\"\"\n" +
+	"\aconsole\x18\x06 \x01(\bR\aconsole\x12\x1a\n" +
+	"\bprevious\x18\a \x01(\bR\bprevious\"\"\n" +
 	"\fLogsResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"G\n" +
 	"\x11StatisticsRequest\x122\n" +
@@ -2522,7 +2945,7 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\"6\n" +
 	"\x13RemoveImageResponse\x12\x1f\n" +
 	"\vfreed_bytes\x18\x01 \x01(\x03R\n" +
-	"freedBytes2\xa6\v\n" +
+	"freedBytes2\xe3\r\n" +
 	"\aControl\x12Q\n" +
 	"\x06Status\x12\".vzreconciler.api.v1.StatusRequest\x1a#.vzreconciler.api.v1.StatusResponse\x12H\n" +
 	"\x03Get\x12\x1f.vzreconciler.api.v1.GetRequest\x1a .vzreconciler.api.v1.GetResponse\x12N\n" +
@@ -2533,7 +2956,11 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\fConfirmPrune\x12(.vzreconciler.api.v1.ConfirmPruneRequest\x1a).vzreconciler.api.v1.ConfirmPruneResponse\x12K\n" +
 	"\x04Stop\x12 .vzreconciler.api.v1.StopRequest\x1a!.vzreconciler.api.v1.StopResponse\x12N\n" +
 	"\x05Start\x12!.vzreconciler.api.v1.StartRequest\x1a\".vzreconciler.api.v1.StartResponse\x12T\n" +
-	"\aRestart\x12#.vzreconciler.api.v1.RestartRequest\x1a$.vzreconciler.api.v1.RestartResponse\x12J\n" +
+	"\aRestart\x12#.vzreconciler.api.v1.RestartRequest\x1a$.vzreconciler.api.v1.RestartResponse\x12N\n" +
+	"\x05Pause\x12!.vzreconciler.api.v1.PauseRequest\x1a\".vzreconciler.api.v1.PauseResponse\x12Q\n" +
+	"\x06Resume\x12\".vzreconciler.api.v1.ResumeRequest\x1a#.vzreconciler.api.v1.ResumeResponse\x12K\n" +
+	"\x04Kill\x12 .vzreconciler.api.v1.KillRequest\x1a!.vzreconciler.api.v1.KillResponse\x12K\n" +
+	"\x04Dial\x12 .vzreconciler.api.v1.DialRequest\x1a\x1d.vzreconciler.wire.v1.Segment(\x010\x01\x12J\n" +
 	"\x04Exec\x12 .vzreconciler.api.v1.ExecRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12N\n" +
 	"\x06Attach\x12\".vzreconciler.api.v1.AttachRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12M\n" +
 	"\x04Logs\x12 .vzreconciler.api.v1.LogsRequest\x1a!.vzreconciler.api.v1.LogsResponse0\x01\x12]\n" +
@@ -2557,7 +2984,7 @@ func file_reconciler_api_api_proto_rawDescGZIP() []byte {
 }
 
 var file_reconciler_api_api_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_reconciler_api_api_proto_goTypes = []any{
 	(WatchResponse_Type)(0),       // 0: vzreconciler.api.v1.WatchResponse.Type
 	(*Ref)(nil),                   // 1: vzreconciler.api.v1.Ref
@@ -2583,105 +3010,130 @@ var file_reconciler_api_api_proto_goTypes = []any{
 	(*StartResponse)(nil),         // 21: vzreconciler.api.v1.StartResponse
 	(*RestartRequest)(nil),        // 22: vzreconciler.api.v1.RestartRequest
 	(*RestartResponse)(nil),       // 23: vzreconciler.api.v1.RestartResponse
-	(*ExecRequest)(nil),           // 24: vzreconciler.api.v1.ExecRequest
-	(*ExecStart)(nil),             // 25: vzreconciler.api.v1.ExecStart
-	(*AttachRequest)(nil),         // 26: vzreconciler.api.v1.AttachRequest
-	(*AttachStart)(nil),           // 27: vzreconciler.api.v1.AttachStart
-	(*LogsRequest)(nil),           // 28: vzreconciler.api.v1.LogsRequest
-	(*LogsResponse)(nil),          // 29: vzreconciler.api.v1.LogsResponse
-	(*StatisticsRequest)(nil),     // 30: vzreconciler.api.v1.StatisticsRequest
-	(*StatisticsResponse)(nil),    // 31: vzreconciler.api.v1.StatisticsResponse
-	(*SandboxStatistics)(nil),     // 32: vzreconciler.api.v1.SandboxStatistics
-	(*PullImageRequest)(nil),      // 33: vzreconciler.api.v1.PullImageRequest
-	(*PullImageResponse)(nil),     // 34: vzreconciler.api.v1.PullImageResponse
-	(*Image)(nil),                 // 35: vzreconciler.api.v1.Image
-	(*ListImagesRequest)(nil),     // 36: vzreconciler.api.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),    // 37: vzreconciler.api.v1.ListImagesResponse
-	(*RemoveImageRequest)(nil),    // 38: vzreconciler.api.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil),   // 39: vzreconciler.api.v1.RemoveImageResponse
-	nil,                           // 40: vzreconciler.api.v1.StatusResponse.PhasesEntry
-	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
-	(*wire.Input)(nil),            // 43: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),     // 44: vzreconciler.wire.v1.TerminalSize
-	(*wire.EnvVar)(nil),           // 45: vzreconciler.wire.v1.EnvVar
-	(*wire.Statistics)(nil),       // 46: vzreconciler.wire.v1.Statistics
-	(*wire.Output)(nil),           // 47: vzreconciler.wire.v1.Output
+	(*PauseRequest)(nil),          // 24: vzreconciler.api.v1.PauseRequest
+	(*PauseResponse)(nil),         // 25: vzreconciler.api.v1.PauseResponse
+	(*ResumeRequest)(nil),         // 26: vzreconciler.api.v1.ResumeRequest
+	(*ResumeResponse)(nil),        // 27: vzreconciler.api.v1.ResumeResponse
+	(*KillRequest)(nil),           // 28: vzreconciler.api.v1.KillRequest
+	(*KillResponse)(nil),          // 29: vzreconciler.api.v1.KillResponse
+	(*DialRequest)(nil),           // 30: vzreconciler.api.v1.DialRequest
+	(*DialStart)(nil),             // 31: vzreconciler.api.v1.DialStart
+	(*ExecRequest)(nil),           // 32: vzreconciler.api.v1.ExecRequest
+	(*ExecStart)(nil),             // 33: vzreconciler.api.v1.ExecStart
+	(*AttachRequest)(nil),         // 34: vzreconciler.api.v1.AttachRequest
+	(*AttachStart)(nil),           // 35: vzreconciler.api.v1.AttachStart
+	(*LogsRequest)(nil),           // 36: vzreconciler.api.v1.LogsRequest
+	(*LogsResponse)(nil),          // 37: vzreconciler.api.v1.LogsResponse
+	(*StatisticsRequest)(nil),     // 38: vzreconciler.api.v1.StatisticsRequest
+	(*StatisticsResponse)(nil),    // 39: vzreconciler.api.v1.StatisticsResponse
+	(*SandboxStatistics)(nil),     // 40: vzreconciler.api.v1.SandboxStatistics
+	(*PullImageRequest)(nil),      // 41: vzreconciler.api.v1.PullImageRequest
+	(*PullImageResponse)(nil),     // 42: vzreconciler.api.v1.PullImageResponse
+	(*Image)(nil),                 // 43: vzreconciler.api.v1.Image
+	(*ListImagesRequest)(nil),     // 44: vzreconciler.api.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),    // 45: vzreconciler.api.v1.ListImagesResponse
+	(*RemoveImageRequest)(nil),    // 46: vzreconciler.api.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),   // 47: vzreconciler.api.v1.RemoveImageResponse
+	nil,                           // 48: vzreconciler.api.v1.StatusResponse.PhasesEntry
+	(*timestamppb.Timestamp)(nil), // 49: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 50: google.protobuf.Duration
+	(*wire.Segment)(nil),          // 51: vzreconciler.wire.v1.Segment
+	(*wire.Address)(nil),          // 52: vzreconciler.wire.v1.Address
+	(*wire.Input)(nil),            // 53: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),     // 54: vzreconciler.wire.v1.TerminalSize
+	(*wire.EnvVar)(nil),           // 55: vzreconciler.wire.v1.EnvVar
+	(*wire.Statistics)(nil),       // 56: vzreconciler.wire.v1.Statistics
+	(*wire.Output)(nil),           // 57: vzreconciler.wire.v1.Output
 }
 var file_reconciler_api_api_proto_depIdxs = []int32{
-	41, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	40, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
+	49, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	48, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
 	4,  // 2: vzreconciler.api.v1.StatusResponse.source_errors:type_name -> vzreconciler.api.v1.SourceError
-	41, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
+	49, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
 	5,  // 4: vzreconciler.api.v1.StatusResponse.runtimes:type_name -> vzreconciler.api.v1.RuntimeStatus
 	0,  // 5: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
 	1,  // 6: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	41, // 7: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
-	41, // 8: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
+	49, // 7: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
+	49, // 8: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
 	1,  // 9: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
 	13, // 10: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
 	1,  // 11: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 12: vzreconciler.api.v1.DeleteRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 13: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
-	42, // 14: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	50, // 14: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
 	1,  // 15: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 16: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
-	25, // 17: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
-	43, // 18: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
-	1,  // 19: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
-	44, // 20: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	45, // 21: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
-	27, // 22: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
-	43, // 23: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
-	1,  // 24: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 25: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	41, // 26: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
-	1,  // 27: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
-	32, // 28: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
-	1,  // 29: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
-	46, // 30: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
-	35, // 31: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
-	41, // 32: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
-	35, // 33: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
-	2,  // 34: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
-	6,  // 35: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
-	6,  // 36: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
-	9,  // 37: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
-	11, // 38: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
-	14, // 39: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
-	16, // 40: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
-	18, // 41: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
-	20, // 42: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
-	22, // 43: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
-	24, // 44: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
-	26, // 45: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
-	28, // 46: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
-	30, // 47: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
-	33, // 48: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
-	36, // 49: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
-	38, // 50: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
-	3,  // 51: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
-	7,  // 52: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
-	8,  // 53: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
-	10, // 54: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
-	12, // 55: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
-	15, // 56: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
-	17, // 57: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
-	19, // 58: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
-	21, // 59: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
-	23, // 60: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
-	47, // 61: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
-	47, // 62: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
-	29, // 63: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
-	31, // 64: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
-	34, // 65: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
-	37, // 66: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
-	39, // 67: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
-	51, // [51:68] is the sub-list for method output_type
-	34, // [34:51] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	1,  // 17: vzreconciler.api.v1.PauseRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 18: vzreconciler.api.v1.ResumeRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 19: vzreconciler.api.v1.KillRequest.object:type_name -> vzreconciler.api.v1.Ref
+	31, // 20: vzreconciler.api.v1.DialRequest.start:type_name -> vzreconciler.api.v1.DialStart
+	51, // 21: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	1,  // 22: vzreconciler.api.v1.DialStart.object:type_name -> vzreconciler.api.v1.Ref
+	52, // 23: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
+	33, // 24: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
+	53, // 25: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	1,  // 26: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
+	54, // 27: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
+	55, // 28: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
+	35, // 29: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
+	53, // 30: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	1,  // 31: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 32: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
+	49, // 33: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	1,  // 34: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
+	40, // 35: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
+	1,  // 36: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
+	56, // 37: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
+	43, // 38: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
+	49, // 39: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
+	43, // 40: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
+	2,  // 41: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
+	6,  // 42: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
+	6,  // 43: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
+	9,  // 44: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
+	11, // 45: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
+	14, // 46: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
+	16, // 47: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
+	18, // 48: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
+	20, // 49: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
+	22, // 50: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
+	24, // 51: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
+	26, // 52: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
+	28, // 53: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
+	30, // 54: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
+	32, // 55: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
+	34, // 56: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
+	36, // 57: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
+	38, // 58: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
+	41, // 59: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
+	44, // 60: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
+	46, // 61: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
+	3,  // 62: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
+	7,  // 63: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
+	8,  // 64: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
+	10, // 65: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
+	12, // 66: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
+	15, // 67: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
+	17, // 68: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
+	19, // 69: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
+	21, // 70: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
+	23, // 71: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
+	25, // 72: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
+	27, // 73: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
+	29, // 74: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
+	51, // 75: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
+	57, // 76: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
+	57, // 77: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
+	37, // 78: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
+	39, // 79: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
+	42, // 80: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
+	45, // 81: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
+	47, // 82: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
+	62, // [62:83] is the sub-list for method output_type
+	41, // [41:62] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_reconciler_api_api_proto_init() }
@@ -2689,11 +3141,15 @@ func file_reconciler_api_api_proto_init() {
 	if File_reconciler_api_api_proto != nil {
 		return
 	}
-	file_reconciler_api_api_proto_msgTypes[23].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[29].OneofWrappers = []any{
+		(*DialRequest_Start)(nil),
+		(*DialRequest_Segment)(nil),
+	}
+	file_reconciler_api_api_proto_msgTypes[31].OneofWrappers = []any{
 		(*ExecRequest_Start)(nil),
 		(*ExecRequest_Input)(nil),
 	}
-	file_reconciler_api_api_proto_msgTypes[25].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[33].OneofWrappers = []any{
 		(*AttachRequest_Start)(nil),
 		(*AttachRequest_Input)(nil),
 	}
@@ -2703,7 +3159,7 @@ func file_reconciler_api_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reconciler_api_api_proto_rawDesc), len(file_reconciler_api_api_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   40,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,10 @@ const (
 	Control_Stop_FullMethodName         = "/vzreconciler.api.v1.Control/Stop"
 	Control_Start_FullMethodName        = "/vzreconciler.api.v1.Control/Start"
 	Control_Restart_FullMethodName      = "/vzreconciler.api.v1.Control/Restart"
+	Control_Pause_FullMethodName        = "/vzreconciler.api.v1.Control/Pause"
+	Control_Resume_FullMethodName       = "/vzreconciler.api.v1.Control/Resume"
+	Control_Kill_FullMethodName         = "/vzreconciler.api.v1.Control/Kill"
+	Control_Dial_FullMethodName         = "/vzreconciler.api.v1.Control/Dial"
 	Control_Exec_FullMethodName         = "/vzreconciler.api.v1.Control/Exec"
 	Control_Attach_FullMethodName       = "/vzreconciler.api.v1.Control/Attach"
 	Control_Logs_FullMethodName         = "/vzreconciler.api.v1.Control/Logs"
@@ -65,6 +69,15 @@ type ControlClient interface {
 	Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopResponse, error)
 	Start(ctx context.Context, in *StartRequest, opts ...grpc.CallOption) (*StartResponse, error)
 	Restart(ctx context.Context, in *RestartRequest, opts ...grpc.CallOption) (*RestartResponse, error)
+	// Pause stops a sandbox's CPUs and holds them stopped, across daemon restarts,
+	// until Resume, Start, Stop or Restart. Neither waits for that.
+	Pause(ctx context.Context, in *PauseRequest, opts ...grpc.CallOption) (*PauseResponse, error)
+	Resume(ctx context.Context, in *ResumeRequest, opts ...grpc.CallOption) (*ResumeResponse, error)
+	// Kill sends a signal to a container's init process.
+	Kill(ctx context.Context, in *KillRequest, opts ...grpc.CallOption) (*KillResponse, error)
+	// Dial connects to an address in a sandbox: it answers with opened, or fails;
+	// then both ends send segments.
+	Dial(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DialRequest, wire.Segment], error)
 	Exec(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecRequest, wire.Output], error)
 	// Attach connects to the init process of a container that runs. The process
 	// goes on when the stream ends.
@@ -203,9 +216,52 @@ func (c *controlClient) Restart(ctx context.Context, in *RestartRequest, opts ..
 	return out, nil
 }
 
+func (c *controlClient) Pause(ctx context.Context, in *PauseRequest, opts ...grpc.CallOption) (*PauseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseResponse)
+	err := c.cc.Invoke(ctx, Control_Pause_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Resume(ctx context.Context, in *ResumeRequest, opts ...grpc.CallOption) (*ResumeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeResponse)
+	err := c.cc.Invoke(ctx, Control_Resume_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Kill(ctx context.Context, in *KillRequest, opts ...grpc.CallOption) (*KillResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(KillResponse)
+	err := c.cc.Invoke(ctx, Control_Kill_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Dial(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DialRequest, wire.Segment], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[2], Control_Dial_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DialRequest, wire.Segment]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_DialClient = grpc.BidiStreamingClient[DialRequest, wire.Segment]
+
 func (c *controlClient) Exec(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecRequest, wire.Output], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[2], Control_Exec_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[3], Control_Exec_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +274,7 @@ type Control_ExecClient = grpc.BidiStreamingClient[ExecRequest, wire.Output]
 
 func (c *controlClient) Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachRequest, wire.Output], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[3], Control_Attach_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[4], Control_Attach_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +287,7 @@ type Control_AttachClient = grpc.BidiStreamingClient[AttachRequest, wire.Output]
 
 func (c *controlClient) Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[4], Control_Logs_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[5], Control_Logs_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +316,7 @@ func (c *controlClient) Statistics(ctx context.Context, in *StatisticsRequest, o
 
 func (c *controlClient) PullImage(ctx context.Context, in *PullImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullImageResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[5], Control_PullImage_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[6], Control_PullImage_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -320,6 +376,15 @@ type ControlServer interface {
 	Stop(context.Context, *StopRequest) (*StopResponse, error)
 	Start(context.Context, *StartRequest) (*StartResponse, error)
 	Restart(context.Context, *RestartRequest) (*RestartResponse, error)
+	// Pause stops a sandbox's CPUs and holds them stopped, across daemon restarts,
+	// until Resume, Start, Stop or Restart. Neither waits for that.
+	Pause(context.Context, *PauseRequest) (*PauseResponse, error)
+	Resume(context.Context, *ResumeRequest) (*ResumeResponse, error)
+	// Kill sends a signal to a container's init process.
+	Kill(context.Context, *KillRequest) (*KillResponse, error)
+	// Dial connects to an address in a sandbox: it answers with opened, or fails;
+	// then both ends send segments.
+	Dial(grpc.BidiStreamingServer[DialRequest, wire.Segment]) error
 	Exec(grpc.BidiStreamingServer[ExecRequest, wire.Output]) error
 	// Attach connects to the init process of a container that runs. The process
 	// goes on when the stream ends.
@@ -369,6 +434,18 @@ func (UnimplementedControlServer) Start(context.Context, *StartRequest) (*StartR
 }
 func (UnimplementedControlServer) Restart(context.Context, *RestartRequest) (*RestartResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Restart not implemented")
+}
+func (UnimplementedControlServer) Pause(context.Context, *PauseRequest) (*PauseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Pause not implemented")
+}
+func (UnimplementedControlServer) Resume(context.Context, *ResumeRequest) (*ResumeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Resume not implemented")
+}
+func (UnimplementedControlServer) Kill(context.Context, *KillRequest) (*KillResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Kill not implemented")
+}
+func (UnimplementedControlServer) Dial(grpc.BidiStreamingServer[DialRequest, wire.Segment]) error {
+	return status.Error(codes.Unimplemented, "method Dial not implemented")
 }
 func (UnimplementedControlServer) Exec(grpc.BidiStreamingServer[ExecRequest, wire.Output]) error {
 	return status.Error(codes.Unimplemented, "method Exec not implemented")
@@ -578,6 +655,67 @@ func _Control_Restart_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_Pause_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Pause(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Pause_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Pause(ctx, req.(*PauseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Resume_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Resume(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Resume_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Resume(ctx, req.(*ResumeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Kill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(KillRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Kill(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Kill_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Kill(ctx, req.(*KillRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Dial_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ControlServer).Dial(&grpc.GenericServerStream[DialRequest, wire.Segment]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_DialServer = grpc.BidiStreamingServer[DialRequest, wire.Segment]
+
 func _Control_Exec_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(ControlServer).Exec(&grpc.GenericServerStream[ExecRequest, wire.Output]{ServerStream: stream})
 }
@@ -708,6 +846,18 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Control_Restart_Handler,
 		},
 		{
+			MethodName: "Pause",
+			Handler:    _Control_Pause_Handler,
+		},
+		{
+			MethodName: "Resume",
+			Handler:    _Control_Resume_Handler,
+		},
+		{
+			MethodName: "Kill",
+			Handler:    _Control_Kill_Handler,
+		},
+		{
 			MethodName: "Statistics",
 			Handler:    _Control_Statistics_Handler,
 		},
@@ -730,6 +880,12 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Events",
 			Handler:       _Control_Events_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Dial",
+			Handler:       _Control_Dial_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 		{
 			StreamName:    "Exec",

@@ -47,6 +47,16 @@ type Backend interface {
 	// Attach connects stdio to the init process of a container until it exits.
 	// When ctx ends the process goes on.
 	Attach(ctx context.Context, req *AttachStart, stdio drivers.Stdio) (drivers.ExitStatus, error)
+	// Pause stops a sandbox's CPUs and holds them stopped until Resume; it does not
+	// wait for that.
+	Pause(ctx context.Context, req *PauseRequest) error
+	// Resume lets a paused sandbox run again; it does not wait for it.
+	Resume(ctx context.Context, req *ResumeRequest) error
+	// Kill sends a signal to a container's init process.
+	Kill(ctx context.Context, req *KillRequest) error
+
+	// Dial connects to an address in a sandbox. ctx bounds the connecting only.
+	Dial(ctx context.Context, object *Ref, to drivers.Address) (drivers.Conn, error)
 	// Exec runs a process in a container, connected to stdio, until it exits.
 	// It calls started once the process runs.
 	Exec(ctx context.Context, req *ExecStart, stdio drivers.Stdio, started func(pid int, at time.Time)) (drivers.ExitStatus, error)

@@ -109,6 +109,18 @@ func (s *server) Restart(ctx context.Context, req *RestartRequest) (*RestartResp
 	return &RestartResponse{}, s.backend.Restart(ctx, req)
 }
 
+func (s *server) Pause(ctx context.Context, req *PauseRequest) (*PauseResponse, error) {
+	return &PauseResponse{}, s.backend.Pause(ctx, req)
+}
+
+func (s *server) Resume(ctx context.Context, req *ResumeRequest) (*ResumeResponse, error) {
+	return &ResumeResponse{}, s.backend.Resume(ctx, req)
+}
+
+func (s *server) Kill(ctx context.Context, req *KillRequest) (*KillResponse, error) {
+	return &KillResponse{}, s.backend.Kill(ctx, req)
+}
+
 func (s *server) Exec(stream grpc.BidiStreamingServer[ExecRequest, wire.Output]) error {
 	first, err := stream.Recv()
 	if err != nil {

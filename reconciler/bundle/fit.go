@@ -66,8 +66,11 @@ func asked(s *manifests.Sandbox) []wish {
 	if s.Spec.VM.NestedVirtualization {
 		wishes = append(wishes, wish{drivers.CapabilityNestedVirtualization, "spec.vm.nestedVirtualization", "let a guest run VMs of its own"})
 	}
-	if len(s.Spec.PodTemplate.Spec.Containers) > 1 {
+	switch spec := s.Spec.PodTemplate.Spec; {
+	case len(spec.Containers) > 1:
 		wishes = append(wishes, wish{drivers.CapabilityContainers, pod + ".containers[1]", "run more than one container in a sandbox"})
+	case len(spec.InitContainers) > 0:
+		wishes = append(wishes, wish{drivers.CapabilityContainers, pod + ".initContainers", "run more than one container in a sandbox"})
 	}
 	for i, c := range s.Spec.PodTemplate.Spec.Containers {
 		field := fmt.Sprintf("%s.containers[%d]", pod, i)
@@ -92,8 +95,11 @@ func NeedMisfits(s *manifests.Sandbox, runtime string, needs Needs) []Misfit {
 	if k := s.Spec.VM.Kernel; !needs.Kernel && (len(k.Args) > 0 || k.Name != "" && k.Name != kernels.DefaultName) {
 		misfits = append(misfits, Misfit{Field: "spec.vm.kernel", Name: true, Message: fmt.Sprintf("runtime %q boots no kernel", runtime)})
 	}
-	for i, c := range s.Spec.PodTemplate.Spec.Containers {
-		field := fmt.Sprintf("spec.podTemplate.spec.containers[%d].image", i)
+	for i, c := range s.AllContainers() {
+		field := fmt.Sprintf("spec.podTemplate.spec.initContainers[%d].image", i)
+		if n := len(s.Spec.PodTemplate.Spec.InitContainers); i >= n {
+			field = fmt.Sprintf("spec.podTemplate.spec.containers[%d].image", i-n)
+		}
 		switch {
 		case needs.Image && c.Image == ScratchImage:
 			misfits = append(misfits, Misfit{Field: field, Message: fmt.Sprintf("runtime %q needs an image with something to run; %q is empty", runtime, ScratchImage)})

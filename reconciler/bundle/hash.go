@@ -41,8 +41,8 @@ func Secrets(s *manifests.Sandbox, configMaps map[string]*corev1.ConfigMap, secr
 func gather(s *manifests.Sandbox, configMaps map[string]*corev1.ConfigMap, secrets map[string]*corev1.Secret) *translation {
 	t := newTranslation(Input{Sandbox: s, ConfigMaps: configMaps, Secrets: secrets})
 	pod := &s.Spec.PodTemplate.Spec
-	for i := range pod.Containers {
-		t.environment("", pod.Hostname, &pod.Containers[i], nil).list()
+	for _, c := range s.AllContainers() {
+		t.environment("", pod.Hostname, &c, nil).list()
 	}
 	t.volumes(pod.Volumes)
 	return t

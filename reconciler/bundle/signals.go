@@ -22,9 +22,9 @@ func signals() map[string]int {
 	}
 }
 
-// signalNumber returns the Linux number of a signal given by name, with or
+// SignalNumber returns the Linux number of a signal given by name, with or
 // without SIG, or by number; 0 if none is given.
-func signalNumber(s string) (int, error) {
+func SignalNumber(s string) (int, error) {
 	if s == "" {
 		return 0, nil
 	}

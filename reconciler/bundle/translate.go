@@ -103,6 +103,9 @@ func (t *translation) sandbox() drivers.Configuration {
 			cfg.Sysctls[ctl.Name] = ctl.Value
 		}
 	}
+	for i := range pod.InitContainers {
+		cfg.Containers = append(cfg.Containers, t.container(pod, &pod.InitContainers[i]))
+	}
 	for i := range pod.Containers {
 		cfg.Containers = append(cfg.Containers, t.container(pod, &pod.Containers[i]))
 	}
@@ -152,7 +155,7 @@ func (t *translation) container(pod *corev1.PodSpec, c *corev1.Container) driver
 		out.ReadOnlyRootfs = *sc.ReadOnlyRootFilesystem
 	}
 	var err error
-	if out.StopSignal, err = signalNumber(img.Config.StopSignal); err != nil {
+	if out.StopSignal, err = SignalNumber(img.Config.StopSignal); err != nil {
 		t.errorf(field+".image", "the image's stop signal: %w", err)
 	}
 	return out

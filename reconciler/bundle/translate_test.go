@@ -326,12 +326,12 @@ func TestStopSignals(t *testing.T) {
 		"": 0, "SIGTERM": 15, "TERM": 15, "sigquit": 3, "SIGWINCH": 28, "9": 9, "64": 64,
 		"SIGRTMIN": 34, "SIGRTMIN+3": 37, "RTMAX": 64, "SIGRTMAX-2": 62,
 	} {
-		if got, err := signalNumber(s); got != want || err != nil {
+		if got, err := SignalNumber(s); got != want || err != nil {
 			t.Errorf("%q: got %d, %v, want %d", s, got, err, want)
 		}
 	}
 	for _, s := range []string{"SIGNONE", "0", "65", "-1", "SIGRTMIN-1", "SIGRTMAX+1", "SIGRTMIN+31", "RTMIN+", "SIG", "RTMIN+1x"} {
-		if got, err := signalNumber(s); err == nil {
+		if got, err := SignalNumber(s); err == nil {
 			t.Errorf("%q: got %d, want an error", s, got)
 		}
 	}

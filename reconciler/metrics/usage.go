@@ -68,6 +68,10 @@ func newUsageCollector(u Usage) *usageCollector {
 		func(s drivers.Statistics) float64 { return float64(s.Sandbox.BlockReadBytes) })
 	add("block_written_bytes_total", "Bytes the sandbox's VM wrote to its disks since it booted.", prometheus.CounterValue,
 		func(s drivers.Statistics) float64 { return float64(s.Sandbox.BlockWriteBytes) })
+	add("network_receive_bytes_total", "Bytes the sandbox's VM received over its networks since it booted.", prometheus.CounterValue,
+		func(s drivers.Statistics) float64 { return float64(s.Sandbox.NetworkRxBytes) })
+	add("network_transmit_bytes_total", "Bytes the sandbox's VM sent over its networks since it booted.", prometheus.CounterValue,
+		func(s drivers.Statistics) float64 { return float64(s.Sandbox.NetworkTxBytes) })
 	return c
 }
 

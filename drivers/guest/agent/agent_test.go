@@ -227,9 +227,14 @@ func TestStatisticsOfTheKernelsFiles(t *testing.T) {
 	if got := cpuUsec("cpu  10 1 2 100 50 3 4 5 9 9\ncpu0 1 1\n"); got != (10+1+2+3+4+5)*10_000 {
 		t.Errorf("cpu = %d", got)
 	}
-	rx, tx := networkBytes("Inter-| Receive\n face |bytes\n    lo: 5 0 0 0 0 0 0 0 5 0\n  eth0: 7 1 0 0 0 0 0 0 8 1\neth1:1 1 0 0 0 0 0 0 2 1\n")
-	if rx != 8 || tx != 10 {
-		t.Errorf("network = %d, %d", rx, tx)
+	var use drivers.ResourceUse
+	countNetwork(&use, "Inter-| Receive\n face |bytes\n    lo: 5 5 5 0 0 0 0 0 5 5 5\n  eth0: 7 1 2 0 0 0 0 0 8 3 4\neth1:1 1 1 9 9 9 9 9 2 1 1\n")
+	want := drivers.ResourceUse{
+		NetworkRxBytes: 8, NetworkRxPackets: 2, NetworkRxErrors: 3,
+		NetworkTxBytes: 10, NetworkTxPackets: 4, NetworkTxErrors: 5,
+	}
+	if use != want {
+		t.Errorf("network = %+v, want %+v", use, want)
 	}
 	dir := t.TempDir()
 	for disk, stat := range map[string]string{"vda": "1 0 10 0 2 0 20 0 0 0 0\n", "vdb": "1 0 1 0 0 0 0 0\n", "loop0": "9 9 9 9 9 9 9 9\n"} {
@@ -295,5 +300,19 @@ func TestReaperCollectsOrphansAndNobodyElsesStatus(t *testing.T) {
 	r.mu.Unlock()
 	if err := c.signal(9, false); !errors.Is(err, drivers.ErrNotFound) {
 		t.Errorf("signal after the exit: %v, want %v", err, drivers.ErrNotFound)
+	}
+}
+
+func TestPressureIsNilWhereTheKernelKeepsNone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "cpu.pressure")
+	if got := pressure(file); got != nil {
+		t.Errorf("without a file: %+v", got)
+	}
+	text := "some avg10=12.50 avg60=1.00 avg300=0.00 total=7\nfull avg10=0.25 avg60=0.00 avg300=0.00 total=1\nodd\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := pressure(file); got == nil || *got != (drivers.Pressure{Some: 12.5, Full: 0.25}) {
+		t.Errorf("got %+v", got)
 	}
 }

@@ -22,10 +22,12 @@ type server struct {
 	grpc  *grpc.Server
 	// off is closed when the guest is ready to be powered off.
 	off chan struct{}
+	// dials has room for each connection that Dial carries.
+	dials chan struct{}
 }
 
 func newServer(g *guest) *server {
-	s := &server{guest: g, off: make(chan struct{})}
+	s := &server{guest: g, off: make(chan struct{}), dials: make(chan struct{}, maxDials)}
 	s.grpc = grpc.NewServer(append(channel.ServerOptions(), grpc.UnaryInterceptor(statusErrors))...)
 	agentpb.RegisterAgentServer(s.grpc, s)
 	return s

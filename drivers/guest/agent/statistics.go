@@ -42,6 +42,10 @@ func groupUse(dir string) drivers.ResourceUse {
 		MemoryBytes:      singleValue(dir + "/memory.current"),
 		MemoryLimitBytes: singleValue(dir + "/memory.max"),
 		Processes:        singleValue(dir + "/pids.current"),
+		ProcessLimit:     singleValue(dir + "/pids.max"),
+		CPUPressure:      pressure(dir + "/cpu.pressure"),
+		MemoryPressure:   pressure(dir + "/memory.pressure"),
+		IOPressure:       pressure(dir + "/io.pressure"),
 	}
 	// What can be dropped at once is not in use: the kubelet's "working set".
 	use.MemoryBytes -= min(use.MemoryBytes, reclaimable)
@@ -71,6 +75,10 @@ func guestUse() (drivers.ResourceUse, error) {
 	use.MemoryLimitBytes = memory["MemTotal"] << 10
 	use.MemoryBytes = use.MemoryLimitBytes - min(use.MemoryLimitBytes, memory["MemAvailable"]<<10)
 	use.Processes = singleValue(containersGroup + "/pids.current")
+	use.ProcessLimit = singleValue(containersGroup + "/pids.max")
+	use.CPUPressure = pressure("/proc/pressure/cpu")
+	use.MemoryPressure = pressure("/proc/pressure/memory")
+	use.IOPressure = pressure("/proc/pressure/io")
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return use, err
@@ -80,7 +88,7 @@ func guestUse() (drivers.ResourceUse, error) {
 	if err != nil {
 		return use, err
 	}
-	use.NetworkRxBytes, use.NetworkTxBytes = networkBytes(string(network))
+	countNetwork(&use, string(network))
 	use.BlockReadBytes, use.BlockWriteBytes = blockBytes("/sys/block")
 	return use, nil
 }
@@ -117,19 +125,50 @@ func cpuUsec(stat string) uint64 {
 	return ticks * 10_000
 }
 
-// networkBytes sums the interfaces of /proc/net/dev but the loopback.
-func networkBytes(dev string) (rx, tx uint64) {
+// countNetwork adds up the interfaces of /proc/net/dev but the loopback: for each
+// direction it has bytes, packets, errors and five more.
+func countNetwork(use *drivers.ResourceUse, dev string) {
 	for line := range strings.Lines(dev) {
 		name, counters, ok := strings.Cut(line, ":")
 		f := strings.Fields(counters)
-		if !ok || strings.TrimSpace(name) == "lo" || len(f) < 9 {
+		if !ok || strings.TrimSpace(name) == "lo" || len(f) < 11 {
 			continue
 		}
-		r, _ := strconv.ParseUint(f[0], 10, 64)
-		t, _ := strconv.ParseUint(f[8], 10, 64)
-		rx, tx = rx+r, tx+t
+		for i, sum := range map[int]*uint64{
+			0: &use.NetworkRxBytes, 1: &use.NetworkRxPackets, 2: &use.NetworkRxErrors,
+			8: &use.NetworkTxBytes, 9: &use.NetworkTxPackets, 10: &use.NetworkTxErrors,
+		} {
+			n, _ := strconv.ParseUint(f[i], 10, 64)
+			*sum += n
+		}
 	}
-	return rx, tx
+}
+
+// pressure reads a file of the kernel's pressure stall information; nil if it
+// keeps none.
+func pressure(file string) *drivers.Pressure {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	var p drivers.Pressure
+	for line := range strings.Lines(string(data)) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		share, err := strconv.ParseFloat(strings.TrimPrefix(f[1], "avg10="), 64)
+		if err != nil {
+			continue
+		}
+		switch f[0] {
+		case "some":
+			p.Some = share
+		case "full":
+			p.Full = share
+		}
+	}
+	return &p
 }
 
 // blockBytes sums the disks below a directory like /sys/block; see

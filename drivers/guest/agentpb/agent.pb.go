@@ -1174,6 +1174,89 @@ func (*SignalResponse) Descriptor() ([]byte, []int) {
 	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{17}
 }
 
+// DialRequest is an address first, then the connection's segments.
+type DialRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*DialRequest_Address
+	//	*DialRequest_Segment
+	Kind          isDialRequest_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DialRequest) Reset() {
+	*x = DialRequest{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DialRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DialRequest) ProtoMessage() {}
+
+func (x *DialRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DialRequest.ProtoReflect.Descriptor instead.
+func (*DialRequest) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DialRequest) GetKind() isDialRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *DialRequest) GetAddress() *wire.Address {
+	if x != nil {
+		if x, ok := x.Kind.(*DialRequest_Address); ok {
+			return x.Address
+		}
+	}
+	return nil
+}
+
+func (x *DialRequest) GetSegment() *wire.Segment {
+	if x != nil {
+		if x, ok := x.Kind.(*DialRequest_Segment); ok {
+			return x.Segment
+		}
+	}
+	return nil
+}
+
+type isDialRequest_Kind interface {
+	isDialRequest_Kind()
+}
+
+type DialRequest_Address struct {
+	Address *wire.Address `protobuf:"bytes,1,opt,name=address,proto3,oneof"`
+}
+
+type DialRequest_Segment struct {
+	Segment *wire.Segment `protobuf:"bytes,2,opt,name=segment,proto3,oneof"`
+}
+
+func (*DialRequest_Address) isDialRequest_Kind() {}
+
+func (*DialRequest_Segment) isDialRequest_Kind() {}
+
 type StatisticsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1182,7 +1265,7 @@ type StatisticsRequest struct {
 
 func (x *StatisticsRequest) Reset() {
 	*x = StatisticsRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1277,7 @@ func (x *StatisticsRequest) String() string {
 func (*StatisticsRequest) ProtoMessage() {}
 
 func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1290,7 @@ func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsRequest.ProtoReflect.Descriptor instead.
 func (*StatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{18}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{19}
 }
 
 type SetTimeRequest struct {
@@ -1219,7 +1302,7 @@ type SetTimeRequest struct {
 
 func (x *SetTimeRequest) Reset() {
 	*x = SetTimeRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1231,7 +1314,7 @@ func (x *SetTimeRequest) String() string {
 func (*SetTimeRequest) ProtoMessage() {}
 
 func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1244,7 +1327,7 @@ func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{19}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetTimeRequest) GetTime() *timestamppb.Timestamp {
@@ -1262,7 +1345,7 @@ type SetTimeResponse struct {
 
 func (x *SetTimeResponse) Reset() {
 	*x = SetTimeResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1357,7 @@ func (x *SetTimeResponse) String() string {
 func (*SetTimeResponse) ProtoMessage() {}
 
 func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1370,7 @@ func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{20}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{21}
 }
 
 type ShutdownRequest struct {
@@ -1298,7 +1381,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1393,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1406,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{21}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{22}
 }
 
 type ShutdownResponse struct {
@@ -1334,7 +1417,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1429,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1442,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{22}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{23}
 }
 
 var File_drivers_guest_agentpb_agent_proto protoreflect.FileDescriptor
@@ -1447,13 +1530,17 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\rSignalRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\"\x10\n" +
-	"\x0eSignalResponse\"\x13\n" +
+	"\x0eSignalResponse\"\x8b\x01\n" +
+	"\vDialRequest\x129\n" +
+	"\aaddress\x18\x01 \x01(\v2\x1d.vzreconciler.wire.v1.AddressH\x00R\aaddress\x129\n" +
+	"\asegment\x18\x02 \x01(\v2\x1d.vzreconciler.wire.v1.SegmentH\x00R\asegmentB\x06\n" +
+	"\x04kind\"\x13\n" +
 	"\x11StatisticsRequest\"@\n" +
 	"\x0eSetTimeRequest\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x11\n" +
 	"\x0fSetTimeResponse\"\x11\n" +
 	"\x0fShutdownRequest\"\x12\n" +
-	"\x10ShutdownResponse2\x80\a\n" +
+	"\x10ShutdownResponse2\xcf\a\n" +
 	"\x05Agent\x12O\n" +
 	"\x04Info\x12\".vzreconciler.guest.v1.InfoRequest\x1a#.vzreconciler.guest.v1.InfoResponse\x12^\n" +
 	"\tConfigure\x12'.vzreconciler.guest.v1.ConfigureRequest\x1a(.vzreconciler.guest.v1.ConfigureResponse\x12p\n" +
@@ -1461,7 +1548,8 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\x03Run\x12!.vzreconciler.guest.v1.RunRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12N\n" +
 	"\x05Start\x12\x1f.vzreconciler.guest.v1.RunStart\x1a$.vzreconciler.guest.v1.StartResponse\x12P\n" +
 	"\x06Follow\x12$.vzreconciler.guest.v1.FollowRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12U\n" +
-	"\x06Signal\x12$.vzreconciler.guest.v1.SignalRequest\x1a%.vzreconciler.guest.v1.SignalResponse\x12X\n" +
+	"\x06Signal\x12$.vzreconciler.guest.v1.SignalRequest\x1a%.vzreconciler.guest.v1.SignalResponse\x12M\n" +
+	"\x04Dial\x12\".vzreconciler.guest.v1.DialRequest\x1a\x1d.vzreconciler.wire.v1.Segment(\x010\x01\x12X\n" +
 	"\n" +
 	"Statistics\x12(.vzreconciler.guest.v1.StatisticsRequest\x1a .vzreconciler.wire.v1.Statistics\x12X\n" +
 	"\aSetTime\x12%.vzreconciler.guest.v1.SetTimeRequest\x1a&.vzreconciler.guest.v1.SetTimeResponse\x12[\n" +
@@ -1479,7 +1567,7 @@ func file_drivers_guest_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_drivers_guest_agentpb_agent_proto_rawDescData
 }
 
-var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*InfoRequest)(nil),             // 0: vzreconciler.guest.v1.InfoRequest
 	(*InfoResponse)(nil),            // 1: vzreconciler.guest.v1.InfoResponse
@@ -1499,58 +1587,65 @@ var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*Position)(nil),                // 15: vzreconciler.guest.v1.Position
 	(*SignalRequest)(nil),           // 16: vzreconciler.guest.v1.SignalRequest
 	(*SignalResponse)(nil),          // 17: vzreconciler.guest.v1.SignalResponse
-	(*StatisticsRequest)(nil),       // 18: vzreconciler.guest.v1.StatisticsRequest
-	(*SetTimeRequest)(nil),          // 19: vzreconciler.guest.v1.SetTimeRequest
-	(*SetTimeResponse)(nil),         // 20: vzreconciler.guest.v1.SetTimeResponse
-	(*ShutdownRequest)(nil),         // 21: vzreconciler.guest.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),        // 22: vzreconciler.guest.v1.ShutdownResponse
-	nil,                             // 23: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
-	(*timestamppb.Timestamp)(nil),   // 24: google.protobuf.Timestamp
-	(*wire.Input)(nil),              // 25: vzreconciler.wire.v1.Input
-	(*wire.ProcessSpec)(nil),        // 26: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Output)(nil),             // 27: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),         // 28: vzreconciler.wire.v1.Statistics
+	(*DialRequest)(nil),             // 18: vzreconciler.guest.v1.DialRequest
+	(*StatisticsRequest)(nil),       // 19: vzreconciler.guest.v1.StatisticsRequest
+	(*SetTimeRequest)(nil),          // 20: vzreconciler.guest.v1.SetTimeRequest
+	(*SetTimeResponse)(nil),         // 21: vzreconciler.guest.v1.SetTimeResponse
+	(*ShutdownRequest)(nil),         // 22: vzreconciler.guest.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),        // 23: vzreconciler.guest.v1.ShutdownResponse
+	nil,                             // 24: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
+	(*wire.Input)(nil),              // 26: vzreconciler.wire.v1.Input
+	(*wire.ProcessSpec)(nil),        // 27: vzreconciler.wire.v1.ProcessSpec
+	(*wire.Address)(nil),            // 28: vzreconciler.wire.v1.Address
+	(*wire.Segment)(nil),            // 29: vzreconciler.wire.v1.Segment
+	(*wire.Output)(nil),             // 30: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),         // 31: vzreconciler.wire.v1.Statistics
 }
 var file_drivers_guest_agentpb_agent_proto_depIdxs = []int32{
-	24, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
+	25, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
 	4,  // 1: vzreconciler.guest.v1.ConfigureRequest.volumes:type_name -> vzreconciler.guest.v1.Volume
-	23, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	24, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
 	3,  // 3: vzreconciler.guest.v1.ConfigureRequest.host_aliases:type_name -> vzreconciler.guest.v1.HostAlias
 	5,  // 4: vzreconciler.guest.v1.Volume.files:type_name -> vzreconciler.guest.v1.File
 	8,  // 5: vzreconciler.guest.v1.CreateContainerRequest.mounts:type_name -> vzreconciler.guest.v1.Mount
 	11, // 6: vzreconciler.guest.v1.RunRequest.start:type_name -> vzreconciler.guest.v1.RunStart
-	25, // 7: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
-	26, // 8: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	26, // 7: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
+	27, // 8: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	14, // 9: vzreconciler.guest.v1.FollowRequest.start:type_name -> vzreconciler.guest.v1.FollowStart
-	25, // 10: vzreconciler.guest.v1.FollowRequest.input:type_name -> vzreconciler.wire.v1.Input
+	26, // 10: vzreconciler.guest.v1.FollowRequest.input:type_name -> vzreconciler.wire.v1.Input
 	15, // 11: vzreconciler.guest.v1.FollowRequest.kept:type_name -> vzreconciler.guest.v1.Position
 	15, // 12: vzreconciler.guest.v1.FollowStart.from:type_name -> vzreconciler.guest.v1.Position
-	24, // 13: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
-	0,  // 14: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
-	2,  // 15: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
-	7,  // 16: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
-	10, // 17: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
-	11, // 18: vzreconciler.guest.v1.Agent.Start:input_type -> vzreconciler.guest.v1.RunStart
-	13, // 19: vzreconciler.guest.v1.Agent.Follow:input_type -> vzreconciler.guest.v1.FollowRequest
-	16, // 20: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
-	18, // 21: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
-	19, // 22: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
-	21, // 23: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
-	1,  // 24: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
-	6,  // 25: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
-	9,  // 26: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
-	27, // 27: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
-	12, // 28: vzreconciler.guest.v1.Agent.Start:output_type -> vzreconciler.guest.v1.StartResponse
-	27, // 29: vzreconciler.guest.v1.Agent.Follow:output_type -> vzreconciler.wire.v1.Output
-	17, // 30: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
-	28, // 31: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	20, // 32: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
-	22, // 33: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
-	24, // [24:34] is the sub-list for method output_type
-	14, // [14:24] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	28, // 13: vzreconciler.guest.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
+	29, // 14: vzreconciler.guest.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	25, // 15: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
+	0,  // 16: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
+	2,  // 17: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
+	7,  // 18: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
+	10, // 19: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
+	11, // 20: vzreconciler.guest.v1.Agent.Start:input_type -> vzreconciler.guest.v1.RunStart
+	13, // 21: vzreconciler.guest.v1.Agent.Follow:input_type -> vzreconciler.guest.v1.FollowRequest
+	16, // 22: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
+	18, // 23: vzreconciler.guest.v1.Agent.Dial:input_type -> vzreconciler.guest.v1.DialRequest
+	19, // 24: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
+	20, // 25: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
+	22, // 26: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
+	1,  // 27: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
+	6,  // 28: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
+	9,  // 29: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
+	30, // 30: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
+	12, // 31: vzreconciler.guest.v1.Agent.Start:output_type -> vzreconciler.guest.v1.StartResponse
+	30, // 32: vzreconciler.guest.v1.Agent.Follow:output_type -> vzreconciler.wire.v1.Output
+	17, // 33: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
+	29, // 34: vzreconciler.guest.v1.Agent.Dial:output_type -> vzreconciler.wire.v1.Segment
+	31, // 35: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	21, // 36: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
+	23, // 37: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
+	27, // [27:38] is the sub-list for method output_type
+	16, // [16:27] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_drivers_guest_agentpb_agent_proto_init() }
@@ -1567,13 +1662,17 @@ func file_drivers_guest_agentpb_agent_proto_init() {
 		(*FollowRequest_Input)(nil),
 		(*FollowRequest_Kept)(nil),
 	}
+	file_drivers_guest_agentpb_agent_proto_msgTypes[18].OneofWrappers = []any{
+		(*DialRequest_Address)(nil),
+		(*DialRequest_Segment)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drivers_guest_agentpb_agent_proto_rawDesc), len(file_drivers_guest_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,7 @@ const (
 	Agent_Start_FullMethodName           = "/vzreconciler.guest.v1.Agent/Start"
 	Agent_Follow_FullMethodName          = "/vzreconciler.guest.v1.Agent/Follow"
 	Agent_Signal_FullMethodName          = "/vzreconciler.guest.v1.Agent/Signal"
+	Agent_Dial_FullMethodName            = "/vzreconciler.guest.v1.Agent/Dial"
 	Agent_Statistics_FullMethodName      = "/vzreconciler.guest.v1.Agent/Statistics"
 	Agent_SetTime_FullMethodName         = "/vzreconciler.guest.v1.Agent/SetTime"
 	Agent_Shutdown_FullMethodName        = "/vzreconciler.guest.v1.Agent/Shutdown"
@@ -61,6 +62,8 @@ type AgentClient interface {
 	Follow(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FollowRequest, wire.Output], error)
 	// Signal sends a signal to a running process.
 	Signal(ctx context.Context, in *SignalRequest, opts ...grpc.CallOption) (*SignalResponse, error)
+	// Dial connects to an address in the guest and carries the connection.
+	Dial(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DialRequest, wire.Segment], error)
 	// Statistics reports resource use.
 	Statistics(ctx context.Context, in *StatisticsRequest, opts ...grpc.CallOption) (*wire.Statistics, error)
 	// SetTime sets the guest's clock.
@@ -154,6 +157,19 @@ func (c *agentClient) Signal(ctx context.Context, in *SignalRequest, opts ...grp
 	return out, nil
 }
 
+func (c *agentClient) Dial(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DialRequest, wire.Segment], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[2], Agent_Dial_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DialRequest, wire.Segment]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_DialClient = grpc.BidiStreamingClient[DialRequest, wire.Segment]
+
 func (c *agentClient) Statistics(ctx context.Context, in *StatisticsRequest, opts ...grpc.CallOption) (*wire.Statistics, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(wire.Statistics)
@@ -210,6 +226,8 @@ type AgentServer interface {
 	Follow(grpc.BidiStreamingServer[FollowRequest, wire.Output]) error
 	// Signal sends a signal to a running process.
 	Signal(context.Context, *SignalRequest) (*SignalResponse, error)
+	// Dial connects to an address in the guest and carries the connection.
+	Dial(grpc.BidiStreamingServer[DialRequest, wire.Segment]) error
 	// Statistics reports resource use.
 	Statistics(context.Context, *StatisticsRequest) (*wire.Statistics, error)
 	// SetTime sets the guest's clock.
@@ -247,6 +265,9 @@ func (UnimplementedAgentServer) Follow(grpc.BidiStreamingServer[FollowRequest, w
 }
 func (UnimplementedAgentServer) Signal(context.Context, *SignalRequest) (*SignalResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Signal not implemented")
+}
+func (UnimplementedAgentServer) Dial(grpc.BidiStreamingServer[DialRequest, wire.Segment]) error {
+	return status.Error(codes.Unimplemented, "method Dial not implemented")
 }
 func (UnimplementedAgentServer) Statistics(context.Context, *StatisticsRequest) (*wire.Statistics, error) {
 	return nil, status.Error(codes.Unimplemented, "method Statistics not implemented")
@@ -382,6 +403,13 @@ func _Agent_Signal_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Agent_Dial_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(AgentServer).Dial(&grpc.GenericServerStream[DialRequest, wire.Segment]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_DialServer = grpc.BidiStreamingServer[DialRequest, wire.Segment]
+
 func _Agent_Statistics_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StatisticsRequest)
 	if err := dec(in); err != nil {
@@ -486,6 +514,12 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Follow",
 			Handler:       _Agent_Follow_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Dial",
+			Handler:       _Agent_Dial_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},

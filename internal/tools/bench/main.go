@@ -1,6 +1,7 @@
 // Command bench measures the built binaries on this host and prints one table:
 // cold start against a bare QEMU of the same kernel, machine type and memory;
-// memory and CPU of what runs. `make bench` runs it.
+// a process in a sandbox against the same on the agent's bare channel; memory and
+// CPU of what runs. `make bench` runs it.
 package main
 
 import (
@@ -28,6 +29,7 @@ func main() {
 	flag.IntVar(&o.runs, "runs", 9, "cold starts of each kind, alternating")
 	flag.IntVar(&o.many, "sandboxes", 20, "sandboxes to hold at once for the daemon's memory")
 	flag.DurationVar(&o.idle, "idle", 30*time.Second, "how long CPU use is measured")
+	flag.StringVar(&o.only, "only", "", "one part alone: cold, exec or footprint")
 	flag.Parse()
 	err := run(ctx, o, os.Stdout)
 	stop()
@@ -39,6 +41,7 @@ func main() {
 
 type options struct {
 	bin, image, deb, busybox string
+	only                     string
 	runs, many               int
 	idle                     time.Duration
 }
@@ -62,11 +65,16 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	defer h.close()
-	if err := coldStart(ctx, o, h, out); err != nil {
-		return fmt.Errorf("cold start: %w", err)
-	}
-	if err := footprint(ctx, o, h, out); err != nil {
-		return fmt.Errorf("footprint: %w", err)
+	for _, part := range []struct {
+		name string
+		run  func(context.Context, options, *host, io.Writer) error
+	}{{"cold", coldStart}, {"exec", execs}, {"footprint", footprint}} {
+		if o.only != "" && o.only != part.name {
+			continue
+		}
+		if err := part.run(ctx, o, h, out); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
 	}
 	return nil
 }

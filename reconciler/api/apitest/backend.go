@@ -29,6 +29,10 @@ type Backend struct {
 	StartFunc        func(ctx context.Context, req *api.StartRequest) error
 	RestartFunc      func(ctx context.Context, req *api.RestartRequest) error
 	AttachFunc       func(ctx context.Context, req *api.AttachStart, stdio drivers.Stdio) (drivers.ExitStatus, error)
+	PauseFunc        func(ctx context.Context, req *api.PauseRequest) error
+	ResumeFunc       func(ctx context.Context, req *api.ResumeRequest) error
+	KillFunc         func(ctx context.Context, req *api.KillRequest) error
+	DialFunc         func(ctx context.Context, object *api.Ref, to drivers.Address) (drivers.Conn, error)
 	ExecFunc         func(ctx context.Context, req *api.ExecStart, stdio drivers.Stdio, started func(pid int, at time.Time)) (drivers.ExitStatus, error)
 	LogsFunc         func(ctx context.Context, req *api.LogsRequest, send func(data []byte) error) error
 	StatisticsFunc   func(ctx context.Context, req *api.StatisticsRequest) (*api.StatisticsResponse, error)
@@ -127,6 +131,38 @@ func (b *Backend) Attach(ctx context.Context, req *api.AttachStart, stdio driver
 		return drivers.ExitStatus{}, unset("attach")
 	}
 	return b.AttachFunc(ctx, req, stdio)
+}
+
+// Pause calls PauseFunc.
+func (b *Backend) Pause(ctx context.Context, req *api.PauseRequest) error {
+	if b.PauseFunc == nil {
+		return unset("pause")
+	}
+	return b.PauseFunc(ctx, req)
+}
+
+// Resume calls ResumeFunc.
+func (b *Backend) Resume(ctx context.Context, req *api.ResumeRequest) error {
+	if b.ResumeFunc == nil {
+		return unset("resume")
+	}
+	return b.ResumeFunc(ctx, req)
+}
+
+// Kill calls KillFunc.
+func (b *Backend) Kill(ctx context.Context, req *api.KillRequest) error {
+	if b.KillFunc == nil {
+		return unset("kill")
+	}
+	return b.KillFunc(ctx, req)
+}
+
+// Dial calls DialFunc.
+func (b *Backend) Dial(ctx context.Context, object *api.Ref, to drivers.Address) (drivers.Conn, error) {
+	if b.DialFunc == nil {
+		return nil, unset("dial")
+	}
+	return b.DialFunc(ctx, object, to)
 }
 
 // Exec calls ExecFunc.
