@@ -33,6 +33,9 @@ type Runtime struct {
 	opts Options
 	log  *slog.Logger
 
+	// copying serialises what reads or writes the disk. It is taken before mu.
+	copying sync.Mutex
+
 	mu        sync.Mutex
 	faults    Faults
 	state     drivers.State
@@ -77,7 +80,7 @@ func (r *Runtime) Info(context.Context) (drivers.Info, error) {
 	return drivers.Info{
 		Name:              "fake",
 		Version:           r.opts.Version,
-		Capabilities:      []string{"attach", "exec", "pause", "statistics"},
+		Capabilities:      []string{"attach", "copy", "exec", "pause", "snapshot", "statistics"},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: schema(),
 	}, nil
@@ -169,6 +172,9 @@ func (r *Runtime) prepare(req drivers.BootstrapRequest) (Faults, drivers.Configu
 		if err := checkSpec(c.Process, req.Secrets); err != nil {
 			return Faults{}, config, fmt.Errorf("container %s: %w", c.Name, err)
 		}
+	}
+	if err := ensureDisk(req.Bundle); err != nil {
+		return Faults{}, config, err
 	}
 	faults, err := r.opts.Faults.with(config.RuntimeData)
 	return faults, config, err

@@ -66,11 +66,14 @@ type sandbox struct {
 	vm        *vm              // from booted on
 	machine   *drivers.Machine // once one was started
 	processes map[string]*process
-	order     []string       // of the ids in processes
-	execs     int            // how many there were
-	ending    bool           // end was called
-	active    sync.WaitGroup // of the goroutines that own a run; none is added once ending
-	watchers  map[chan drivers.Snapshot]struct{}
+	order     []string // of the ids in processes
+	execs     int      // how many there were
+	ending    bool     // end was called
+
+	snapshotting *snapshotCall // while the disk is frozen
+
+	active   sync.WaitGroup // of the goroutines that own a run; none is added once ending
+	watchers map[chan drivers.Snapshot]struct{}
 
 	// pausing serialises Pause and Resume.
 	pausing sync.Mutex
@@ -114,7 +117,7 @@ func (s *sandbox) Info(context.Context) (drivers.Info, error) {
 	return drivers.Info{
 		Name:              s.hv.Name(),
 		Version:           s.opts.Version,
-		Capabilities:      []string{"attach", "exec", "pause", "statistics"},
+		Capabilities:      []string{"attach", "copy", "exec", "pause", "snapshot", "statistics"},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: s.hv.RuntimeDataSchema(),
 	}, nil

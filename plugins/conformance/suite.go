@@ -100,6 +100,13 @@ func checks() []check {
 		{"StopEndsPaused", stopEndsPaused},
 		{"PauseAndResume", pauseAndResume},
 		{"StatisticsNeedRunning", statisticsNeedRunning},
+		{"CopyCarriesTreesUnchanged", copyCarriesTrees},
+		{"CopyGoesWhereAsked", copyGoesWhereAsked},
+		{"CopyStaysInside", copyStaysInside},
+		{"CopyInterruptedLeavesNoHalfFile", copyInterruptedLeavesNoHalfFile},
+		{"CopyNeedsBootedOrRunning", copyNeedsUp},
+		{"CopySurvivesRestart", copySurvivesRestart},
+		{"SnapshotIsMadeOnce", snapshotIsMadeOnce},
 		{"EventsTellOfEveryState", eventsTellOfEveryState},
 		{"ShutdownOnlyWhenStopped", shutdownOnlyWhenStopped},
 	}

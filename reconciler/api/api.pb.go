@@ -1829,6 +1829,284 @@ func (x *SandboxStatistics) GetError() string {
 	return ""
 }
 
+// CopyInRequest is a start first, then the archive; the end of the stream is its end.
+type CopyInRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*CopyInRequest_Start
+	//	*CopyInRequest_Data
+	Kind          isCopyInRequest_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyInRequest) Reset() {
+	*x = CopyInRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyInRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyInRequest) ProtoMessage() {}
+
+func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyInRequest.ProtoReflect.Descriptor instead.
+func (*CopyInRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CopyInRequest) GetKind() isCopyInRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *CopyInRequest) GetStart() *CopyInStart {
+	if x != nil {
+		if x, ok := x.Kind.(*CopyInRequest_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *CopyInRequest) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Kind.(*CopyInRequest_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+type isCopyInRequest_Kind interface {
+	isCopyInRequest_Kind()
+}
+
+type CopyInRequest_Start struct {
+	Start *CopyInStart `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
+}
+
+type CopyInRequest_Data struct {
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+func (*CopyInRequest_Start) isCopyInRequest_Kind() {}
+
+func (*CopyInRequest_Data) isCopyInRequest_Kind() {}
+
+type CopyInStart struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Object *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// An empty container means the first.
+	Copy          *wire.CopyInStart `protobuf:"bytes,2,opt,name=copy,proto3" json:"copy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyInStart) Reset() {
+	*x = CopyInStart{}
+	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyInStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyInStart) ProtoMessage() {}
+
+func (x *CopyInStart) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyInStart.ProtoReflect.Descriptor instead.
+func (*CopyInStart) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *CopyInStart) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *CopyInStart) GetCopy() *wire.CopyInStart {
+	if x != nil {
+		return x.Copy
+	}
+	return nil
+}
+
+type CopyInResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyInResponse) Reset() {
+	*x = CopyInResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyInResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyInResponse) ProtoMessage() {}
+
+func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyInResponse.ProtoReflect.Descriptor instead.
+func (*CopyInResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{32}
+}
+
+type CopyOutRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Object *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// An empty container means the first.
+	Copy          *wire.CopyOutStart `protobuf:"bytes,2,opt,name=copy,proto3" json:"copy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyOutRequest) Reset() {
+	*x = CopyOutRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyOutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyOutRequest) ProtoMessage() {}
+
+func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyOutRequest.ProtoReflect.Descriptor instead.
+func (*CopyOutRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *CopyOutRequest) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *CopyOutRequest) GetCopy() *wire.CopyOutStart {
+	if x != nil {
+		return x.Copy
+	}
+	return nil
+}
+
+type ExportRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Object *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Empty means the first container.
+	Container     string `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRequest) Reset() {
+	*x = ExportRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRequest) ProtoMessage() {}
+
+func (x *ExportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
+func (*ExportRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ExportRequest) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *ExportRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
 type PullImageRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Reference string                 `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
@@ -1840,7 +2118,7 @@ type PullImageRequest struct {
 
 func (x *PullImageRequest) Reset() {
 	*x = PullImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	mi := &file_reconciler_api_api_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +2130,7 @@ func (x *PullImageRequest) String() string {
 func (*PullImageRequest) ProtoMessage() {}
 
 func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	mi := &file_reconciler_api_api_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +2143,7 @@ func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageRequest.ProtoReflect.Descriptor instead.
 func (*PullImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{30}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PullImageRequest) GetReference() string {
@@ -1895,7 +2173,7 @@ type PullImageResponse struct {
 
 func (x *PullImageResponse) Reset() {
 	*x = PullImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	mi := &file_reconciler_api_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1907,7 +2185,7 @@ func (x *PullImageResponse) String() string {
 func (*PullImageResponse) ProtoMessage() {}
 
 func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	mi := &file_reconciler_api_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1920,7 +2198,7 @@ func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageResponse.ProtoReflect.Descriptor instead.
 func (*PullImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{31}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PullImageResponse) GetStage() string {
@@ -1969,7 +2247,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	mi := &file_reconciler_api_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2259,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	mi := &file_reconciler_api_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2272,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{32}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Image) GetReference() string {
@@ -2054,7 +2332,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	mi := &file_reconciler_api_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2344,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	mi := &file_reconciler_api_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2357,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{33}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{38}
 }
 
 type ListImagesResponse struct {
@@ -2091,7 +2369,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	mi := &file_reconciler_api_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +2381,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	mi := &file_reconciler_api_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +2394,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{34}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListImagesResponse) GetImages() []*Image {
@@ -2135,7 +2413,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[35]
+	mi := &file_reconciler_api_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +2425,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[35]
+	mi := &file_reconciler_api_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +2438,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{35}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RemoveImageRequest) GetReference() string {
@@ -2179,7 +2457,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[36]
+	mi := &file_reconciler_api_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2469,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[36]
+	mi := &file_reconciler_api_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2482,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{36}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RemoveImageResponse) GetFreedBytes() int64 {
@@ -2344,7 +2622,21 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\n" +
 	"statistics\x18\x02 \x01(\v2 .vzreconciler.wire.v1.StatisticsR\n" +
 	"statistics\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\tR\x05error\"L\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"g\n" +
+	"\rCopyInRequest\x128\n" +
+	"\x05start\x18\x01 \x01(\v2 .vzreconciler.api.v1.CopyInStartH\x00R\x05start\x12\x14\n" +
+	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
+	"\x04kind\"v\n" +
+	"\vCopyInStart\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x125\n" +
+	"\x04copy\x18\x02 \x01(\v2!.vzreconciler.wire.v1.CopyInStartR\x04copy\"\x10\n" +
+	"\x0eCopyInResponse\"z\n" +
+	"\x0eCopyOutRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x126\n" +
+	"\x04copy\x18\x02 \x01(\v2\".vzreconciler.wire.v1.CopyOutStartR\x04copy\"_\n" +
+	"\rExportRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\"L\n" +
 	"\x10PullImageRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x1a\n" +
 	"\bplatform\x18\x02 \x01(\tR\bplatform\"\xa3\x01\n" +
@@ -2370,8 +2662,7 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\"6\n" +
 	"\x13RemoveImageResponse\x12\x1f\n" +
 	"\vfreed_bytes\x18\x01 \x01(\x03R\n" +
-	"freedBytes2\xd6\n" +
-	"\n" +
+	"freedBytes2\xc7\f\n" +
 	"\aControl\x12Q\n" +
 	"\x06Status\x12\".vzreconciler.api.v1.StatusRequest\x1a#.vzreconciler.api.v1.StatusResponse\x12H\n" +
 	"\x03Get\x12\x1f.vzreconciler.api.v1.GetRequest\x1a .vzreconciler.api.v1.GetResponse\x12N\n" +
@@ -2386,7 +2677,10 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x04Exec\x12 .vzreconciler.api.v1.ExecRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12M\n" +
 	"\x04Logs\x12 .vzreconciler.api.v1.LogsRequest\x1a!.vzreconciler.api.v1.LogsResponse0\x01\x12]\n" +
 	"\n" +
-	"Statistics\x12&.vzreconciler.api.v1.StatisticsRequest\x1a'.vzreconciler.api.v1.StatisticsResponse\x12\\\n" +
+	"Statistics\x12&.vzreconciler.api.v1.StatisticsRequest\x1a'.vzreconciler.api.v1.StatisticsResponse\x12S\n" +
+	"\x06CopyIn\x12\".vzreconciler.api.v1.CopyInRequest\x1a#.vzreconciler.api.v1.CopyInResponse(\x01\x12M\n" +
+	"\aCopyOut\x12#.vzreconciler.api.v1.CopyOutRequest\x1a\x1b.vzreconciler.wire.v1.Piece0\x01\x12K\n" +
+	"\x06Export\x12\".vzreconciler.api.v1.ExportRequest\x1a\x1b.vzreconciler.wire.v1.Piece0\x01\x12\\\n" +
 	"\tPullImage\x12%.vzreconciler.api.v1.PullImageRequest\x1a&.vzreconciler.api.v1.PullImageResponse0\x01\x12]\n" +
 	"\n" +
 	"ListImages\x12&.vzreconciler.api.v1.ListImagesRequest\x1a'.vzreconciler.api.v1.ListImagesResponse\x12`\n" +
@@ -2405,7 +2699,7 @@ func file_reconciler_api_api_proto_rawDescGZIP() []byte {
 }
 
 var file_reconciler_api_api_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_reconciler_api_api_proto_goTypes = []any{
 	(WatchResponse_Type)(0),       // 0: vzreconciler.api.v1.WatchResponse.Type
 	(*Ref)(nil),                   // 1: vzreconciler.api.v1.Ref
@@ -2438,91 +2732,111 @@ var file_reconciler_api_api_proto_goTypes = []any{
 	(*StatisticsRequest)(nil),     // 28: vzreconciler.api.v1.StatisticsRequest
 	(*StatisticsResponse)(nil),    // 29: vzreconciler.api.v1.StatisticsResponse
 	(*SandboxStatistics)(nil),     // 30: vzreconciler.api.v1.SandboxStatistics
-	(*PullImageRequest)(nil),      // 31: vzreconciler.api.v1.PullImageRequest
-	(*PullImageResponse)(nil),     // 32: vzreconciler.api.v1.PullImageResponse
-	(*Image)(nil),                 // 33: vzreconciler.api.v1.Image
-	(*ListImagesRequest)(nil),     // 34: vzreconciler.api.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),    // 35: vzreconciler.api.v1.ListImagesResponse
-	(*RemoveImageRequest)(nil),    // 36: vzreconciler.api.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil),   // 37: vzreconciler.api.v1.RemoveImageResponse
-	nil,                           // 38: vzreconciler.api.v1.StatusResponse.PhasesEntry
-	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 40: google.protobuf.Duration
-	(*wire.Input)(nil),            // 41: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),     // 42: vzreconciler.wire.v1.TerminalSize
-	(*wire.EnvVar)(nil),           // 43: vzreconciler.wire.v1.EnvVar
-	(*wire.Statistics)(nil),       // 44: vzreconciler.wire.v1.Statistics
-	(*wire.Output)(nil),           // 45: vzreconciler.wire.v1.Output
+	(*CopyInRequest)(nil),         // 31: vzreconciler.api.v1.CopyInRequest
+	(*CopyInStart)(nil),           // 32: vzreconciler.api.v1.CopyInStart
+	(*CopyInResponse)(nil),        // 33: vzreconciler.api.v1.CopyInResponse
+	(*CopyOutRequest)(nil),        // 34: vzreconciler.api.v1.CopyOutRequest
+	(*ExportRequest)(nil),         // 35: vzreconciler.api.v1.ExportRequest
+	(*PullImageRequest)(nil),      // 36: vzreconciler.api.v1.PullImageRequest
+	(*PullImageResponse)(nil),     // 37: vzreconciler.api.v1.PullImageResponse
+	(*Image)(nil),                 // 38: vzreconciler.api.v1.Image
+	(*ListImagesRequest)(nil),     // 39: vzreconciler.api.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),    // 40: vzreconciler.api.v1.ListImagesResponse
+	(*RemoveImageRequest)(nil),    // 41: vzreconciler.api.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),   // 42: vzreconciler.api.v1.RemoveImageResponse
+	nil,                           // 43: vzreconciler.api.v1.StatusResponse.PhasesEntry
+	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 45: google.protobuf.Duration
+	(*wire.Input)(nil),            // 46: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),     // 47: vzreconciler.wire.v1.TerminalSize
+	(*wire.EnvVar)(nil),           // 48: vzreconciler.wire.v1.EnvVar
+	(*wire.Statistics)(nil),       // 49: vzreconciler.wire.v1.Statistics
+	(*wire.CopyInStart)(nil),      // 50: vzreconciler.wire.v1.CopyInStart
+	(*wire.CopyOutStart)(nil),     // 51: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Output)(nil),           // 52: vzreconciler.wire.v1.Output
+	(*wire.Piece)(nil),            // 53: vzreconciler.wire.v1.Piece
 }
 var file_reconciler_api_api_proto_depIdxs = []int32{
-	39, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	38, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
+	44, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	43, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
 	4,  // 2: vzreconciler.api.v1.StatusResponse.source_errors:type_name -> vzreconciler.api.v1.SourceError
-	39, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
+	44, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
 	5,  // 4: vzreconciler.api.v1.StatusResponse.runtimes:type_name -> vzreconciler.api.v1.RuntimeStatus
 	0,  // 5: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
 	1,  // 6: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	39, // 7: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
-	39, // 8: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
+	44, // 7: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
+	44, // 8: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
 	1,  // 9: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
 	13, // 10: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
 	1,  // 11: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 12: vzreconciler.api.v1.DeleteRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 13: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
-	40, // 14: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	45, // 14: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
 	1,  // 15: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 16: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
 	25, // 17: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
-	41, // 18: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	46, // 18: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
 	1,  // 19: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
-	42, // 20: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	43, // 21: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
+	47, // 20: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
+	48, // 21: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
 	1,  // 22: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	39, // 23: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	44, // 23: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
 	1,  // 24: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
 	30, // 25: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
 	1,  // 26: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
-	44, // 27: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
-	33, // 28: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
-	39, // 29: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
-	33, // 30: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
-	2,  // 31: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
-	6,  // 32: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
-	6,  // 33: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
-	9,  // 34: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
-	11, // 35: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
-	14, // 36: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
-	16, // 37: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
-	18, // 38: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
-	20, // 39: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
-	22, // 40: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
-	24, // 41: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
-	26, // 42: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
-	28, // 43: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
-	31, // 44: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
-	34, // 45: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
-	36, // 46: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
-	3,  // 47: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
-	7,  // 48: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
-	8,  // 49: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
-	10, // 50: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
-	12, // 51: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
-	15, // 52: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
-	17, // 53: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
-	19, // 54: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
-	21, // 55: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
-	23, // 56: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
-	45, // 57: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
-	27, // 58: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
-	29, // 59: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
-	32, // 60: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
-	35, // 61: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
-	37, // 62: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
-	47, // [47:63] is the sub-list for method output_type
-	31, // [31:47] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	49, // 27: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
+	32, // 28: vzreconciler.api.v1.CopyInRequest.start:type_name -> vzreconciler.api.v1.CopyInStart
+	1,  // 29: vzreconciler.api.v1.CopyInStart.object:type_name -> vzreconciler.api.v1.Ref
+	50, // 30: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
+	1,  // 31: vzreconciler.api.v1.CopyOutRequest.object:type_name -> vzreconciler.api.v1.Ref
+	51, // 32: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
+	1,  // 33: vzreconciler.api.v1.ExportRequest.object:type_name -> vzreconciler.api.v1.Ref
+	38, // 34: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
+	44, // 35: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
+	38, // 36: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
+	2,  // 37: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
+	6,  // 38: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
+	6,  // 39: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
+	9,  // 40: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
+	11, // 41: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
+	14, // 42: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
+	16, // 43: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
+	18, // 44: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
+	20, // 45: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
+	22, // 46: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
+	24, // 47: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
+	26, // 48: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
+	28, // 49: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
+	31, // 50: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
+	34, // 51: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
+	35, // 52: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
+	36, // 53: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
+	39, // 54: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
+	41, // 55: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
+	3,  // 56: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
+	7,  // 57: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
+	8,  // 58: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
+	10, // 59: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
+	12, // 60: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
+	15, // 61: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
+	17, // 62: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
+	19, // 63: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
+	21, // 64: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
+	23, // 65: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
+	52, // 66: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
+	27, // 67: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
+	29, // 68: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
+	33, // 69: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
+	53, // 70: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	53, // 71: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
+	37, // 72: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
+	40, // 73: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
+	42, // 74: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
+	56, // [56:75] is the sub-list for method output_type
+	37, // [37:56] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_reconciler_api_api_proto_init() }
@@ -2534,13 +2848,17 @@ func file_reconciler_api_api_proto_init() {
 		(*ExecRequest_Start)(nil),
 		(*ExecRequest_Input)(nil),
 	}
+	file_reconciler_api_api_proto_msgTypes[30].OneofWrappers = []any{
+		(*CopyInRequest_Start)(nil),
+		(*CopyInRequest_Data)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reconciler_api_api_proto_rawDesc), len(file_reconciler_api_api_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   38,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -13,6 +13,7 @@ import (
 	wire "github.com/vzreconciler/vzreconciler/drivers/wire"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -943,6 +944,203 @@ func (*StatisticsRequest) Descriptor() ([]byte, []int) {
 	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{14}
 }
 
+type CopyInResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyInResponse) Reset() {
+	*x = CopyInResponse{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyInResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyInResponse) ProtoMessage() {}
+
+func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyInResponse.ProtoReflect.Descriptor instead.
+func (*CopyInResponse) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{15}
+}
+
+type FreezeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limit         *durationpb.Duration   `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreezeRequest) Reset() {
+	*x = FreezeRequest{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreezeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreezeRequest) ProtoMessage() {}
+
+func (x *FreezeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreezeRequest.ProtoReflect.Descriptor instead.
+func (*FreezeRequest) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *FreezeRequest) GetLimit() *durationpb.Duration {
+	if x != nil {
+		return x.Limit
+	}
+	return nil
+}
+
+type FreezeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreezeResponse) Reset() {
+	*x = FreezeResponse{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreezeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreezeResponse) ProtoMessage() {}
+
+func (x *FreezeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreezeResponse.ProtoReflect.Descriptor instead.
+func (*FreezeResponse) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{17}
+}
+
+type ThawRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ThawRequest) Reset() {
+	*x = ThawRequest{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ThawRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ThawRequest) ProtoMessage() {}
+
+func (x *ThawRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ThawRequest.ProtoReflect.Descriptor instead.
+func (*ThawRequest) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{18}
+}
+
+type ThawResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the disk was frozen until now.
+	WasFrozen     bool `protobuf:"varint,1,opt,name=was_frozen,json=wasFrozen,proto3" json:"was_frozen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ThawResponse) Reset() {
+	*x = ThawResponse{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ThawResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ThawResponse) ProtoMessage() {}
+
+func (x *ThawResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ThawResponse.ProtoReflect.Descriptor instead.
+func (*ThawResponse) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ThawResponse) GetWasFrozen() bool {
+	if x != nil {
+		return x.WasFrozen
+	}
+	return false
+}
+
 type SetTimeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
@@ -952,7 +1150,7 @@ type SetTimeRequest struct {
 
 func (x *SetTimeRequest) Reset() {
 	*x = SetTimeRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1162,7 @@ func (x *SetTimeRequest) String() string {
 func (*SetTimeRequest) ProtoMessage() {}
 
 func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1175,7 @@ func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{15}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetTimeRequest) GetTime() *timestamppb.Timestamp {
@@ -995,7 +1193,7 @@ type SetTimeResponse struct {
 
 func (x *SetTimeResponse) Reset() {
 	*x = SetTimeResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1205,7 @@ func (x *SetTimeResponse) String() string {
 func (*SetTimeResponse) ProtoMessage() {}
 
 func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1218,7 @@ func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{16}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{21}
 }
 
 type ShutdownRequest struct {
@@ -1031,7 +1229,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1241,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1254,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{17}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{22}
 }
 
 type ShutdownResponse struct {
@@ -1067,7 +1265,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1277,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,14 +1290,14 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{18}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{23}
 }
 
 var File_drivers_guest_agentpb_agent_proto protoreflect.FileDescriptor
 
 const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\n" +
-	"!drivers/guest/agentpb/agent.proto\x12\x15vzreconciler.guest.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17drivers/wire/wire.proto\"\r\n" +
+	"!drivers/guest/agentpb/agent.proto\x12\x15vzreconciler.guest.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17drivers/wire/wire.proto\"\r\n" +
 	"\vInfoRequest\"\x8c\x01\n" +
 	"\fInfoResponse\x12%\n" +
 	"\x0ekernel_version\x18\x01 \x01(\tR\rkernelVersion\x12\x17\n" +
@@ -1166,12 +1364,20 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\x05R\x06signal\"\x10\n" +
 	"\x0eSignalResponse\"\x13\n" +
-	"\x11StatisticsRequest\"@\n" +
+	"\x11StatisticsRequest\"\x10\n" +
+	"\x0eCopyInResponse\"@\n" +
+	"\rFreezeRequest\x12/\n" +
+	"\x05limit\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05limit\"\x10\n" +
+	"\x0eFreezeResponse\"\r\n" +
+	"\vThawRequest\"-\n" +
+	"\fThawResponse\x12\x1d\n" +
+	"\n" +
+	"was_frozen\x18\x01 \x01(\bR\twasFrozen\"@\n" +
 	"\x0eSetTimeRequest\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x11\n" +
 	"\x0fSetTimeResponse\"\x11\n" +
 	"\x0fShutdownRequest\"\x12\n" +
-	"\x10ShutdownResponse2\xde\x05\n" +
+	"\x10ShutdownResponse2\xa5\b\n" +
 	"\x05Agent\x12O\n" +
 	"\x04Info\x12\".vzreconciler.guest.v1.InfoRequest\x1a#.vzreconciler.guest.v1.InfoResponse\x12^\n" +
 	"\tConfigure\x12'.vzreconciler.guest.v1.ConfigureRequest\x1a(.vzreconciler.guest.v1.ConfigureResponse\x12p\n" +
@@ -1179,7 +1385,11 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\x03Run\x12!.vzreconciler.guest.v1.RunRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12U\n" +
 	"\x06Signal\x12$.vzreconciler.guest.v1.SignalRequest\x1a%.vzreconciler.guest.v1.SignalResponse\x12X\n" +
 	"\n" +
-	"Statistics\x12(.vzreconciler.guest.v1.StatisticsRequest\x1a .vzreconciler.wire.v1.Statistics\x12X\n" +
+	"Statistics\x12(.vzreconciler.guest.v1.StatisticsRequest\x1a .vzreconciler.wire.v1.Statistics\x12O\n" +
+	"\x06CopyIn\x12\x1c.vzreconciler.wire.v1.CopyIn\x1a%.vzreconciler.guest.v1.CopyInResponse(\x01\x12L\n" +
+	"\aCopyOut\x12\".vzreconciler.wire.v1.CopyOutStart\x1a\x1b.vzreconciler.wire.v1.Piece0\x01\x12U\n" +
+	"\x06Freeze\x12$.vzreconciler.guest.v1.FreezeRequest\x1a%.vzreconciler.guest.v1.FreezeResponse\x12O\n" +
+	"\x04Thaw\x12\".vzreconciler.guest.v1.ThawRequest\x1a#.vzreconciler.guest.v1.ThawResponse\x12X\n" +
 	"\aSetTime\x12%.vzreconciler.guest.v1.SetTimeRequest\x1a&.vzreconciler.guest.v1.SetTimeResponse\x12[\n" +
 	"\bShutdown\x12&.vzreconciler.guest.v1.ShutdownRequest\x1a'.vzreconciler.guest.v1.ShutdownResponseB<Z:github.com/vzreconciler/vzreconciler/drivers/guest/agentpbb\x06proto3"
 
@@ -1195,7 +1405,7 @@ func file_drivers_guest_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_drivers_guest_agentpb_agent_proto_rawDescData
 }
 
-var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*InfoRequest)(nil),             // 0: vzreconciler.guest.v1.InfoRequest
 	(*InfoResponse)(nil),            // 1: vzreconciler.guest.v1.InfoResponse
@@ -1212,49 +1422,67 @@ var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*SignalRequest)(nil),           // 12: vzreconciler.guest.v1.SignalRequest
 	(*SignalResponse)(nil),          // 13: vzreconciler.guest.v1.SignalResponse
 	(*StatisticsRequest)(nil),       // 14: vzreconciler.guest.v1.StatisticsRequest
-	(*SetTimeRequest)(nil),          // 15: vzreconciler.guest.v1.SetTimeRequest
-	(*SetTimeResponse)(nil),         // 16: vzreconciler.guest.v1.SetTimeResponse
-	(*ShutdownRequest)(nil),         // 17: vzreconciler.guest.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),        // 18: vzreconciler.guest.v1.ShutdownResponse
-	nil,                             // 19: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
-	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
-	(*wire.Input)(nil),              // 21: vzreconciler.wire.v1.Input
-	(*wire.ProcessSpec)(nil),        // 22: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Output)(nil),             // 23: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),         // 24: vzreconciler.wire.v1.Statistics
+	(*CopyInResponse)(nil),          // 15: vzreconciler.guest.v1.CopyInResponse
+	(*FreezeRequest)(nil),           // 16: vzreconciler.guest.v1.FreezeRequest
+	(*FreezeResponse)(nil),          // 17: vzreconciler.guest.v1.FreezeResponse
+	(*ThawRequest)(nil),             // 18: vzreconciler.guest.v1.ThawRequest
+	(*ThawResponse)(nil),            // 19: vzreconciler.guest.v1.ThawResponse
+	(*SetTimeRequest)(nil),          // 20: vzreconciler.guest.v1.SetTimeRequest
+	(*SetTimeResponse)(nil),         // 21: vzreconciler.guest.v1.SetTimeResponse
+	(*ShutdownRequest)(nil),         // 22: vzreconciler.guest.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),        // 23: vzreconciler.guest.v1.ShutdownResponse
+	nil,                             // 24: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
+	(*wire.Input)(nil),              // 26: vzreconciler.wire.v1.Input
+	(*wire.ProcessSpec)(nil),        // 27: vzreconciler.wire.v1.ProcessSpec
+	(*durationpb.Duration)(nil),     // 28: google.protobuf.Duration
+	(*wire.CopyIn)(nil),             // 29: vzreconciler.wire.v1.CopyIn
+	(*wire.CopyOutStart)(nil),       // 30: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Output)(nil),             // 31: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),         // 32: vzreconciler.wire.v1.Statistics
+	(*wire.Piece)(nil),              // 33: vzreconciler.wire.v1.Piece
 }
 var file_drivers_guest_agentpb_agent_proto_depIdxs = []int32{
-	20, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
+	25, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
 	4,  // 1: vzreconciler.guest.v1.ConfigureRequest.volumes:type_name -> vzreconciler.guest.v1.Volume
-	19, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	24, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
 	3,  // 3: vzreconciler.guest.v1.ConfigureRequest.host_aliases:type_name -> vzreconciler.guest.v1.HostAlias
 	5,  // 4: vzreconciler.guest.v1.Volume.files:type_name -> vzreconciler.guest.v1.File
 	8,  // 5: vzreconciler.guest.v1.CreateContainerRequest.mounts:type_name -> vzreconciler.guest.v1.Mount
 	11, // 6: vzreconciler.guest.v1.RunRequest.start:type_name -> vzreconciler.guest.v1.RunStart
-	21, // 7: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
-	22, // 8: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
-	20, // 9: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
-	0,  // 10: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
-	2,  // 11: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
-	7,  // 12: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
-	10, // 13: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
-	12, // 14: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
-	14, // 15: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
-	15, // 16: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
-	17, // 17: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
-	1,  // 18: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
-	6,  // 19: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
-	9,  // 20: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
-	23, // 21: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
-	13, // 22: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
-	24, // 23: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	16, // 24: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
-	18, // 25: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
-	18, // [18:26] is the sub-list for method output_type
-	10, // [10:18] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	26, // 7: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
+	27, // 8: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	28, // 9: vzreconciler.guest.v1.FreezeRequest.limit:type_name -> google.protobuf.Duration
+	25, // 10: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
+	0,  // 11: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
+	2,  // 12: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
+	7,  // 13: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
+	10, // 14: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
+	12, // 15: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
+	14, // 16: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
+	29, // 17: vzreconciler.guest.v1.Agent.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
+	30, // 18: vzreconciler.guest.v1.Agent.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
+	16, // 19: vzreconciler.guest.v1.Agent.Freeze:input_type -> vzreconciler.guest.v1.FreezeRequest
+	18, // 20: vzreconciler.guest.v1.Agent.Thaw:input_type -> vzreconciler.guest.v1.ThawRequest
+	20, // 21: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
+	22, // 22: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
+	1,  // 23: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
+	6,  // 24: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
+	9,  // 25: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
+	31, // 26: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
+	13, // 27: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
+	32, // 28: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	15, // 29: vzreconciler.guest.v1.Agent.CopyIn:output_type -> vzreconciler.guest.v1.CopyInResponse
+	33, // 30: vzreconciler.guest.v1.Agent.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	17, // 31: vzreconciler.guest.v1.Agent.Freeze:output_type -> vzreconciler.guest.v1.FreezeResponse
+	19, // 32: vzreconciler.guest.v1.Agent.Thaw:output_type -> vzreconciler.guest.v1.ThawResponse
+	21, // 33: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
+	23, // 34: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
+	23, // [23:35] is the sub-list for method output_type
+	11, // [11:23] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_drivers_guest_agentpb_agent_proto_init() }
@@ -1272,7 +1500,7 @@ func file_drivers_guest_agentpb_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drivers_guest_agentpb_agent_proto_rawDesc), len(file_drivers_guest_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
