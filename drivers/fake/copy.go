@@ -204,6 +204,9 @@ func (r *Runtime) SnapshotDisk(ctx context.Context, dst string) error {
 		return fmt.Errorf("%s: %w: %q is not an absolute path", op, drivers.ErrInvalidArgument, dst)
 	}
 	err = sparsefile.Copy(ctx, dst, filepath.Join(bundle, DiskFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = emptyDisk(dst) // nothing was ever copied into it
+	}
 	if errors.Is(err, fs.ErrExist) {
 		err = fmt.Errorf("%w: %w", drivers.ErrInvalidArgument, err)
 	}
@@ -213,9 +216,8 @@ func (r *Runtime) SnapshotDisk(ctx context.Context, dst string) error {
 	return nil
 }
 
-// ensureDisk makes an empty disk, unless there is one.
-func ensureDisk(bundle string) error {
-	f, err := os.OpenFile(filepath.Join(bundle, DiskFile), os.O_CREATE|os.O_WRONLY, state.FileMode) //nolint:gosec // as above
+func emptyDisk(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, state.FileMode) //nolint:gosec // as above
 	if err != nil {
 		return err
 	}

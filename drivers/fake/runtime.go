@@ -173,9 +173,6 @@ func (r *Runtime) prepare(req drivers.BootstrapRequest) (Faults, drivers.Configu
 			return Faults{}, config, fmt.Errorf("container %s: %w", c.Name, err)
 		}
 	}
-	if err := ensureDisk(req.Bundle); err != nil {
-		return Faults{}, config, err
-	}
 	faults, err := r.opts.Faults.with(config.RuntimeData)
 	return faults, config, err
 }
