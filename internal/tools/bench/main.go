@@ -26,6 +26,7 @@ func main() {
 	flag.StringVar(&o.deb, "kernel", "", "kernel package")
 	flag.StringVar(&o.busybox, "busybox", "/bin/busybox", "static busybox for the bare QEMU's init")
 	flag.IntVar(&o.runs, "runs", 9, "cold starts of each kind, alternating")
+	flag.IntVar(&o.copies, "copies", 5, "copies of each kind, alternating")
 	flag.IntVar(&o.many, "sandboxes", 20, "sandboxes to hold at once for the daemon's memory")
 	flag.DurationVar(&o.idle, "idle", 30*time.Second, "how long CPU use is measured")
 	flag.Parse()
@@ -39,7 +40,7 @@ func main() {
 
 type options struct {
 	bin, image, deb, busybox string
-	runs, many               int
+	runs, many, copies       int
 	idle                     time.Duration
 }
 
@@ -64,6 +65,9 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	defer h.close()
 	if err := coldStart(ctx, o, h, out); err != nil {
 		return fmt.Errorf("cold start: %w", err)
+	}
+	if err := copies(ctx, o, h, out); err != nil {
+		return fmt.Errorf("copies: %w", err)
 	}
 	if err := footprint(ctx, o, h, out); err != nil {
 		return fmt.Errorf("footprint: %w", err)
