@@ -159,9 +159,9 @@ func TestExportOfRunningAndStoppedLeavesNothingBehind(t *testing.T) {
 func TestExportOfPausedIsRefused(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		withFile(t, w)
-		if err := w.runtimes.process("web").Pause(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		w.write("web.yaml", strings.Replace(sandbox("web"), "spec:\n", "spec:\n  operatingMode: Paused\n", 1))
+		after(time.Second)
+		w.wantPhase("web", manifests.PhasePaused)
 		if err := w.m.Export(t.Context(), &api.ExportRequest{Object: webRef}, io.Discard); !errors.Is(err, drivers.ErrInvalidState) {
 			t.Errorf("%v, want an invalid state", err)
 		}
@@ -229,7 +229,7 @@ func TestRemovalEndsAnExport(t *testing.T) {
 		// As the API's stream does, the writer ends with the call.
 		go func() {
 			done <- w.m.Export(ctx, &api.ExportRequest{Object: webRef}, writerFunc(func(p []byte) (int, error) {
-				time.Sleep(time.Minute) //nolint:forbidigo // of the bubble: it takes no time
+				time.Sleep(30 * time.Minute) //nolint:forbidigo // of the bubble: it takes no time
 				return len(p), nil
 			}))
 		}()

@@ -52,7 +52,8 @@ func (e *exports) begin(ctx context.Context, key manifests.Key) (_ context.Conte
 }
 
 // endExport ends an export of the sandbox that is under way, and clears away
-// what is left of it.
+// what is left of it. One whose reader does not read is not waited for any longer:
+// it has nothing left but that reader.
 func (m *Manager) endExport(ctx context.Context, o *object) error {
 	m.exports.mu.Lock()
 	call := m.exports.running[o.key]
@@ -60,11 +61,14 @@ func (m *Manager) endExport(ctx context.Context, o *object) error {
 	if call != nil {
 		call.cancel()
 	}
-	_, end, err := m.exports.begin(ctx, o.key)
-	if err != nil {
-		return err
+	wait, cancel := context.WithTimeout(ctx, exportStop)
+	defer cancel()
+	switch _, end, err := m.exports.begin(wait, o.key); {
+	case err == nil:
+		defer end()
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
-	defer end()
 	return m.discardExport(ctx, o)
 }
 

@@ -124,44 +124,40 @@ func (g *guest) unpack(ctx context.Context, t tree, req drivers.CopyInRequest, r
 
 func (g *guest) pack(ctx context.Context, t tree, req drivers.CopyOutRequest, w io.Writer) error {
 	name := treetar.SourceName(req.Path)
-	into := treetar.PackOptions{
+	opts := treetar.PackOptions{
 		Skip: isKernelFS,
 		Warn: func(text string) { g.log.Warn("copy", "container", req.Container, "note", text) },
 	}
-	fd, err := t.find(req.Path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", req.Path, err)
-	}
-	dir, err := isDir(fd)
-	unix.Close(fd)
-	if err != nil {
-		return err
-	}
-	follow := req.FollowLink || strings.HasSuffix(req.Path, "/") || name == "."
-	if follow && dir {
-		// From within, so that what the path leads over plays no part.
-		root, err := t.root(req.Path)
-		if err != nil {
-			return err
-		}
-		defer root.Close()
-		return treetar.Pack(ctx, w, root, ".", name, into)
-	}
-	if strings.HasSuffix(req.Path, "/") || name == "." {
-		return fmt.Errorf("%s: %w", req.Path, unix.ENOTDIR)
-	}
 	source := path.Clean(req.Path)
-	if req.FollowLink {
+	mustBeDir := strings.HasSuffix(req.Path, "/") || name == "."
+	if req.FollowLink || mustBeDir {
+		d, err := t.destination(req.Path)
+		switch {
+		case err != nil:
+			return err
+		case !d.Exists:
+			return fmt.Errorf("%s: %w", req.Path, fs.ErrNotExist)
+		case d.IsDir:
+			// From within, so that what the path leads over plays no part.
+			return packDir(ctx, t, req.Path, ".", name, w, opts)
+		case mustBeDir:
+			return fmt.Errorf("%s: %w", req.Path, unix.ENOTDIR)
+		}
 		if source, err = t.resolve(source); err != nil {
 			return fmt.Errorf("%s: %w", req.Path, err)
 		}
 	}
-	root, err := t.root(path.Dir(source))
+	return packDir(ctx, t, path.Dir(source), path.Base(source), name, w, opts)
+}
+
+// packDir packs what is at a name in a directory.
+func packDir(ctx context.Context, t tree, dir, name, as string, w io.Writer, opts treetar.PackOptions) error {
+	root, err := t.root(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	return treetar.Pack(ctx, w, root, path.Base(source), name, into)
+	return treetar.Pack(ctx, w, root, name, as, opts)
 }
 
 // isKernelFS reports whether a directory holds what the kernel makes up.
