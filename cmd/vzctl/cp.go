@@ -53,7 +53,8 @@ unless --keep-links is given, and so are devices and pipes.`,
   vzctl cp prod/web:/etc/nginx/. ./nginx -c proxy
   tar c . | vzctl cp - web:/srv
   vzctl cp web:/data - > data.tar`,
-		Args: cobra.ExactArgs(2),
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: a.completePlace,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			src, err := parsePlace(args[0], sel.namespace)
 			if err != nil {
@@ -96,6 +97,19 @@ unless --keep-links is given, and so are devices and pipes.`,
 	f.BoolVar(&o.keepLinks, "keep-links", false, "keep symbolic links from a sandbox that lead out of DST")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show no progress")
 	return cmd
+}
+
+// completePlace completes the name of a sandbox, with the colon that follows it;
+// what begins like a path is left to the shell.
+func (a *app) completePlace(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 1 || strings.HasPrefix(word, ".") || strings.HasPrefix(word, "/") {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	names := a.names(cmd, "sandbox")
+	for i := range names {
+		names[i] += ":"
+	}
+	return names, cobra.ShellCompDirectiveNoSpace
 }
 
 // place is one side of a copy.
