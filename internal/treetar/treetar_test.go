@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -342,6 +343,33 @@ func TestUnpackThatIsCutShortLeavesNoPart(t *testing.T) {
 	must(t, err)
 	if err := a.Unpack(ctx, openRoot(t, t.TempDir()), UnpackOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestDirectWritesAreTheSame(t *testing.T) {
+	src, dst := t.TempDir(), t.TempDir()
+	noise := make([]byte, 3*bufferBytes)
+	for i := range noise {
+		noise[i] = byte(i * i >> 7)
+	}
+	for _, size := range []int{0, 1, directBytes - 1, directBytes, directBytes + 1, directBytes + bufferBytes + 4096} {
+		data := bytes.Repeat(noise, size/len(noise)+1)[:size]
+		if size > 2*bufferBytes {
+			clear(data[bufferBytes/2 : bufferBytes/2+3*holeBytes])
+		}
+		writeFile(t, filepath.Join(src, fmt.Sprint(size)), string(data), 0o644)
+	}
+	var b bytes.Buffer
+	must(t, Pack(t.Context(), &b, openRoot(t, src), ".", ".", PackOptions{}))
+	a, err := Open(iotest.HalfReader(&b))
+	must(t, err)
+	must(t, a.Unpack(t.Context(), openRoot(t, dst), UnpackOptions{Direct: true}))
+	want, got := listing(t, src), listing(t, dst)
+	delete(want, ".")
+	for name, text := range want {
+		if got[name] != text {
+			t.Errorf("%s: %q, want %q", name, got[name], text)
+		}
 	}
 }
 

@@ -24,6 +24,8 @@ const (
 	maxPart = 255
 	// holeBytes is how many zeroes become a hole.
 	holeBytes = 64 << 10
+	// directBytes is how large a file is that is written past the page cache.
+	directBytes = 4 << 20
 	// tempPrefix is what the names of files begin with that are not whole yet.
 	tempPrefix = ".vzr-copy-"
 )
@@ -41,6 +43,9 @@ type UnpackOptions struct {
 	// SafeLinks leaves out symbolic links that lead out of the directory, and
 	// follows none that is in it. It is for archives that are not trusted.
 	SafeLinks bool
+	// Direct writes large files past the page cache where that can be done. It is
+	// for a machine to which each page is dear: an emulated one.
+	Direct bool
 	// Warn is told of what is left out; nil discards it.
 	Warn func(text string)
 }
@@ -94,7 +99,7 @@ func (a *Archive) Unpack(ctx context.Context, dir *os.Root, opts UnpackOptions) 
 	}
 	u := &unpacker{
 		ctx: ctx, root: dir, opts: opts, tr: a.tr, made: map[string]int{},
-		buf: make([]byte, bufferBytes),
+		buf: alignedBuffer(),
 	}
 	if a.first != nil && opts.As != "" {
 		u.top, _, _ = strings.Cut(a.name, "/")
@@ -322,9 +327,20 @@ func (u *unpacker) replace(tmp, name string) error {
 
 func (u *unpacker) file(name string, hdr *tar.Header) (err error) {
 	tmp := temp(name)
-	f, err := u.root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	var f *os.File
+	direct := u.opts.Direct && hdr.Size >= directBytes
+	if direct {
+		// Where it cannot be done that shows at the opening.
+		if f, err = u.root.OpenFile(tmp, flags|openDirect, 0o600); err != nil {
+			direct = false
+			_ = u.root.Remove(tmp)
+		}
+	}
+	if !direct {
+		if f, err = u.root.OpenFile(tmp, flags, 0o600); err != nil {
+			return err
+		}
 	}
 	defer func() {
 		f.Close()
@@ -332,7 +348,7 @@ func (u *unpacker) file(name string, hdr *tar.Header) (err error) {
 			_ = u.root.Remove(tmp)
 		}
 	}()
-	if err := u.content(f, hdr.Size); err != nil {
+	if err := u.content(f, hdr.Size, direct); err != nil {
 		return err
 	}
 	if err := u.own(tmp, hdr); err != nil {
@@ -353,15 +369,27 @@ func (u *unpacker) file(name string, hdr *tar.Header) (err error) {
 
 var zeroes [holeBytes]byte
 
-// content writes the entry's bytes, and leaves holes for zeroes.
-func (u *unpacker) content(f *os.File, size int64) error {
-	off := int64(0)
-	for off < size {
+// content writes the entry's bytes, and leaves holes for zeroes. The buffer is
+// filled before it is written, so that all but the last write are aligned.
+func (u *unpacker) content(f *os.File, size int64, direct bool) error {
+	for off := int64(0); off < size; {
 		if err := u.ctx.Err(); err != nil {
 			return err
 		}
-		n, err := u.tr.Read(u.buf)
-		for rest := u.buf[:n]; len(rest) > 0; {
+		buf := u.buf[:min(size-off, int64(len(u.buf)))]
+		if _, err := io.ReadFull(u.tr, buf); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		if direct && len(buf) < len(u.buf) {
+			direct = false
+			if err := buffered(f); err != nil {
+				return err
+			}
+		}
+		for rest := buf; len(rest) > 0; {
 			data := dataIn(rest)
 			if data > 0 {
 				if _, err := f.WriteAt(rest[:data], off); err != nil {
@@ -372,15 +400,6 @@ func (u *unpacker) content(f *os.File, size int64) error {
 			off += int64(data + hole)
 			rest = rest[data+hole:]
 		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if off < size {
-		return io.ErrUnexpectedEOF
 	}
 	return f.Truncate(size)
 }

@@ -84,6 +84,7 @@ func (g *guest) unpack(ctx context.Context, t tree, req drivers.CopyInRequest, r
 	opts := treetar.UnpackOptions{
 		KeepOwner: req.KeepOwner,
 		Owner:     &treetar.Owner{},
+		Direct:    true,
 		Warn:      func(text string) { g.log.Warn("copy", "container", req.Container, "note", text) },
 	}
 	if req.Parents {
