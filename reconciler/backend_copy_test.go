@@ -236,7 +236,9 @@ func TestRemovalEndsAnExport(t *testing.T) {
 		synctest.Wait()
 		w.remove("web.yaml")
 		after(time.Hour)
-		<-done
+		if err := <-done; err == nil {
+			t.Error("the export succeeded")
+		}
 		if w.view("web") != nil || exists(string(w.state.Bundle("default", "web"))) || w.runtimes.process("export") != nil {
 			t.Error("something is left of the sandbox or its export")
 		}

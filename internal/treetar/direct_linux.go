@@ -11,10 +11,6 @@ import (
 // openDirect opens a file past the page cache.
 const openDirect = syscall.O_DIRECT
 
-// directAlign is what memory and offsets are aligned to: no device of ours has
-// larger blocks.
-const directAlign = 4096
-
 // alignedBuffer returns a buffer of bufferBytes that can be written past the
 // page cache.
 func alignedBuffer() []byte {

@@ -29,6 +29,8 @@ type PackOptions struct {
 	// Skip reports whether the contents of a directory are left out. It is asked
 	// of every directory but the first.
 	Skip func(dir *os.File) bool
+	// Direct reads large files past the page cache, as UnpackOptions.Direct writes.
+	Direct bool
 	// Warn is told of what is left out; nil discards it.
 	Warn func(text string)
 }
@@ -36,7 +38,7 @@ type PackOptions struct {
 // Pack writes the file or tree at name in root to w, as a whole archive whose
 // entries begin with as. A symbolic link at name is packed as such.
 func Pack(ctx context.Context, w io.Writer, root *os.Root, name, as string, opts PackOptions) error {
-	p := &packer{ctx: ctx, w: w, tw: tar.NewWriter(w), opts: opts, linked: map[inode]string{}, buf: make([]byte, bufferBytes)}
+	p := &packer{ctx: ctx, w: w, tw: tar.NewWriter(w), opts: opts, linked: map[inode]string{}, buf: alignedBuffer()}
 	if p.opts.Warn == nil {
 		p.opts.Warn = func(string) {}
 	}
@@ -60,6 +62,7 @@ type packer struct {
 	opts   PackOptions
 	linked map[inode]string
 	buf    []byte
+	direct bool // the file that is being packed is read past the page cache
 }
 
 // inode tells files apart that may have several names.
@@ -174,10 +177,21 @@ func (p *packer) file(root *os.Root, name string, hdr *tar.Header, info fs.FileI
 		}
 	}
 	// Not to wait for a pipe that has come in the file's place.
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return p.vanished(hdr.Name, err)
+	const flags = os.O_RDONLY | syscall.O_NONBLOCK
+	var f *os.File
+	var err error
+	direct := p.opts.Direct && info.Size() >= directBytes
+	if direct {
+		// Where it cannot be done that shows at the opening.
+		f, err = root.OpenFile(name, flags|openDirect, 0)
+		direct = err == nil
 	}
+	if !direct {
+		if f, err = root.OpenFile(name, flags, 0); err != nil {
+			return p.vanished(hdr.Name, err)
+		}
+	}
+	p.direct = direct
 	defer f.Close()
 	now, err := f.Stat()
 	if err != nil {
@@ -208,11 +222,22 @@ func (p *packer) content(w io.Writer, f *os.File, off, size int64, as string) er
 		}
 		buf := p.buf[:min(size, int64(len(p.buf)))]
 		n := len(buf)
+		if p.direct && off%directAlign != 0 {
+			p.direct = false
+			if err := buffered(f); err != nil {
+				return fmt.Errorf("pack %s: %w", as, err)
+			}
+		}
 		if short {
 			clear(buf)
 		} else {
+			whole := buf
+			if p.direct {
+				whole = p.buf // the length, too, must be aligned
+			}
 			var err error
-			n, err = f.ReadAt(buf, off)
+			n, err = f.ReadAt(whole, off)
+			n = min(n, len(buf))
 			if err != nil && !errors.Is(err, io.EOF) {
 				return fmt.Errorf("pack %s: %w", as, err)
 			}

@@ -360,7 +360,7 @@ func TestDirectWritesAreTheSame(t *testing.T) {
 		writeFile(t, filepath.Join(src, fmt.Sprint(size)), string(data), 0o644)
 	}
 	var b bytes.Buffer
-	must(t, Pack(t.Context(), &b, openRoot(t, src), ".", ".", PackOptions{}))
+	must(t, Pack(t.Context(), &b, openRoot(t, src), ".", ".", PackOptions{Direct: true}))
 	a, err := Open(iotest.HalfReader(&b))
 	must(t, err)
 	must(t, a.Unpack(t.Context(), openRoot(t, dst), UnpackOptions{Direct: true}))

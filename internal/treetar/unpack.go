@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,6 +27,9 @@ const (
 	holeBytes = 64 << 10
 	// directBytes is how large a file is that is written past the page cache.
 	directBytes = 4 << 20
+	// directAlign is what memory, offsets and lengths are aligned to then: no device
+	// of ours has larger blocks.
+	directAlign = 4096
 	// tempPrefix is what the names of files begin with that are not whole yet.
 	tempPrefix = ".vzr-copy-"
 )
@@ -145,8 +149,7 @@ type madeDir struct {
 
 // cleanName returns a name as it is used: relative, without what says nothing.
 func cleanName(name string) (string, error) {
-	switch {
-	case name == "" || len(name) > maxName || strings.Contains(name, "\x00"):
+	if name == "" || len(name) > maxName || strings.Contains(name, "\x00") {
 		return "", fmt.Errorf("%w: a name is empty, too long or no name: %.60q", ErrArchive, name)
 	}
 	for part := range strings.SplitSeq(name, "/") {
@@ -287,8 +290,7 @@ func (u *unpacker) mode(hdr *tar.Header) fs.FileMode {
 
 // finish gives the directories what would have been in the way before.
 func (u *unpacker) finish() error {
-	for i := len(u.dirs) - 1; i >= 0; i-- {
-		d := u.dirs[i]
+	for _, d := range slices.Backward(u.dirs) {
 		if d.hdr == nil {
 			continue
 		}

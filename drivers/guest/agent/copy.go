@@ -126,8 +126,9 @@ func (g *guest) unpack(ctx context.Context, t tree, req drivers.CopyInRequest, r
 func (g *guest) pack(ctx context.Context, t tree, req drivers.CopyOutRequest, w io.Writer) error {
 	name := treetar.SourceName(req.Path)
 	opts := treetar.PackOptions{
-		Skip: isKernelFS,
-		Warn: func(text string) { g.log.Warn("copy", "container", req.Container, "note", text) },
+		Skip:   isKernelFS,
+		Direct: true,
+		Warn:   func(text string) { g.log.Warn("copy", "container", req.Container, "note", text) },
 	}
 	source := path.Clean(req.Path)
 	mustBeDir := strings.HasSuffix(req.Path, "/") || name == "."

@@ -127,7 +127,8 @@ func newRawChannel(ctx context.Context, o options, h *host, s *sandbox) (*rawCha
 		cpio.CharDev("dev/console", 0o600, 5, 1),
 		cpio.StaticFile("bin/busybox", string(busybox), 0o755),
 	}
-	script := "#!/bin/busybox sh\nB=/bin/busybox\n$B mount -t devtmpfs none /dev\n"
+	var script strings.Builder
+	script.WriteString("#!/bin/busybox sh\nB=/bin/busybox\n$B mount -t devtmpfs none /dev\n")
 	for _, m := range portModules {
 		data, err := os.ReadFile(filepath.Join(list.Items[0].ModulesDir, "kernel", "drivers", m+".ko"))
 		if err != nil {
@@ -135,9 +136,9 @@ func newRawChannel(ctx context.Context, o options, h *host, s *sandbox) (*rawCha
 		}
 		name := "m/" + filepath.Base(m)
 		records = append(records, cpio.StaticFile(name, string(data), 0o644))
-		script += "$B insmod /" + name + "\n"
+		script.WriteString("$B insmod /" + name + "\n")
 	}
-	script += fmt.Sprintf(`until [ -e /dev/vport0p1 ] || [ -e /dev/vport1p1 ]; do $B usleep 10000; done
+	fmt.Fprintf(&script, `until [ -e /dev/vport0p1 ] || [ -e /dev/vport1p1 ]; do $B usleep 10000; done
 exec 3<>$(echo /dev/vport*p1)
 echo %s
 $B head -c %d <&3 >/dev/null
@@ -145,7 +146,7 @@ echo %s
 $B dd if=/dev/zero bs=1M count=%d >&3 2>/dev/null
 $B poweroff -f
 `, portReady, copyBytes, portTaken, copyBytes>>20)
-	records = append(records, cpio.StaticFile("init", script, 0o755))
+	records = append(records, cpio.StaticFile("init", script.String(), 0o755))
 	return r, writeArchive(r.initrd, records)
 }
 
