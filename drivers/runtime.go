@@ -3,6 +3,7 @@ package drivers
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"time"
 )
 
@@ -81,6 +82,27 @@ type Runtime interface {
 	// guest's clock from the host's. Pause needs running, Resume needs paused.
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
+
+	// CopyIn unpacks a tar archive into a container's file system, its volumes
+	// included. No file has its name before it is whole. It needs booted or
+	// running; the container's processes need not run. Before its first start a
+	// container has no /proc, /sys and /dev. A Reader cannot be interrupted: a read
+	// that is under way when CopyIn fails goes on.
+	CopyIn(ctx context.Context, req CopyInRequest, archive io.Reader) error
+
+	// CopyOut writes what is at a path of a container to w, as a tar archive, from
+	// the same file system and in the same states as CopyIn. What the kernel makes
+	// up (/proc, /sys) is packed only when asked for by its own path. The archive is
+	// the guest's: whoever unpacks it must not trust it.
+	CopyOut(ctx context.Context, req CopyOutRequest, w io.Writer) error
+
+	// SnapshotDisk copies the sandbox's private writable disk to a file that it
+	// makes at path, on this host: holes stay holes, and file systems that can
+	// share the blocks do. In booted and running the guest's file systems are
+	// frozen meanwhile, so that the copy is whole in itself; processes that write
+	// wait. In stopped the disk is copied as it lies. Other states are refused,
+	// paused too: a guest that stands still cannot write out what it holds.
+	SnapshotDisk(ctx context.Context, path string) error
 
 	// Events sends the current Snapshot and then one after every change, until
 	// ctx is cancelled or the sandbox is shut down; then the channel is closed.

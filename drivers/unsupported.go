@@ -3,6 +3,7 @@ package drivers
 import (
 	"context"
 	"fmt"
+	"io"
 )
 
 // Unsupported has every route that a runtime may lack; each answers
@@ -27,6 +28,19 @@ func (Unsupported) Attach(context.Context, string, Stdio) (ExitStatus, error) {
 
 // Dial implements Runtime.
 func (Unsupported) Dial(context.Context, Address) (Conn, error) { return nil, unsupported("dial") }
+
+// CopyIn implements Runtime.
+func (Unsupported) CopyIn(context.Context, CopyInRequest, io.Reader) error {
+	return unsupported("copy in")
+}
+
+// CopyOut implements Runtime.
+func (Unsupported) CopyOut(context.Context, CopyOutRequest, io.Writer) error {
+	return unsupported("copy out")
+}
+
+// SnapshotDisk implements Runtime.
+func (Unsupported) SnapshotDisk(context.Context, string) error { return unsupported("snapshot disk") }
 
 // Resize implements Runtime.
 func (Unsupported) Resize(context.Context, string, TerminalSize) error { return unsupported("resize") }

@@ -53,7 +53,7 @@ func (m *Manager) perform(ctx context.Context, o *object, op *operation) error {
 	case ActRemoveDisk:
 		return m.removeDisk(o)
 	case ActRemove:
-		return m.remove(o)
+		return m.remove(ctx, o)
 	default:
 		return fmt.Errorf("%w: unknown action %s", drivers.ErrUnsupported, a)
 	}
@@ -360,7 +360,10 @@ func (m *Manager) removeDisk(o *object) error {
 
 // remove removes the bundle, its record last, and forgets the object, unless a
 // manifest wants it again.
-func (m *Manager) remove(o *object) error {
+func (m *Manager) remove(ctx context.Context, o *object) error {
+	if err := m.endExport(ctx, o); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(string(o.bundle))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the bundle: %w", err)

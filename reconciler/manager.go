@@ -32,6 +32,8 @@ type Manager struct {
 	end  context.CancelFunc
 	work sync.WaitGroup // see spawn
 
+	exports exports
+
 	editing sync.Mutex // of manifest files, by Apply and Delete
 	making  sync.Mutex // of a bundle's directories, and removing the one above
 
@@ -68,6 +70,7 @@ func New(opts Options) (*Manager, error) {
 		configs: map[manifests.Key]*config{},
 		users:   map[manifests.Key]map[manifests.Key]struct{}{},
 		phases:  map[manifests.Phase]int{},
+		exports: exports{running: map[manifests.Key]*exportCall{}},
 		synced:  syncState{confirmed: map[manifests.Key]time.Time{}},
 	}
 	m.life, m.end = context.WithCancel(context.Background())
@@ -104,6 +107,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.spawn(func() { m.probeRuntimes(m.life) })
 	m.spawn(func() { m.keepComplete(m.life) })
 	m.spawn(func() { m.pruneKernels(m.life) })
+	m.spawn(func() { m.discardExports(m.life) })
 	err := m.opts.Source.Run(m.life, m.look)
 	if ctx.Err() != nil {
 		err = nil

@@ -33,6 +33,9 @@ type Runtime struct {
 	opts Options
 	log  *slog.Logger
 
+	// copying serialises what reads or writes the disk. It is taken before mu.
+	copying sync.Mutex
+
 	mu        sync.Mutex
 	faults    Faults
 	state     drivers.State
@@ -80,8 +83,8 @@ func (r *Runtime) Info(context.Context) (drivers.Info, error) {
 		Name:    "fake",
 		Version: r.opts.Version,
 		Capabilities: []string{
-			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityDial, drivers.CapabilityExec,
-			drivers.CapabilityPause, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
+			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityCopy, drivers.CapabilityDial, drivers.CapabilityExec,
+			drivers.CapabilityPause, drivers.CapabilitySnapshotDisk, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
 		},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: schema(),

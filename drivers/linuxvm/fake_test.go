@@ -179,6 +179,7 @@ type fakeAgent struct {
 	// Faults: calls that never return.
 	hangConfigure, hangSignal, hangShutdown bool
 	failCreate, failSetTime                 error
+	disk                                    fakeDisk
 
 	mu        sync.Mutex
 	machine   *fakeMachine

@@ -19,6 +19,10 @@ func (s *sandbox) Pause(ctx context.Context) error {
 	defer s.pausing.Unlock()
 	s.mu.Lock()
 	err := s.require("pause", drivers.StateRunning)
+	if err == nil && s.snapshotting != nil {
+		// It could not thaw its disk.
+		err = fmt.Errorf("pause: %w: a snapshot of the disk is under way", drivers.ErrInvalidState)
+	}
 	v := s.vm
 	s.mu.Unlock()
 	if err != nil {

@@ -66,12 +66,14 @@ type sandbox struct {
 	vm        *vm              // from booted on
 	machine   *drivers.Machine // once one was started
 	processes map[string]*process
-	order     []string       // of the ids in processes
-	execs     int            // how many there were
-	dials     int            // connections of Dial that are open
-	ending    bool           // end was called
-	active    sync.WaitGroup // of the goroutines that own a run; none is added once ending
-	watchers  map[chan drivers.Snapshot]struct{}
+	order     []string // of the ids in processes
+	execs     int      // how many there were
+	dials     int      // connections of Dial that are open
+	ending    bool     // end was called
+	// snapshotting is there while the disk is frozen.
+	snapshotting *snapshotCall
+	active       sync.WaitGroup // of the goroutines that own a run; none is added once ending
+	watchers     map[chan drivers.Snapshot]struct{}
 	// configuration is the hash of the one in the bundle; recordPath is where the
 	// machine is kept on record, empty while there is none.
 	configuration, recordPath string
@@ -122,8 +124,8 @@ func (s *sandbox) Info(context.Context) (drivers.Info, error) {
 		Name:    s.hv.Name(),
 		Version: s.opts.Version,
 		Capabilities: []string{
-			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityDial, drivers.CapabilityExec, drivers.CapabilityNestedVirtualization,
-			drivers.CapabilityPause, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
+			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityCopy, drivers.CapabilityDial, drivers.CapabilityExec, drivers.CapabilityNestedVirtualization,
+			drivers.CapabilityPause, drivers.CapabilitySnapshotDisk, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
 		},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: s.hv.RuntimeDataSchema(),

@@ -62,6 +62,7 @@ func (s *sandbox) stop(v *vm, opts drivers.StopOptions, paused bool) {
 			return
 		}
 	}
+	s.endSnapshot()
 	grace, release := context.WithTimeout(ctx, max(opts.GracePeriod, 0))
 	s.signalInits(grace, v, func(ct drivers.Container) int {
 		switch {

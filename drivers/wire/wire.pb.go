@@ -1116,6 +1116,273 @@ func (x *Statistics) GetHostMemoryBytes() uint64 {
 	return 0
 }
 
+// CopyInStart says where an archive goes; see drivers.CopyInRequest.
+type CopyInStart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Container     string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Unpack        bool                   `protobuf:"varint,3,opt,name=unpack,proto3" json:"unpack,omitempty"`
+	KeepOwner     bool                   `protobuf:"varint,4,opt,name=keep_owner,json=keepOwner,proto3" json:"keep_owner,omitempty"`
+	Parents       bool                   `protobuf:"varint,5,opt,name=parents,proto3" json:"parents,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyInStart) Reset() {
+	*x = CopyInStart{}
+	mi := &file_drivers_wire_wire_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyInStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyInStart) ProtoMessage() {}
+
+func (x *CopyInStart) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_wire_wire_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyInStart.ProtoReflect.Descriptor instead.
+func (*CopyInStart) Descriptor() ([]byte, []int) {
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CopyInStart) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *CopyInStart) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CopyInStart) GetUnpack() bool {
+	if x != nil {
+		return x.Unpack
+	}
+	return false
+}
+
+func (x *CopyInStart) GetKeepOwner() bool {
+	if x != nil {
+		return x.KeepOwner
+	}
+	return false
+}
+
+func (x *CopyInStart) GetParents() bool {
+	if x != nil {
+		return x.Parents
+	}
+	return false
+}
+
+// CopyIn is a start first, then the archive, in pieces; the end of the stream is
+// its end.
+type CopyIn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*CopyIn_Start
+	//	*CopyIn_Data
+	Kind          isCopyIn_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyIn) Reset() {
+	*x = CopyIn{}
+	mi := &file_drivers_wire_wire_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyIn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyIn) ProtoMessage() {}
+
+func (x *CopyIn) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_wire_wire_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyIn.ProtoReflect.Descriptor instead.
+func (*CopyIn) Descriptor() ([]byte, []int) {
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CopyIn) GetKind() isCopyIn_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *CopyIn) GetStart() *CopyInStart {
+	if x != nil {
+		if x, ok := x.Kind.(*CopyIn_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *CopyIn) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Kind.(*CopyIn_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+type isCopyIn_Kind interface {
+	isCopyIn_Kind()
+}
+
+type CopyIn_Start struct {
+	Start *CopyInStart `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
+}
+
+type CopyIn_Data struct {
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+func (*CopyIn_Start) isCopyIn_Kind() {}
+
+func (*CopyIn_Data) isCopyIn_Kind() {}
+
+// CopyOutStart says what to pack; see drivers.CopyOutRequest.
+type CopyOutStart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Container     string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	FollowLink    bool                   `protobuf:"varint,3,opt,name=follow_link,json=followLink,proto3" json:"follow_link,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyOutStart) Reset() {
+	*x = CopyOutStart{}
+	mi := &file_drivers_wire_wire_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyOutStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyOutStart) ProtoMessage() {}
+
+func (x *CopyOutStart) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_wire_wire_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyOutStart.ProtoReflect.Descriptor instead.
+func (*CopyOutStart) Descriptor() ([]byte, []int) {
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CopyOutStart) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *CopyOutStart) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CopyOutStart) GetFollowLink() bool {
+	if x != nil {
+		return x.FollowLink
+	}
+	return false
+}
+
+// Piece is a piece of an archive.
+type Piece struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Piece) Reset() {
+	*x = Piece{}
+	mi := &file_drivers_wire_wire_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Piece) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Piece) ProtoMessage() {}
+
+func (x *Piece) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_wire_wire_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Piece.ProtoReflect.Descriptor instead.
+func (*Piece) Descriptor() ([]byte, []int) {
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Piece) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 var File_drivers_wire_wire_proto protoreflect.FileDescriptor
 
 const file_drivers_wire_wire_proto_rawDesc = "" +
@@ -1213,7 +1480,25 @@ const file_drivers_wire_wire_proto_rawDesc = "" +
 	"\x11host_memory_bytes\x18\x04 \x01(\x04R\x0fhostMemoryBytes\x1a`\n" +
 	"\x0fContainersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x127\n" +
-	"\x05value\x18\x02 \x01(\v2!.vzreconciler.wire.v1.ResourceUseR\x05value:\x028\x01B3Z1github.com/vzreconciler/vzreconciler/drivers/wireb\x06proto3"
+	"\x05value\x18\x02 \x01(\v2!.vzreconciler.wire.v1.ResourceUseR\x05value:\x028\x01\"\x90\x01\n" +
+	"\vCopyInStart\x12\x1c\n" +
+	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
+	"\x06unpack\x18\x03 \x01(\bR\x06unpack\x12\x1d\n" +
+	"\n" +
+	"keep_owner\x18\x04 \x01(\bR\tkeepOwner\x12\x18\n" +
+	"\aparents\x18\x05 \x01(\bR\aparents\"a\n" +
+	"\x06CopyIn\x129\n" +
+	"\x05start\x18\x01 \x01(\v2!.vzreconciler.wire.v1.CopyInStartH\x00R\x05start\x12\x14\n" +
+	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
+	"\x04kind\"a\n" +
+	"\fCopyOutStart\x12\x1c\n" +
+	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1f\n" +
+	"\vfollow_link\x18\x03 \x01(\bR\n" +
+	"followLink\"\x1b\n" +
+	"\x05Piece\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04dataB3Z1github.com/vzreconciler/vzreconciler/drivers/wireb\x06proto3"
 
 var (
 	file_drivers_wire_wire_proto_rawDescOnce sync.Once
@@ -1227,7 +1512,7 @@ func file_drivers_wire_wire_proto_rawDescGZIP() []byte {
 	return file_drivers_wire_wire_proto_rawDescData
 }
 
-var file_drivers_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_drivers_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_drivers_wire_wire_proto_goTypes = []any{
 	(*EnvVar)(nil),                // 0: vzreconciler.wire.v1.EnvVar
 	(*TerminalSize)(nil),          // 1: vzreconciler.wire.v1.TerminalSize
@@ -1241,29 +1526,34 @@ var file_drivers_wire_wire_proto_goTypes = []any{
 	(*ResourceUse)(nil),           // 9: vzreconciler.wire.v1.ResourceUse
 	(*Pressure)(nil),              // 10: vzreconciler.wire.v1.Pressure
 	(*Statistics)(nil),            // 11: vzreconciler.wire.v1.Statistics
-	nil,                           // 12: vzreconciler.wire.v1.Statistics.ContainersEntry
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*CopyInStart)(nil),           // 12: vzreconciler.wire.v1.CopyInStart
+	(*CopyIn)(nil),                // 13: vzreconciler.wire.v1.CopyIn
+	(*CopyOutStart)(nil),          // 14: vzreconciler.wire.v1.CopyOutStart
+	(*Piece)(nil),                 // 15: vzreconciler.wire.v1.Piece
+	nil,                           // 16: vzreconciler.wire.v1.Statistics.ContainersEntry
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
 }
 var file_drivers_wire_wire_proto_depIdxs = []int32{
 	0,  // 0: vzreconciler.wire.v1.ProcessSpec.env:type_name -> vzreconciler.wire.v1.EnvVar
 	1,  // 1: vzreconciler.wire.v1.ProcessSpec.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	13, // 2: vzreconciler.wire.v1.ExitStatus.finished_at:type_name -> google.protobuf.Timestamp
+	17, // 2: vzreconciler.wire.v1.ExitStatus.finished_at:type_name -> google.protobuf.Timestamp
 	1,  // 3: vzreconciler.wire.v1.Input.resize:type_name -> vzreconciler.wire.v1.TerminalSize
 	6,  // 4: vzreconciler.wire.v1.Output.started:type_name -> vzreconciler.wire.v1.Started
 	3,  // 5: vzreconciler.wire.v1.Output.exited:type_name -> vzreconciler.wire.v1.ExitStatus
-	13, // 6: vzreconciler.wire.v1.Started.started_at:type_name -> google.protobuf.Timestamp
+	17, // 6: vzreconciler.wire.v1.Started.started_at:type_name -> google.protobuf.Timestamp
 	10, // 7: vzreconciler.wire.v1.ResourceUse.cpu_pressure:type_name -> vzreconciler.wire.v1.Pressure
 	10, // 8: vzreconciler.wire.v1.ResourceUse.memory_pressure:type_name -> vzreconciler.wire.v1.Pressure
 	10, // 9: vzreconciler.wire.v1.ResourceUse.io_pressure:type_name -> vzreconciler.wire.v1.Pressure
-	13, // 10: vzreconciler.wire.v1.Statistics.time:type_name -> google.protobuf.Timestamp
+	17, // 10: vzreconciler.wire.v1.Statistics.time:type_name -> google.protobuf.Timestamp
 	9,  // 11: vzreconciler.wire.v1.Statistics.sandbox:type_name -> vzreconciler.wire.v1.ResourceUse
-	12, // 12: vzreconciler.wire.v1.Statistics.containers:type_name -> vzreconciler.wire.v1.Statistics.ContainersEntry
-	9,  // 13: vzreconciler.wire.v1.Statistics.ContainersEntry.value:type_name -> vzreconciler.wire.v1.ResourceUse
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	16, // 12: vzreconciler.wire.v1.Statistics.containers:type_name -> vzreconciler.wire.v1.Statistics.ContainersEntry
+	12, // 13: vzreconciler.wire.v1.CopyIn.start:type_name -> vzreconciler.wire.v1.CopyInStart
+	9,  // 14: vzreconciler.wire.v1.Statistics.ContainersEntry.value:type_name -> vzreconciler.wire.v1.ResourceUse
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_drivers_wire_wire_proto_init() }
@@ -1293,13 +1583,17 @@ func file_drivers_wire_wire_proto_init() {
 		(*Segment_CloseWrite)(nil),
 		(*Segment_Taken)(nil),
 	}
+	file_drivers_wire_wire_proto_msgTypes[13].OneofWrappers = []any{
+		(*CopyIn_Start)(nil),
+		(*CopyIn_Data)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drivers_wire_wire_proto_rawDesc), len(file_drivers_wire_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -78,7 +78,7 @@ func noise(n int) []byte {
 }
 
 func dialNeedsRunning(s *suite) {
-	s.need(drivers.CapabilityDial)
+	s.need(drivers.CapabilityDial, drivers.CapabilityPause)
 	sb := s.created(forever)
 	rt := sb.Runtime
 	dial := func() error {

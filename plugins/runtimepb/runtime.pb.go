@@ -1678,6 +1678,123 @@ func (*ResumeResponse) Descriptor() ([]byte, []int) {
 	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{31}
 }
 
+type CopyInResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyInResponse) Reset() {
+	*x = CopyInResponse{}
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyInResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyInResponse) ProtoMessage() {}
+
+func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyInResponse.ProtoReflect.Descriptor instead.
+func (*CopyInResponse) Descriptor() ([]byte, []int) {
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{32}
+}
+
+type SnapshotDiskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absolute, on this host, of a file that is not there.
+	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotDiskRequest) Reset() {
+	*x = SnapshotDiskRequest{}
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotDiskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotDiskRequest) ProtoMessage() {}
+
+func (x *SnapshotDiskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotDiskRequest.ProtoReflect.Descriptor instead.
+func (*SnapshotDiskRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *SnapshotDiskRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+type SnapshotDiskResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotDiskResponse) Reset() {
+	*x = SnapshotDiskResponse{}
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotDiskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotDiskResponse) ProtoMessage() {}
+
+func (x *SnapshotDiskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotDiskResponse.ProtoReflect.Descriptor instead.
+func (*SnapshotDiskResponse) Descriptor() ([]byte, []int) {
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{34}
+}
+
 type EventsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1686,7 +1803,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[32]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +1815,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[32]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +1828,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{32}
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{35}
 }
 
 type ShutdownRequest struct {
@@ -1722,7 +1839,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[33]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1734,7 +1851,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[33]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1747,7 +1864,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{33}
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{36}
 }
 
 type ShutdownResponse struct {
@@ -1758,7 +1875,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[34]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1887,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[34]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1900,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{34}
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{37}
 }
 
 var File_plugins_runtimepb_runtime_proto protoreflect.FileDescriptor
@@ -1882,10 +1999,14 @@ const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
 	"\fPauseRequest\"\x0f\n" +
 	"\rPauseResponse\"\x0f\n" +
 	"\rResumeRequest\"\x10\n" +
-	"\x0eResumeResponse\"\x0f\n" +
+	"\x0eResumeResponse\"\x10\n" +
+	"\x0eCopyInResponse\")\n" +
+	"\x13SnapshotDiskRequest\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\"\x16\n" +
+	"\x14SnapshotDiskResponse\"\x0f\n" +
 	"\rEventsRequest\"\x11\n" +
 	"\x0fShutdownRequest\"\x12\n" +
-	"\x10ShutdownResponse2\xdb\f\n" +
+	"\x10ShutdownResponse2\xe9\x0e\n" +
 	"\aRuntime\x12S\n" +
 	"\x04Info\x12$.vzreconciler.runtime.v1.InfoRequest\x1a%.vzreconciler.runtime.v1.InfoResponse\x12V\n" +
 	"\x05Probe\x12%.vzreconciler.runtime.v1.ProbeRequest\x1a&.vzreconciler.runtime.v1.ProbeResponse\x12b\n" +
@@ -1903,7 +2024,10 @@ const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
 	"Statistics\x12*.vzreconciler.runtime.v1.StatisticsRequest\x1a .vzreconciler.wire.v1.Statistics\x12O\n" +
 	"\x04Dial\x12$.vzreconciler.runtime.v1.DialRequest\x1a\x1d.vzreconciler.wire.v1.Segment(\x010\x01\x12V\n" +
 	"\x05Pause\x12%.vzreconciler.runtime.v1.PauseRequest\x1a&.vzreconciler.runtime.v1.PauseResponse\x12Y\n" +
-	"\x06Resume\x12&.vzreconciler.runtime.v1.ResumeRequest\x1a'.vzreconciler.runtime.v1.ResumeResponse\x12U\n" +
+	"\x06Resume\x12&.vzreconciler.runtime.v1.ResumeRequest\x1a'.vzreconciler.runtime.v1.ResumeResponse\x12Q\n" +
+	"\x06CopyIn\x12\x1c.vzreconciler.wire.v1.CopyIn\x1a'.vzreconciler.runtime.v1.CopyInResponse(\x01\x12L\n" +
+	"\aCopyOut\x12\".vzreconciler.wire.v1.CopyOutStart\x1a\x1b.vzreconciler.wire.v1.Piece0\x01\x12k\n" +
+	"\fSnapshotDisk\x12,.vzreconciler.runtime.v1.SnapshotDiskRequest\x1a-.vzreconciler.runtime.v1.SnapshotDiskResponse\x12U\n" +
 	"\x06Events\x12&.vzreconciler.runtime.v1.EventsRequest\x1a!.vzreconciler.runtime.v1.Snapshot0\x01\x12_\n" +
 	"\bShutdown\x12(.vzreconciler.runtime.v1.ShutdownRequest\x1a).vzreconciler.runtime.v1.ShutdownResponseB8Z6github.com/vzreconciler/vzreconciler/plugins/runtimepbb\x06proto3"
 
@@ -1919,7 +2043,7 @@ func file_plugins_runtimepb_runtime_proto_rawDescGZIP() []byte {
 	return file_plugins_runtimepb_runtime_proto_rawDescData
 }
 
-var file_plugins_runtimepb_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_plugins_runtimepb_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_plugins_runtimepb_runtime_proto_goTypes = []any{
 	(*InfoRequest)(nil),           // 0: vzreconciler.runtime.v1.InfoRequest
 	(*InfoResponse)(nil),          // 1: vzreconciler.runtime.v1.InfoResponse
@@ -1953,39 +2077,45 @@ var file_plugins_runtimepb_runtime_proto_goTypes = []any{
 	(*PauseResponse)(nil),         // 29: vzreconciler.runtime.v1.PauseResponse
 	(*ResumeRequest)(nil),         // 30: vzreconciler.runtime.v1.ResumeRequest
 	(*ResumeResponse)(nil),        // 31: vzreconciler.runtime.v1.ResumeResponse
-	(*EventsRequest)(nil),         // 32: vzreconciler.runtime.v1.EventsRequest
-	(*ShutdownRequest)(nil),       // 33: vzreconciler.runtime.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),      // 34: vzreconciler.runtime.v1.ShutdownResponse
-	nil,                           // 35: vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
-	(*wire.ProcessSpec)(nil),      // 36: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Input)(nil),            // 37: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),     // 38: vzreconciler.wire.v1.TerminalSize
-	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
-	(*wire.ExitStatus)(nil),       // 41: vzreconciler.wire.v1.ExitStatus
-	(*wire.Address)(nil),          // 42: vzreconciler.wire.v1.Address
-	(*wire.Segment)(nil),          // 43: vzreconciler.wire.v1.Segment
-	(*wire.Output)(nil),           // 44: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),       // 45: vzreconciler.wire.v1.Statistics
+	(*CopyInResponse)(nil),        // 32: vzreconciler.runtime.v1.CopyInResponse
+	(*SnapshotDiskRequest)(nil),   // 33: vzreconciler.runtime.v1.SnapshotDiskRequest
+	(*SnapshotDiskResponse)(nil),  // 34: vzreconciler.runtime.v1.SnapshotDiskResponse
+	(*EventsRequest)(nil),         // 35: vzreconciler.runtime.v1.EventsRequest
+	(*ShutdownRequest)(nil),       // 36: vzreconciler.runtime.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),      // 37: vzreconciler.runtime.v1.ShutdownResponse
+	nil,                           // 38: vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
+	(*wire.ProcessSpec)(nil),      // 39: vzreconciler.wire.v1.ProcessSpec
+	(*wire.Input)(nil),            // 40: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),     // 41: vzreconciler.wire.v1.TerminalSize
+	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(*wire.ExitStatus)(nil),       // 44: vzreconciler.wire.v1.ExitStatus
+	(*wire.Address)(nil),          // 45: vzreconciler.wire.v1.Address
+	(*wire.Segment)(nil),          // 46: vzreconciler.wire.v1.Segment
+	(*wire.CopyIn)(nil),           // 47: vzreconciler.wire.v1.CopyIn
+	(*wire.CopyOutStart)(nil),     // 48: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Output)(nil),           // 49: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),       // 50: vzreconciler.wire.v1.Statistics
+	(*wire.Piece)(nil),            // 51: vzreconciler.wire.v1.Piece
 }
 var file_plugins_runtimepb_runtime_proto_depIdxs = []int32{
-	35, // 0: vzreconciler.runtime.v1.BootstrapRequest.secrets:type_name -> vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
-	36, // 1: vzreconciler.runtime.v1.CreateProcessRequest.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	38, // 0: vzreconciler.runtime.v1.BootstrapRequest.secrets:type_name -> vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
+	39, // 1: vzreconciler.runtime.v1.CreateProcessRequest.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	11, // 2: vzreconciler.runtime.v1.ExecRequest.start:type_name -> vzreconciler.runtime.v1.ExecStart
-	37, // 3: vzreconciler.runtime.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
-	36, // 4: vzreconciler.runtime.v1.ExecStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	40, // 3: vzreconciler.runtime.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	39, // 4: vzreconciler.runtime.v1.ExecStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	13, // 5: vzreconciler.runtime.v1.AttachRequest.start:type_name -> vzreconciler.runtime.v1.AttachStart
-	37, // 6: vzreconciler.runtime.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
-	38, // 7: vzreconciler.runtime.v1.ResizeRequest.size:type_name -> vzreconciler.wire.v1.TerminalSize
-	39, // 8: vzreconciler.runtime.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	40, // 6: vzreconciler.runtime.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	41, // 7: vzreconciler.runtime.v1.ResizeRequest.size:type_name -> vzreconciler.wire.v1.TerminalSize
+	42, // 8: vzreconciler.runtime.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
 	23, // 9: vzreconciler.runtime.v1.Snapshot.processes:type_name -> vzreconciler.runtime.v1.ProcessStatus
 	24, // 10: vzreconciler.runtime.v1.Snapshot.machine:type_name -> vzreconciler.runtime.v1.Machine
 	25, // 11: vzreconciler.runtime.v1.Snapshot.timeline:type_name -> vzreconciler.runtime.v1.Stage
-	40, // 12: vzreconciler.runtime.v1.ProcessStatus.started_at:type_name -> google.protobuf.Timestamp
-	41, // 13: vzreconciler.runtime.v1.ProcessStatus.exit:type_name -> vzreconciler.wire.v1.ExitStatus
-	40, // 14: vzreconciler.runtime.v1.Stage.time:type_name -> google.protobuf.Timestamp
-	42, // 15: vzreconciler.runtime.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
-	43, // 16: vzreconciler.runtime.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	43, // 12: vzreconciler.runtime.v1.ProcessStatus.started_at:type_name -> google.protobuf.Timestamp
+	44, // 13: vzreconciler.runtime.v1.ProcessStatus.exit:type_name -> vzreconciler.wire.v1.ExitStatus
+	43, // 14: vzreconciler.runtime.v1.Stage.time:type_name -> google.protobuf.Timestamp
+	45, // 15: vzreconciler.runtime.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
+	46, // 16: vzreconciler.runtime.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
 	0,  // 17: vzreconciler.runtime.v1.Runtime.Info:input_type -> vzreconciler.runtime.v1.InfoRequest
 	2,  // 18: vzreconciler.runtime.v1.Runtime.Probe:input_type -> vzreconciler.runtime.v1.ProbeRequest
 	4,  // 19: vzreconciler.runtime.v1.Runtime.Bootstrap:input_type -> vzreconciler.runtime.v1.BootstrapRequest
@@ -2002,28 +2132,34 @@ var file_plugins_runtimepb_runtime_proto_depIdxs = []int32{
 	27, // 30: vzreconciler.runtime.v1.Runtime.Dial:input_type -> vzreconciler.runtime.v1.DialRequest
 	28, // 31: vzreconciler.runtime.v1.Runtime.Pause:input_type -> vzreconciler.runtime.v1.PauseRequest
 	30, // 32: vzreconciler.runtime.v1.Runtime.Resume:input_type -> vzreconciler.runtime.v1.ResumeRequest
-	32, // 33: vzreconciler.runtime.v1.Runtime.Events:input_type -> vzreconciler.runtime.v1.EventsRequest
-	33, // 34: vzreconciler.runtime.v1.Runtime.Shutdown:input_type -> vzreconciler.runtime.v1.ShutdownRequest
-	1,  // 35: vzreconciler.runtime.v1.Runtime.Info:output_type -> vzreconciler.runtime.v1.InfoResponse
-	3,  // 36: vzreconciler.runtime.v1.Runtime.Probe:output_type -> vzreconciler.runtime.v1.ProbeResponse
-	5,  // 37: vzreconciler.runtime.v1.Runtime.Bootstrap:output_type -> vzreconciler.runtime.v1.BootstrapResponse
-	7,  // 38: vzreconciler.runtime.v1.Runtime.CreateProcess:output_type -> vzreconciler.runtime.v1.CreateProcessResponse
-	9,  // 39: vzreconciler.runtime.v1.Runtime.StartProcess:output_type -> vzreconciler.runtime.v1.StartProcessResponse
-	44, // 40: vzreconciler.runtime.v1.Runtime.Exec:output_type -> vzreconciler.wire.v1.Output
-	44, // 41: vzreconciler.runtime.v1.Runtime.Attach:output_type -> vzreconciler.wire.v1.Output
-	15, // 42: vzreconciler.runtime.v1.Runtime.Kill:output_type -> vzreconciler.runtime.v1.KillResponse
-	17, // 43: vzreconciler.runtime.v1.Runtime.Resize:output_type -> vzreconciler.runtime.v1.ResizeResponse
-	41, // 44: vzreconciler.runtime.v1.Runtime.Wait:output_type -> vzreconciler.wire.v1.ExitStatus
-	20, // 45: vzreconciler.runtime.v1.Runtime.Stop:output_type -> vzreconciler.runtime.v1.StopResponse
-	22, // 46: vzreconciler.runtime.v1.Runtime.State:output_type -> vzreconciler.runtime.v1.Snapshot
-	45, // 47: vzreconciler.runtime.v1.Runtime.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	43, // 48: vzreconciler.runtime.v1.Runtime.Dial:output_type -> vzreconciler.wire.v1.Segment
-	29, // 49: vzreconciler.runtime.v1.Runtime.Pause:output_type -> vzreconciler.runtime.v1.PauseResponse
-	31, // 50: vzreconciler.runtime.v1.Runtime.Resume:output_type -> vzreconciler.runtime.v1.ResumeResponse
-	22, // 51: vzreconciler.runtime.v1.Runtime.Events:output_type -> vzreconciler.runtime.v1.Snapshot
-	34, // 52: vzreconciler.runtime.v1.Runtime.Shutdown:output_type -> vzreconciler.runtime.v1.ShutdownResponse
-	35, // [35:53] is the sub-list for method output_type
-	17, // [17:35] is the sub-list for method input_type
+	47, // 33: vzreconciler.runtime.v1.Runtime.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
+	48, // 34: vzreconciler.runtime.v1.Runtime.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
+	33, // 35: vzreconciler.runtime.v1.Runtime.SnapshotDisk:input_type -> vzreconciler.runtime.v1.SnapshotDiskRequest
+	35, // 36: vzreconciler.runtime.v1.Runtime.Events:input_type -> vzreconciler.runtime.v1.EventsRequest
+	36, // 37: vzreconciler.runtime.v1.Runtime.Shutdown:input_type -> vzreconciler.runtime.v1.ShutdownRequest
+	1,  // 38: vzreconciler.runtime.v1.Runtime.Info:output_type -> vzreconciler.runtime.v1.InfoResponse
+	3,  // 39: vzreconciler.runtime.v1.Runtime.Probe:output_type -> vzreconciler.runtime.v1.ProbeResponse
+	5,  // 40: vzreconciler.runtime.v1.Runtime.Bootstrap:output_type -> vzreconciler.runtime.v1.BootstrapResponse
+	7,  // 41: vzreconciler.runtime.v1.Runtime.CreateProcess:output_type -> vzreconciler.runtime.v1.CreateProcessResponse
+	9,  // 42: vzreconciler.runtime.v1.Runtime.StartProcess:output_type -> vzreconciler.runtime.v1.StartProcessResponse
+	49, // 43: vzreconciler.runtime.v1.Runtime.Exec:output_type -> vzreconciler.wire.v1.Output
+	49, // 44: vzreconciler.runtime.v1.Runtime.Attach:output_type -> vzreconciler.wire.v1.Output
+	15, // 45: vzreconciler.runtime.v1.Runtime.Kill:output_type -> vzreconciler.runtime.v1.KillResponse
+	17, // 46: vzreconciler.runtime.v1.Runtime.Resize:output_type -> vzreconciler.runtime.v1.ResizeResponse
+	44, // 47: vzreconciler.runtime.v1.Runtime.Wait:output_type -> vzreconciler.wire.v1.ExitStatus
+	20, // 48: vzreconciler.runtime.v1.Runtime.Stop:output_type -> vzreconciler.runtime.v1.StopResponse
+	22, // 49: vzreconciler.runtime.v1.Runtime.State:output_type -> vzreconciler.runtime.v1.Snapshot
+	50, // 50: vzreconciler.runtime.v1.Runtime.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	46, // 51: vzreconciler.runtime.v1.Runtime.Dial:output_type -> vzreconciler.wire.v1.Segment
+	29, // 52: vzreconciler.runtime.v1.Runtime.Pause:output_type -> vzreconciler.runtime.v1.PauseResponse
+	31, // 53: vzreconciler.runtime.v1.Runtime.Resume:output_type -> vzreconciler.runtime.v1.ResumeResponse
+	32, // 54: vzreconciler.runtime.v1.Runtime.CopyIn:output_type -> vzreconciler.runtime.v1.CopyInResponse
+	51, // 55: vzreconciler.runtime.v1.Runtime.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	34, // 56: vzreconciler.runtime.v1.Runtime.SnapshotDisk:output_type -> vzreconciler.runtime.v1.SnapshotDiskResponse
+	22, // 57: vzreconciler.runtime.v1.Runtime.Events:output_type -> vzreconciler.runtime.v1.Snapshot
+	37, // 58: vzreconciler.runtime.v1.Runtime.Shutdown:output_type -> vzreconciler.runtime.v1.ShutdownResponse
+	38, // [38:59] is the sub-list for method output_type
+	17, // [17:38] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name
 	17, // [17:17] is the sub-list for extension extendee
 	0,  // [0:17] is the sub-list for field type_name
@@ -2052,7 +2188,7 @@ func file_plugins_runtimepb_runtime_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_runtimepb_runtime_proto_rawDesc), len(file_plugins_runtimepb_runtime_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -40,6 +40,9 @@ const (
 	Runtime_Dial_FullMethodName          = "/vzreconciler.runtime.v1.Runtime/Dial"
 	Runtime_Pause_FullMethodName         = "/vzreconciler.runtime.v1.Runtime/Pause"
 	Runtime_Resume_FullMethodName        = "/vzreconciler.runtime.v1.Runtime/Resume"
+	Runtime_CopyIn_FullMethodName        = "/vzreconciler.runtime.v1.Runtime/CopyIn"
+	Runtime_CopyOut_FullMethodName       = "/vzreconciler.runtime.v1.Runtime/CopyOut"
+	Runtime_SnapshotDisk_FullMethodName  = "/vzreconciler.runtime.v1.Runtime/SnapshotDisk"
 	Runtime_Events_FullMethodName        = "/vzreconciler.runtime.v1.Runtime/Events"
 	Runtime_Shutdown_FullMethodName      = "/vzreconciler.runtime.v1.Runtime/Shutdown"
 )
@@ -69,6 +72,9 @@ type RuntimeClient interface {
 	Dial(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DialRequest, wire.Segment], error)
 	Pause(ctx context.Context, in *PauseRequest, opts ...grpc.CallOption) (*PauseResponse, error)
 	Resume(ctx context.Context, in *ResumeRequest, opts ...grpc.CallOption) (*ResumeResponse, error)
+	CopyIn(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[wire.CopyIn, CopyInResponse], error)
+	CopyOut(ctx context.Context, in *wire.CopyOutStart, opts ...grpc.CallOption) (grpc.ServerStreamingClient[wire.Piece], error)
+	SnapshotDisk(ctx context.Context, in *SnapshotDiskRequest, opts ...grpc.CallOption) (*SnapshotDiskResponse, error)
 	// Events sends the present Snapshot, then one after every change.
 	Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Snapshot], error)
 	// Shutdown is the last call: the process ends after it has answered.
@@ -252,9 +258,51 @@ func (c *runtimeClient) Resume(ctx context.Context, in *ResumeRequest, opts ...g
 	return out, nil
 }
 
+func (c *runtimeClient) CopyIn(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[wire.CopyIn, CopyInResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Runtime_ServiceDesc.Streams[3], Runtime_CopyIn_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[wire.CopyIn, CopyInResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Runtime_CopyInClient = grpc.ClientStreamingClient[wire.CopyIn, CopyInResponse]
+
+func (c *runtimeClient) CopyOut(ctx context.Context, in *wire.CopyOutStart, opts ...grpc.CallOption) (grpc.ServerStreamingClient[wire.Piece], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Runtime_ServiceDesc.Streams[4], Runtime_CopyOut_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[wire.CopyOutStart, wire.Piece]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Runtime_CopyOutClient = grpc.ServerStreamingClient[wire.Piece]
+
+func (c *runtimeClient) SnapshotDisk(ctx context.Context, in *SnapshotDiskRequest, opts ...grpc.CallOption) (*SnapshotDiskResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SnapshotDiskResponse)
+	err := c.cc.Invoke(ctx, Runtime_SnapshotDisk_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *runtimeClient) Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Snapshot], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Runtime_ServiceDesc.Streams[3], Runtime_Events_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Runtime_ServiceDesc.Streams[5], Runtime_Events_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -306,6 +354,9 @@ type RuntimeServer interface {
 	Dial(grpc.BidiStreamingServer[DialRequest, wire.Segment]) error
 	Pause(context.Context, *PauseRequest) (*PauseResponse, error)
 	Resume(context.Context, *ResumeRequest) (*ResumeResponse, error)
+	CopyIn(grpc.ClientStreamingServer[wire.CopyIn, CopyInResponse]) error
+	CopyOut(*wire.CopyOutStart, grpc.ServerStreamingServer[wire.Piece]) error
+	SnapshotDisk(context.Context, *SnapshotDiskRequest) (*SnapshotDiskResponse, error)
 	// Events sends the present Snapshot, then one after every change.
 	Events(*EventsRequest, grpc.ServerStreamingServer[Snapshot]) error
 	// Shutdown is the last call: the process ends after it has answered.
@@ -367,6 +418,15 @@ func (UnimplementedRuntimeServer) Pause(context.Context, *PauseRequest) (*PauseR
 }
 func (UnimplementedRuntimeServer) Resume(context.Context, *ResumeRequest) (*ResumeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Resume not implemented")
+}
+func (UnimplementedRuntimeServer) CopyIn(grpc.ClientStreamingServer[wire.CopyIn, CopyInResponse]) error {
+	return status.Error(codes.Unimplemented, "method CopyIn not implemented")
+}
+func (UnimplementedRuntimeServer) CopyOut(*wire.CopyOutStart, grpc.ServerStreamingServer[wire.Piece]) error {
+	return status.Error(codes.Unimplemented, "method CopyOut not implemented")
+}
+func (UnimplementedRuntimeServer) SnapshotDisk(context.Context, *SnapshotDiskRequest) (*SnapshotDiskResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SnapshotDisk not implemented")
 }
 func (UnimplementedRuntimeServer) Events(*EventsRequest, grpc.ServerStreamingServer[Snapshot]) error {
 	return status.Error(codes.Unimplemented, "method Events not implemented")
@@ -650,6 +710,42 @@ func _Runtime_Resume_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Runtime_CopyIn_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(RuntimeServer).CopyIn(&grpc.GenericServerStream[wire.CopyIn, CopyInResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Runtime_CopyInServer = grpc.ClientStreamingServer[wire.CopyIn, CopyInResponse]
+
+func _Runtime_CopyOut_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(wire.CopyOutStart)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RuntimeServer).CopyOut(m, &grpc.GenericServerStream[wire.CopyOutStart, wire.Piece]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Runtime_CopyOutServer = grpc.ServerStreamingServer[wire.Piece]
+
+func _Runtime_SnapshotDisk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SnapshotDiskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuntimeServer).SnapshotDisk(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Runtime_SnapshotDisk_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuntimeServer).SnapshotDisk(ctx, req.(*SnapshotDiskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Runtime_Events_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(EventsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -739,6 +835,10 @@ var Runtime_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Runtime_Resume_Handler,
 		},
 		{
+			MethodName: "SnapshotDisk",
+			Handler:    _Runtime_SnapshotDisk_Handler,
+		},
+		{
 			MethodName: "Shutdown",
 			Handler:    _Runtime_Shutdown_Handler,
 		},
@@ -761,6 +861,16 @@ var Runtime_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Runtime_Dial_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "CopyIn",
+			Handler:       _Runtime_CopyIn_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "CopyOut",
+			Handler:       _Runtime_CopyOut_Handler,
+			ServerStreams: true,
 		},
 		{
 			StreamName:    "Events",

@@ -2377,6 +2377,284 @@ func (x *SandboxStatistics) GetError() string {
 	return ""
 }
 
+// CopyInRequest is a start first, then the archive; the end of the stream is its end.
+type CopyInRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*CopyInRequest_Start
+	//	*CopyInRequest_Data
+	Kind          isCopyInRequest_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyInRequest) Reset() {
+	*x = CopyInRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyInRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyInRequest) ProtoMessage() {}
+
+func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyInRequest.ProtoReflect.Descriptor instead.
+func (*CopyInRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *CopyInRequest) GetKind() isCopyInRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *CopyInRequest) GetStart() *CopyInStart {
+	if x != nil {
+		if x, ok := x.Kind.(*CopyInRequest_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *CopyInRequest) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Kind.(*CopyInRequest_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+type isCopyInRequest_Kind interface {
+	isCopyInRequest_Kind()
+}
+
+type CopyInRequest_Start struct {
+	Start *CopyInStart `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
+}
+
+type CopyInRequest_Data struct {
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+func (*CopyInRequest_Start) isCopyInRequest_Kind() {}
+
+func (*CopyInRequest_Data) isCopyInRequest_Kind() {}
+
+type CopyInStart struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Object *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// An empty container means the first.
+	Copy          *wire.CopyInStart `protobuf:"bytes,2,opt,name=copy,proto3" json:"copy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyInStart) Reset() {
+	*x = CopyInStart{}
+	mi := &file_reconciler_api_api_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyInStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyInStart) ProtoMessage() {}
+
+func (x *CopyInStart) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyInStart.ProtoReflect.Descriptor instead.
+func (*CopyInStart) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *CopyInStart) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *CopyInStart) GetCopy() *wire.CopyInStart {
+	if x != nil {
+		return x.Copy
+	}
+	return nil
+}
+
+type CopyInResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyInResponse) Reset() {
+	*x = CopyInResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyInResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyInResponse) ProtoMessage() {}
+
+func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyInResponse.ProtoReflect.Descriptor instead.
+func (*CopyInResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{42}
+}
+
+type CopyOutRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Object *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// An empty container means the first.
+	Copy          *wire.CopyOutStart `protobuf:"bytes,2,opt,name=copy,proto3" json:"copy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyOutRequest) Reset() {
+	*x = CopyOutRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyOutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyOutRequest) ProtoMessage() {}
+
+func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyOutRequest.ProtoReflect.Descriptor instead.
+func (*CopyOutRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *CopyOutRequest) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *CopyOutRequest) GetCopy() *wire.CopyOutStart {
+	if x != nil {
+		return x.Copy
+	}
+	return nil
+}
+
+type ExportRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Object *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Empty means the first container.
+	Container     string `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportRequest) Reset() {
+	*x = ExportRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportRequest) ProtoMessage() {}
+
+func (x *ExportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
+func (*ExportRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ExportRequest) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *ExportRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
 type PullImageRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Reference string                 `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
@@ -2388,7 +2666,7 @@ type PullImageRequest struct {
 
 func (x *PullImageRequest) Reset() {
 	*x = PullImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[40]
+	mi := &file_reconciler_api_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2400,7 +2678,7 @@ func (x *PullImageRequest) String() string {
 func (*PullImageRequest) ProtoMessage() {}
 
 func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[40]
+	mi := &file_reconciler_api_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2413,7 +2691,7 @@ func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageRequest.ProtoReflect.Descriptor instead.
 func (*PullImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{40}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *PullImageRequest) GetReference() string {
@@ -2443,7 +2721,7 @@ type PullImageResponse struct {
 
 func (x *PullImageResponse) Reset() {
 	*x = PullImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[41]
+	mi := &file_reconciler_api_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2455,7 +2733,7 @@ func (x *PullImageResponse) String() string {
 func (*PullImageResponse) ProtoMessage() {}
 
 func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[41]
+	mi := &file_reconciler_api_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2468,7 +2746,7 @@ func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageResponse.ProtoReflect.Descriptor instead.
 func (*PullImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{41}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PullImageResponse) GetStage() string {
@@ -2517,7 +2795,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_reconciler_api_api_proto_msgTypes[42]
+	mi := &file_reconciler_api_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2529,7 +2807,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[42]
+	mi := &file_reconciler_api_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2542,7 +2820,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{42}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Image) GetReference() string {
@@ -2602,7 +2880,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[43]
+	mi := &file_reconciler_api_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2614,7 +2892,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[43]
+	mi := &file_reconciler_api_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2627,7 +2905,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{43}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{48}
 }
 
 type ListImagesResponse struct {
@@ -2639,7 +2917,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[44]
+	mi := &file_reconciler_api_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2651,7 +2929,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[44]
+	mi := &file_reconciler_api_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2664,7 +2942,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{44}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListImagesResponse) GetImages() []*Image {
@@ -2683,7 +2961,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[45]
+	mi := &file_reconciler_api_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2695,7 +2973,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[45]
+	mi := &file_reconciler_api_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2708,7 +2986,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{45}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RemoveImageRequest) GetReference() string {
@@ -2727,7 +3005,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[46]
+	mi := &file_reconciler_api_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2739,7 +3017,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[46]
+	mi := &file_reconciler_api_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2752,7 +3030,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{46}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RemoveImageResponse) GetFreedBytes() int64 {
@@ -2919,7 +3197,21 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\n" +
 	"statistics\x18\x02 \x01(\v2 .vzreconciler.wire.v1.StatisticsR\n" +
 	"statistics\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\tR\x05error\"L\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"g\n" +
+	"\rCopyInRequest\x128\n" +
+	"\x05start\x18\x01 \x01(\v2 .vzreconciler.api.v1.CopyInStartH\x00R\x05start\x12\x14\n" +
+	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
+	"\x04kind\"v\n" +
+	"\vCopyInStart\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x125\n" +
+	"\x04copy\x18\x02 \x01(\v2!.vzreconciler.wire.v1.CopyInStartR\x04copy\"\x10\n" +
+	"\x0eCopyInResponse\"z\n" +
+	"\x0eCopyOutRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x126\n" +
+	"\x04copy\x18\x02 \x01(\v2\".vzreconciler.wire.v1.CopyOutStartR\x04copy\"_\n" +
+	"\rExportRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\"L\n" +
 	"\x10PullImageRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x1a\n" +
 	"\bplatform\x18\x02 \x01(\tR\bplatform\"\xa3\x01\n" +
@@ -2945,7 +3237,7 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\"6\n" +
 	"\x13RemoveImageResponse\x12\x1f\n" +
 	"\vfreed_bytes\x18\x01 \x01(\x03R\n" +
-	"freedBytes2\xe3\r\n" +
+	"freedBytes2\xd4\x0f\n" +
 	"\aControl\x12Q\n" +
 	"\x06Status\x12\".vzreconciler.api.v1.StatusRequest\x1a#.vzreconciler.api.v1.StatusResponse\x12H\n" +
 	"\x03Get\x12\x1f.vzreconciler.api.v1.GetRequest\x1a .vzreconciler.api.v1.GetResponse\x12N\n" +
@@ -2965,7 +3257,10 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x06Attach\x12\".vzreconciler.api.v1.AttachRequest\x1a\x1c.vzreconciler.wire.v1.Output(\x010\x01\x12M\n" +
 	"\x04Logs\x12 .vzreconciler.api.v1.LogsRequest\x1a!.vzreconciler.api.v1.LogsResponse0\x01\x12]\n" +
 	"\n" +
-	"Statistics\x12&.vzreconciler.api.v1.StatisticsRequest\x1a'.vzreconciler.api.v1.StatisticsResponse\x12\\\n" +
+	"Statistics\x12&.vzreconciler.api.v1.StatisticsRequest\x1a'.vzreconciler.api.v1.StatisticsResponse\x12S\n" +
+	"\x06CopyIn\x12\".vzreconciler.api.v1.CopyInRequest\x1a#.vzreconciler.api.v1.CopyInResponse(\x01\x12M\n" +
+	"\aCopyOut\x12#.vzreconciler.api.v1.CopyOutRequest\x1a\x1b.vzreconciler.wire.v1.Piece0\x01\x12K\n" +
+	"\x06Export\x12\".vzreconciler.api.v1.ExportRequest\x1a\x1b.vzreconciler.wire.v1.Piece0\x01\x12\\\n" +
 	"\tPullImage\x12%.vzreconciler.api.v1.PullImageRequest\x1a&.vzreconciler.api.v1.PullImageResponse0\x01\x12]\n" +
 	"\n" +
 	"ListImages\x12&.vzreconciler.api.v1.ListImagesRequest\x1a'.vzreconciler.api.v1.ListImagesResponse\x12`\n" +
@@ -2984,7 +3279,7 @@ func file_reconciler_api_api_proto_rawDescGZIP() []byte {
 }
 
 var file_reconciler_api_api_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_reconciler_api_api_proto_goTypes = []any{
 	(WatchResponse_Type)(0),       // 0: vzreconciler.api.v1.WatchResponse.Type
 	(*Ref)(nil),                   // 1: vzreconciler.api.v1.Ref
@@ -3027,113 +3322,133 @@ var file_reconciler_api_api_proto_goTypes = []any{
 	(*StatisticsRequest)(nil),     // 38: vzreconciler.api.v1.StatisticsRequest
 	(*StatisticsResponse)(nil),    // 39: vzreconciler.api.v1.StatisticsResponse
 	(*SandboxStatistics)(nil),     // 40: vzreconciler.api.v1.SandboxStatistics
-	(*PullImageRequest)(nil),      // 41: vzreconciler.api.v1.PullImageRequest
-	(*PullImageResponse)(nil),     // 42: vzreconciler.api.v1.PullImageResponse
-	(*Image)(nil),                 // 43: vzreconciler.api.v1.Image
-	(*ListImagesRequest)(nil),     // 44: vzreconciler.api.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),    // 45: vzreconciler.api.v1.ListImagesResponse
-	(*RemoveImageRequest)(nil),    // 46: vzreconciler.api.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil),   // 47: vzreconciler.api.v1.RemoveImageResponse
-	nil,                           // 48: vzreconciler.api.v1.StatusResponse.PhasesEntry
-	(*timestamppb.Timestamp)(nil), // 49: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 50: google.protobuf.Duration
-	(*wire.Segment)(nil),          // 51: vzreconciler.wire.v1.Segment
-	(*wire.Address)(nil),          // 52: vzreconciler.wire.v1.Address
-	(*wire.Input)(nil),            // 53: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),     // 54: vzreconciler.wire.v1.TerminalSize
-	(*wire.EnvVar)(nil),           // 55: vzreconciler.wire.v1.EnvVar
-	(*wire.Statistics)(nil),       // 56: vzreconciler.wire.v1.Statistics
-	(*wire.Output)(nil),           // 57: vzreconciler.wire.v1.Output
+	(*CopyInRequest)(nil),         // 41: vzreconciler.api.v1.CopyInRequest
+	(*CopyInStart)(nil),           // 42: vzreconciler.api.v1.CopyInStart
+	(*CopyInResponse)(nil),        // 43: vzreconciler.api.v1.CopyInResponse
+	(*CopyOutRequest)(nil),        // 44: vzreconciler.api.v1.CopyOutRequest
+	(*ExportRequest)(nil),         // 45: vzreconciler.api.v1.ExportRequest
+	(*PullImageRequest)(nil),      // 46: vzreconciler.api.v1.PullImageRequest
+	(*PullImageResponse)(nil),     // 47: vzreconciler.api.v1.PullImageResponse
+	(*Image)(nil),                 // 48: vzreconciler.api.v1.Image
+	(*ListImagesRequest)(nil),     // 49: vzreconciler.api.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),    // 50: vzreconciler.api.v1.ListImagesResponse
+	(*RemoveImageRequest)(nil),    // 51: vzreconciler.api.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),   // 52: vzreconciler.api.v1.RemoveImageResponse
+	nil,                           // 53: vzreconciler.api.v1.StatusResponse.PhasesEntry
+	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 55: google.protobuf.Duration
+	(*wire.Segment)(nil),          // 56: vzreconciler.wire.v1.Segment
+	(*wire.Address)(nil),          // 57: vzreconciler.wire.v1.Address
+	(*wire.Input)(nil),            // 58: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),     // 59: vzreconciler.wire.v1.TerminalSize
+	(*wire.EnvVar)(nil),           // 60: vzreconciler.wire.v1.EnvVar
+	(*wire.Statistics)(nil),       // 61: vzreconciler.wire.v1.Statistics
+	(*wire.CopyInStart)(nil),      // 62: vzreconciler.wire.v1.CopyInStart
+	(*wire.CopyOutStart)(nil),     // 63: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Output)(nil),           // 64: vzreconciler.wire.v1.Output
+	(*wire.Piece)(nil),            // 65: vzreconciler.wire.v1.Piece
 }
 var file_reconciler_api_api_proto_depIdxs = []int32{
-	49, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	48, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
+	54, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	53, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
 	4,  // 2: vzreconciler.api.v1.StatusResponse.source_errors:type_name -> vzreconciler.api.v1.SourceError
-	49, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
+	54, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
 	5,  // 4: vzreconciler.api.v1.StatusResponse.runtimes:type_name -> vzreconciler.api.v1.RuntimeStatus
 	0,  // 5: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
 	1,  // 6: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	49, // 7: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
-	49, // 8: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
+	54, // 7: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
+	54, // 8: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
 	1,  // 9: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
 	13, // 10: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
 	1,  // 11: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 12: vzreconciler.api.v1.DeleteRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 13: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
-	50, // 14: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	55, // 14: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
 	1,  // 15: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 16: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 17: vzreconciler.api.v1.PauseRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 18: vzreconciler.api.v1.ResumeRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 19: vzreconciler.api.v1.KillRequest.object:type_name -> vzreconciler.api.v1.Ref
 	31, // 20: vzreconciler.api.v1.DialRequest.start:type_name -> vzreconciler.api.v1.DialStart
-	51, // 21: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	56, // 21: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
 	1,  // 22: vzreconciler.api.v1.DialStart.object:type_name -> vzreconciler.api.v1.Ref
-	52, // 23: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
+	57, // 23: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
 	33, // 24: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
-	53, // 25: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	58, // 25: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
 	1,  // 26: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
-	54, // 27: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	55, // 28: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
+	59, // 27: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
+	60, // 28: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
 	35, // 29: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
-	53, // 30: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	58, // 30: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
 	1,  // 31: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 32: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	49, // 33: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	54, // 33: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
 	1,  // 34: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
 	40, // 35: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
 	1,  // 36: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
-	56, // 37: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
-	43, // 38: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
-	49, // 39: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
-	43, // 40: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
-	2,  // 41: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
-	6,  // 42: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
-	6,  // 43: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
-	9,  // 44: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
-	11, // 45: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
-	14, // 46: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
-	16, // 47: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
-	18, // 48: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
-	20, // 49: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
-	22, // 50: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
-	24, // 51: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
-	26, // 52: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
-	28, // 53: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
-	30, // 54: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
-	32, // 55: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
-	34, // 56: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
-	36, // 57: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
-	38, // 58: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
-	41, // 59: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
-	44, // 60: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
-	46, // 61: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
-	3,  // 62: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
-	7,  // 63: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
-	8,  // 64: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
-	10, // 65: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
-	12, // 66: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
-	15, // 67: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
-	17, // 68: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
-	19, // 69: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
-	21, // 70: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
-	23, // 71: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
-	25, // 72: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
-	27, // 73: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
-	29, // 74: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
-	51, // 75: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
-	57, // 76: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
-	57, // 77: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
-	37, // 78: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
-	39, // 79: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
-	42, // 80: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
-	45, // 81: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
-	47, // 82: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
-	62, // [62:83] is the sub-list for method output_type
-	41, // [41:62] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	61, // 37: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
+	42, // 38: vzreconciler.api.v1.CopyInRequest.start:type_name -> vzreconciler.api.v1.CopyInStart
+	1,  // 39: vzreconciler.api.v1.CopyInStart.object:type_name -> vzreconciler.api.v1.Ref
+	62, // 40: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
+	1,  // 41: vzreconciler.api.v1.CopyOutRequest.object:type_name -> vzreconciler.api.v1.Ref
+	63, // 42: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
+	1,  // 43: vzreconciler.api.v1.ExportRequest.object:type_name -> vzreconciler.api.v1.Ref
+	48, // 44: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
+	54, // 45: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
+	48, // 46: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
+	2,  // 47: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
+	6,  // 48: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
+	6,  // 49: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
+	9,  // 50: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
+	11, // 51: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
+	14, // 52: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
+	16, // 53: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
+	18, // 54: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
+	20, // 55: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
+	22, // 56: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
+	24, // 57: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
+	26, // 58: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
+	28, // 59: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
+	30, // 60: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
+	32, // 61: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
+	34, // 62: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
+	36, // 63: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
+	38, // 64: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
+	41, // 65: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
+	44, // 66: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
+	45, // 67: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
+	46, // 68: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
+	49, // 69: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
+	51, // 70: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
+	3,  // 71: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
+	7,  // 72: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
+	8,  // 73: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
+	10, // 74: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
+	12, // 75: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
+	15, // 76: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
+	17, // 77: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
+	19, // 78: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
+	21, // 79: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
+	23, // 80: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
+	25, // 81: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
+	27, // 82: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
+	29, // 83: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
+	56, // 84: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
+	64, // 85: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
+	64, // 86: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
+	37, // 87: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
+	39, // 88: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
+	43, // 89: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
+	65, // 90: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	65, // 91: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
+	47, // 92: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
+	50, // 93: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
+	52, // 94: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
+	71, // [71:95] is the sub-list for method output_type
+	47, // [47:71] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_reconciler_api_api_proto_init() }
@@ -3153,13 +3468,17 @@ func file_reconciler_api_api_proto_init() {
 		(*AttachRequest_Start)(nil),
 		(*AttachRequest_Input)(nil),
 	}
+	file_reconciler_api_api_proto_msgTypes[40].OneofWrappers = []any{
+		(*CopyInRequest_Start)(nil),
+		(*CopyInRequest_Data)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reconciler_api_api_proto_rawDesc), len(file_reconciler_api_api_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   48,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

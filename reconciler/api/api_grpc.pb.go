@@ -41,6 +41,9 @@ const (
 	Control_Attach_FullMethodName       = "/vzreconciler.api.v1.Control/Attach"
 	Control_Logs_FullMethodName         = "/vzreconciler.api.v1.Control/Logs"
 	Control_Statistics_FullMethodName   = "/vzreconciler.api.v1.Control/Statistics"
+	Control_CopyIn_FullMethodName       = "/vzreconciler.api.v1.Control/CopyIn"
+	Control_CopyOut_FullMethodName      = "/vzreconciler.api.v1.Control/CopyOut"
+	Control_Export_FullMethodName       = "/vzreconciler.api.v1.Control/Export"
 	Control_PullImage_FullMethodName    = "/vzreconciler.api.v1.Control/PullImage"
 	Control_ListImages_FullMethodName   = "/vzreconciler.api.v1.Control/ListImages"
 	Control_RemoveImage_FullMethodName  = "/vzreconciler.api.v1.Control/RemoveImage"
@@ -85,6 +88,13 @@ type ControlClient interface {
 	// Logs sends log lines in the CRI format, "TIME stdout|stderr F|P TEXT".
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogsResponse], error)
 	Statistics(ctx context.Context, in *StatisticsRequest, opts ...grpc.CallOption) (*StatisticsResponse, error)
+	// CopyIn unpacks an archive in a container. CopyOut sends one of what is at a
+	// path of it.
+	CopyIn(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CopyInRequest, CopyInResponse], error)
+	CopyOut(ctx context.Context, in *CopyOutRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[wire.Piece], error)
+	// Export sends an archive of a container's whole root file system as it was at
+	// one moment, of a sandbox that runs or is stopped.
+	Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[wire.Piece], error)
 	PullImage(ctx context.Context, in *PullImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullImageResponse], error)
 	ListImages(ctx context.Context, in *ListImagesRequest, opts ...grpc.CallOption) (*ListImagesResponse, error)
 	RemoveImage(ctx context.Context, in *RemoveImageRequest, opts ...grpc.CallOption) (*RemoveImageResponse, error)
@@ -314,9 +324,60 @@ func (c *controlClient) Statistics(ctx context.Context, in *StatisticsRequest, o
 	return out, nil
 }
 
+func (c *controlClient) CopyIn(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CopyInRequest, CopyInResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[6], Control_CopyIn_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CopyInRequest, CopyInResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_CopyInClient = grpc.ClientStreamingClient[CopyInRequest, CopyInResponse]
+
+func (c *controlClient) CopyOut(ctx context.Context, in *CopyOutRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[wire.Piece], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[7], Control_CopyOut_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CopyOutRequest, wire.Piece]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_CopyOutClient = grpc.ServerStreamingClient[wire.Piece]
+
+func (c *controlClient) Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[wire.Piece], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[8], Control_Export_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExportRequest, wire.Piece]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_ExportClient = grpc.ServerStreamingClient[wire.Piece]
+
 func (c *controlClient) PullImage(ctx context.Context, in *PullImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullImageResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[6], Control_PullImage_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[9], Control_PullImage_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -392,6 +453,13 @@ type ControlServer interface {
 	// Logs sends log lines in the CRI format, "TIME stdout|stderr F|P TEXT".
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogsResponse]) error
 	Statistics(context.Context, *StatisticsRequest) (*StatisticsResponse, error)
+	// CopyIn unpacks an archive in a container. CopyOut sends one of what is at a
+	// path of it.
+	CopyIn(grpc.ClientStreamingServer[CopyInRequest, CopyInResponse]) error
+	CopyOut(*CopyOutRequest, grpc.ServerStreamingServer[wire.Piece]) error
+	// Export sends an archive of a container's whole root file system as it was at
+	// one moment, of a sandbox that runs or is stopped.
+	Export(*ExportRequest, grpc.ServerStreamingServer[wire.Piece]) error
 	PullImage(*PullImageRequest, grpc.ServerStreamingServer[PullImageResponse]) error
 	ListImages(context.Context, *ListImagesRequest) (*ListImagesResponse, error)
 	RemoveImage(context.Context, *RemoveImageRequest) (*RemoveImageResponse, error)
@@ -458,6 +526,15 @@ func (UnimplementedControlServer) Logs(*LogsRequest, grpc.ServerStreamingServer[
 }
 func (UnimplementedControlServer) Statistics(context.Context, *StatisticsRequest) (*StatisticsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Statistics not implemented")
+}
+func (UnimplementedControlServer) CopyIn(grpc.ClientStreamingServer[CopyInRequest, CopyInResponse]) error {
+	return status.Error(codes.Unimplemented, "method CopyIn not implemented")
+}
+func (UnimplementedControlServer) CopyOut(*CopyOutRequest, grpc.ServerStreamingServer[wire.Piece]) error {
+	return status.Error(codes.Unimplemented, "method CopyOut not implemented")
+}
+func (UnimplementedControlServer) Export(*ExportRequest, grpc.ServerStreamingServer[wire.Piece]) error {
+	return status.Error(codes.Unimplemented, "method Export not implemented")
 }
 func (UnimplementedControlServer) PullImage(*PullImageRequest, grpc.ServerStreamingServer[PullImageResponse]) error {
 	return status.Error(codes.Unimplemented, "method PullImage not implemented")
@@ -759,6 +836,35 @@ func _Control_Statistics_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_CopyIn_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ControlServer).CopyIn(&grpc.GenericServerStream[CopyInRequest, CopyInResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_CopyInServer = grpc.ClientStreamingServer[CopyInRequest, CopyInResponse]
+
+func _Control_CopyOut_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(CopyOutRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ControlServer).CopyOut(m, &grpc.GenericServerStream[CopyOutRequest, wire.Piece]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_CopyOutServer = grpc.ServerStreamingServer[wire.Piece]
+
+func _Control_Export_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExportRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ControlServer).Export(m, &grpc.GenericServerStream[ExportRequest, wire.Piece]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_ExportServer = grpc.ServerStreamingServer[wire.Piece]
+
 func _Control_PullImage_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(PullImageRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -902,6 +1008,21 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Logs",
 			Handler:       _Control_Logs_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "CopyIn",
+			Handler:       _Control_CopyIn_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "CopyOut",
+			Handler:       _Control_CopyOut_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Export",
+			Handler:       _Control_Export_Handler,
 			ServerStreams: true,
 		},
 		{

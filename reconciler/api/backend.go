@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
@@ -66,6 +67,14 @@ type Backend interface {
 	// Statistics reports resource use. What one sandbox cannot report stands in
 	// its item, not in the error.
 	Statistics(ctx context.Context, req *StatisticsRequest) (*StatisticsResponse, error)
+
+	// CopyIn unpacks an archive in a container; see drivers.Runtime.
+	CopyIn(ctx context.Context, ref *Ref, req drivers.CopyInRequest, archive io.Reader) error
+	// CopyOut packs what is at a path of a container.
+	CopyOut(ctx context.Context, ref *Ref, req drivers.CopyOutRequest, w io.Writer) error
+	// Export packs a container's whole root file system as it was at one moment,
+	// of a sandbox that runs or is stopped.
+	Export(ctx context.Context, req *ExportRequest, w io.Writer) error
 
 	// PullImage fetches an image, sending progress; the last message has the
 	// stage "Done" and the image.

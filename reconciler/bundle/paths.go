@@ -125,6 +125,10 @@ func (b Bundle) ReattachFile() string { return b.join("reattach.json") }
 // Disk is the writable disk.
 func (b Bundle) Disk() string { return b.join("disk.img") }
 
+// Export is the bundle of the VM that an export of the sandbox reads from, while
+// there is one.
+func (b Bundle) Export() Bundle { return Bundle(b.join("export")) }
+
 // TLSDir holds the keys of the connection to the plugin process.
 func (b Bundle) TLSDir() string { return b.join("tls") }
 

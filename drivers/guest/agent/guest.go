@@ -39,6 +39,8 @@ type guest struct {
 	readyErr error
 	settled  sync.Once
 
+	frozen frozenDisk
+
 	mu         sync.Mutex
 	phase      phase
 	volumes    map[string]volume

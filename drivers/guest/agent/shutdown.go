@@ -25,6 +25,9 @@ func (g *guest) shutdown(ctx context.Context) bool {
 	}
 	g.phase = phaseStopping
 	g.mu.Unlock()
+	if _, err := g.frozen.thaw(); err != nil {
+		g.log.Error("the disk stays frozen", "error", err)
+	}
 
 	ctx, cancel := context.WithTimeout(ctx, shutdownGrace)
 	defer cancel()

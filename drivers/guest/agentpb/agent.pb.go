@@ -13,6 +13,7 @@ import (
 	wire "github.com/vzreconciler/vzreconciler/drivers/wire"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -1293,6 +1294,203 @@ func (*StatisticsRequest) Descriptor() ([]byte, []int) {
 	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{19}
 }
 
+type CopyInResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyInResponse) Reset() {
+	*x = CopyInResponse{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyInResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyInResponse) ProtoMessage() {}
+
+func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyInResponse.ProtoReflect.Descriptor instead.
+func (*CopyInResponse) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{20}
+}
+
+type FreezeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limit         *durationpb.Duration   `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreezeRequest) Reset() {
+	*x = FreezeRequest{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreezeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreezeRequest) ProtoMessage() {}
+
+func (x *FreezeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreezeRequest.ProtoReflect.Descriptor instead.
+func (*FreezeRequest) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *FreezeRequest) GetLimit() *durationpb.Duration {
+	if x != nil {
+		return x.Limit
+	}
+	return nil
+}
+
+type FreezeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreezeResponse) Reset() {
+	*x = FreezeResponse{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreezeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreezeResponse) ProtoMessage() {}
+
+func (x *FreezeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreezeResponse.ProtoReflect.Descriptor instead.
+func (*FreezeResponse) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{22}
+}
+
+type ThawRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ThawRequest) Reset() {
+	*x = ThawRequest{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ThawRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ThawRequest) ProtoMessage() {}
+
+func (x *ThawRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ThawRequest.ProtoReflect.Descriptor instead.
+func (*ThawRequest) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{23}
+}
+
+type ThawResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the disk was frozen until now.
+	WasFrozen     bool `protobuf:"varint,1,opt,name=was_frozen,json=wasFrozen,proto3" json:"was_frozen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ThawResponse) Reset() {
+	*x = ThawResponse{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ThawResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ThawResponse) ProtoMessage() {}
+
+func (x *ThawResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ThawResponse.ProtoReflect.Descriptor instead.
+func (*ThawResponse) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ThawResponse) GetWasFrozen() bool {
+	if x != nil {
+		return x.WasFrozen
+	}
+	return false
+}
+
 type SetTimeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
@@ -1302,7 +1500,7 @@ type SetTimeRequest struct {
 
 func (x *SetTimeRequest) Reset() {
 	*x = SetTimeRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1512,7 @@ func (x *SetTimeRequest) String() string {
 func (*SetTimeRequest) ProtoMessage() {}
 
 func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1525,7 @@ func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{20}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetTimeRequest) GetTime() *timestamppb.Timestamp {
@@ -1345,7 +1543,7 @@ type SetTimeResponse struct {
 
 func (x *SetTimeResponse) Reset() {
 	*x = SetTimeResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1357,7 +1555,7 @@ func (x *SetTimeResponse) String() string {
 func (*SetTimeResponse) ProtoMessage() {}
 
 func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1370,7 +1568,7 @@ func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{21}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{26}
 }
 
 type ShutdownRequest struct {
@@ -1381,7 +1579,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +1591,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +1604,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{22}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{27}
 }
 
 type ShutdownResponse struct {
@@ -1417,7 +1615,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1627,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,14 +1640,14 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{23}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{28}
 }
 
 var File_drivers_guest_agentpb_agent_proto protoreflect.FileDescriptor
 
 const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\n" +
-	"!drivers/guest/agentpb/agent.proto\x12\x15vzreconciler.guest.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17drivers/wire/wire.proto\"\r\n" +
+	"!drivers/guest/agentpb/agent.proto\x12\x15vzreconciler.guest.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17drivers/wire/wire.proto\"\r\n" +
 	"\vInfoRequest\"\x8c\x01\n" +
 	"\fInfoResponse\x12%\n" +
 	"\x0ekernel_version\x18\x01 \x01(\tR\rkernelVersion\x12\x17\n" +
@@ -1535,12 +1733,21 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\aaddress\x18\x01 \x01(\v2\x1d.vzreconciler.wire.v1.AddressH\x00R\aaddress\x129\n" +
 	"\asegment\x18\x02 \x01(\v2\x1d.vzreconciler.wire.v1.SegmentH\x00R\asegmentB\x06\n" +
 	"\x04kind\"\x13\n" +
-	"\x11StatisticsRequest\"@\n" +
+	"\x11StatisticsRequest\"\x10\n" +
+	"\x0eCopyInResponse\"@\n" +
+	"\rFreezeRequest\x12/\n" +
+	"\x05limit\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05limit\"\x10\n" +
+	"\x0eFreezeResponse\"\r\n" +
+	"\vThawRequest\"-\n" +
+	"\fThawResponse\x12\x1d\n" +
+	"\n" +
+	"was_frozen\x18\x01 \x01(\bR\twasFrozen\"@\n" +
 	"\x0eSetTimeRequest\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x11\n" +
 	"\x0fSetTimeResponse\"\x11\n" +
 	"\x0fShutdownRequest\"\x12\n" +
-	"\x10ShutdownResponse2\xcf\a\n" +
+	"\x10ShutdownResponse2\x96\n" +
+	"\n" +
 	"\x05Agent\x12O\n" +
 	"\x04Info\x12\".vzreconciler.guest.v1.InfoRequest\x1a#.vzreconciler.guest.v1.InfoResponse\x12^\n" +
 	"\tConfigure\x12'.vzreconciler.guest.v1.ConfigureRequest\x1a(.vzreconciler.guest.v1.ConfigureResponse\x12p\n" +
@@ -1551,7 +1758,11 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\x06Signal\x12$.vzreconciler.guest.v1.SignalRequest\x1a%.vzreconciler.guest.v1.SignalResponse\x12M\n" +
 	"\x04Dial\x12\".vzreconciler.guest.v1.DialRequest\x1a\x1d.vzreconciler.wire.v1.Segment(\x010\x01\x12X\n" +
 	"\n" +
-	"Statistics\x12(.vzreconciler.guest.v1.StatisticsRequest\x1a .vzreconciler.wire.v1.Statistics\x12X\n" +
+	"Statistics\x12(.vzreconciler.guest.v1.StatisticsRequest\x1a .vzreconciler.wire.v1.Statistics\x12O\n" +
+	"\x06CopyIn\x12\x1c.vzreconciler.wire.v1.CopyIn\x1a%.vzreconciler.guest.v1.CopyInResponse(\x01\x12L\n" +
+	"\aCopyOut\x12\".vzreconciler.wire.v1.CopyOutStart\x1a\x1b.vzreconciler.wire.v1.Piece0\x01\x12U\n" +
+	"\x06Freeze\x12$.vzreconciler.guest.v1.FreezeRequest\x1a%.vzreconciler.guest.v1.FreezeResponse\x12O\n" +
+	"\x04Thaw\x12\".vzreconciler.guest.v1.ThawRequest\x1a#.vzreconciler.guest.v1.ThawResponse\x12X\n" +
 	"\aSetTime\x12%.vzreconciler.guest.v1.SetTimeRequest\x1a&.vzreconciler.guest.v1.SetTimeResponse\x12[\n" +
 	"\bShutdown\x12&.vzreconciler.guest.v1.ShutdownRequest\x1a'.vzreconciler.guest.v1.ShutdownResponseB<Z:github.com/vzreconciler/vzreconciler/drivers/guest/agentpbb\x06proto3"
 
@@ -1567,7 +1778,7 @@ func file_drivers_guest_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_drivers_guest_agentpb_agent_proto_rawDescData
 }
 
-var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*InfoRequest)(nil),             // 0: vzreconciler.guest.v1.InfoRequest
 	(*InfoResponse)(nil),            // 1: vzreconciler.guest.v1.InfoResponse
@@ -1589,63 +1800,81 @@ var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*SignalResponse)(nil),          // 17: vzreconciler.guest.v1.SignalResponse
 	(*DialRequest)(nil),             // 18: vzreconciler.guest.v1.DialRequest
 	(*StatisticsRequest)(nil),       // 19: vzreconciler.guest.v1.StatisticsRequest
-	(*SetTimeRequest)(nil),          // 20: vzreconciler.guest.v1.SetTimeRequest
-	(*SetTimeResponse)(nil),         // 21: vzreconciler.guest.v1.SetTimeResponse
-	(*ShutdownRequest)(nil),         // 22: vzreconciler.guest.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),        // 23: vzreconciler.guest.v1.ShutdownResponse
-	nil,                             // 24: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
-	(*timestamppb.Timestamp)(nil),   // 25: google.protobuf.Timestamp
-	(*wire.Input)(nil),              // 26: vzreconciler.wire.v1.Input
-	(*wire.ProcessSpec)(nil),        // 27: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Address)(nil),            // 28: vzreconciler.wire.v1.Address
-	(*wire.Segment)(nil),            // 29: vzreconciler.wire.v1.Segment
-	(*wire.Output)(nil),             // 30: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),         // 31: vzreconciler.wire.v1.Statistics
+	(*CopyInResponse)(nil),          // 20: vzreconciler.guest.v1.CopyInResponse
+	(*FreezeRequest)(nil),           // 21: vzreconciler.guest.v1.FreezeRequest
+	(*FreezeResponse)(nil),          // 22: vzreconciler.guest.v1.FreezeResponse
+	(*ThawRequest)(nil),             // 23: vzreconciler.guest.v1.ThawRequest
+	(*ThawResponse)(nil),            // 24: vzreconciler.guest.v1.ThawResponse
+	(*SetTimeRequest)(nil),          // 25: vzreconciler.guest.v1.SetTimeRequest
+	(*SetTimeResponse)(nil),         // 26: vzreconciler.guest.v1.SetTimeResponse
+	(*ShutdownRequest)(nil),         // 27: vzreconciler.guest.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),        // 28: vzreconciler.guest.v1.ShutdownResponse
+	nil,                             // 29: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	(*timestamppb.Timestamp)(nil),   // 30: google.protobuf.Timestamp
+	(*wire.Input)(nil),              // 31: vzreconciler.wire.v1.Input
+	(*wire.ProcessSpec)(nil),        // 32: vzreconciler.wire.v1.ProcessSpec
+	(*wire.Address)(nil),            // 33: vzreconciler.wire.v1.Address
+	(*wire.Segment)(nil),            // 34: vzreconciler.wire.v1.Segment
+	(*durationpb.Duration)(nil),     // 35: google.protobuf.Duration
+	(*wire.CopyIn)(nil),             // 36: vzreconciler.wire.v1.CopyIn
+	(*wire.CopyOutStart)(nil),       // 37: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Output)(nil),             // 38: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),         // 39: vzreconciler.wire.v1.Statistics
+	(*wire.Piece)(nil),              // 40: vzreconciler.wire.v1.Piece
 }
 var file_drivers_guest_agentpb_agent_proto_depIdxs = []int32{
-	25, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
+	30, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
 	4,  // 1: vzreconciler.guest.v1.ConfigureRequest.volumes:type_name -> vzreconciler.guest.v1.Volume
-	24, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	29, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
 	3,  // 3: vzreconciler.guest.v1.ConfigureRequest.host_aliases:type_name -> vzreconciler.guest.v1.HostAlias
 	5,  // 4: vzreconciler.guest.v1.Volume.files:type_name -> vzreconciler.guest.v1.File
 	8,  // 5: vzreconciler.guest.v1.CreateContainerRequest.mounts:type_name -> vzreconciler.guest.v1.Mount
 	11, // 6: vzreconciler.guest.v1.RunRequest.start:type_name -> vzreconciler.guest.v1.RunStart
-	26, // 7: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
-	27, // 8: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	31, // 7: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
+	32, // 8: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	14, // 9: vzreconciler.guest.v1.FollowRequest.start:type_name -> vzreconciler.guest.v1.FollowStart
-	26, // 10: vzreconciler.guest.v1.FollowRequest.input:type_name -> vzreconciler.wire.v1.Input
+	31, // 10: vzreconciler.guest.v1.FollowRequest.input:type_name -> vzreconciler.wire.v1.Input
 	15, // 11: vzreconciler.guest.v1.FollowRequest.kept:type_name -> vzreconciler.guest.v1.Position
 	15, // 12: vzreconciler.guest.v1.FollowStart.from:type_name -> vzreconciler.guest.v1.Position
-	28, // 13: vzreconciler.guest.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
-	29, // 14: vzreconciler.guest.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
-	25, // 15: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
-	0,  // 16: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
-	2,  // 17: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
-	7,  // 18: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
-	10, // 19: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
-	11, // 20: vzreconciler.guest.v1.Agent.Start:input_type -> vzreconciler.guest.v1.RunStart
-	13, // 21: vzreconciler.guest.v1.Agent.Follow:input_type -> vzreconciler.guest.v1.FollowRequest
-	16, // 22: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
-	18, // 23: vzreconciler.guest.v1.Agent.Dial:input_type -> vzreconciler.guest.v1.DialRequest
-	19, // 24: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
-	20, // 25: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
-	22, // 26: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
-	1,  // 27: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
-	6,  // 28: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
-	9,  // 29: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
-	30, // 30: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
-	12, // 31: vzreconciler.guest.v1.Agent.Start:output_type -> vzreconciler.guest.v1.StartResponse
-	30, // 32: vzreconciler.guest.v1.Agent.Follow:output_type -> vzreconciler.wire.v1.Output
-	17, // 33: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
-	29, // 34: vzreconciler.guest.v1.Agent.Dial:output_type -> vzreconciler.wire.v1.Segment
-	31, // 35: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	21, // 36: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
-	23, // 37: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
-	27, // [27:38] is the sub-list for method output_type
-	16, // [16:27] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	33, // 13: vzreconciler.guest.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
+	34, // 14: vzreconciler.guest.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	35, // 15: vzreconciler.guest.v1.FreezeRequest.limit:type_name -> google.protobuf.Duration
+	30, // 16: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
+	0,  // 17: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
+	2,  // 18: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
+	7,  // 19: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
+	10, // 20: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
+	11, // 21: vzreconciler.guest.v1.Agent.Start:input_type -> vzreconciler.guest.v1.RunStart
+	13, // 22: vzreconciler.guest.v1.Agent.Follow:input_type -> vzreconciler.guest.v1.FollowRequest
+	16, // 23: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
+	18, // 24: vzreconciler.guest.v1.Agent.Dial:input_type -> vzreconciler.guest.v1.DialRequest
+	19, // 25: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
+	36, // 26: vzreconciler.guest.v1.Agent.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
+	37, // 27: vzreconciler.guest.v1.Agent.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
+	21, // 28: vzreconciler.guest.v1.Agent.Freeze:input_type -> vzreconciler.guest.v1.FreezeRequest
+	23, // 29: vzreconciler.guest.v1.Agent.Thaw:input_type -> vzreconciler.guest.v1.ThawRequest
+	25, // 30: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
+	27, // 31: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
+	1,  // 32: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
+	6,  // 33: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
+	9,  // 34: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
+	38, // 35: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
+	12, // 36: vzreconciler.guest.v1.Agent.Start:output_type -> vzreconciler.guest.v1.StartResponse
+	38, // 37: vzreconciler.guest.v1.Agent.Follow:output_type -> vzreconciler.wire.v1.Output
+	17, // 38: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
+	34, // 39: vzreconciler.guest.v1.Agent.Dial:output_type -> vzreconciler.wire.v1.Segment
+	39, // 40: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	20, // 41: vzreconciler.guest.v1.Agent.CopyIn:output_type -> vzreconciler.guest.v1.CopyInResponse
+	40, // 42: vzreconciler.guest.v1.Agent.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	22, // 43: vzreconciler.guest.v1.Agent.Freeze:output_type -> vzreconciler.guest.v1.FreezeResponse
+	24, // 44: vzreconciler.guest.v1.Agent.Thaw:output_type -> vzreconciler.guest.v1.ThawResponse
+	26, // 45: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
+	28, // 46: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
+	32, // [32:47] is the sub-list for method output_type
+	17, // [17:32] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_drivers_guest_agentpb_agent_proto_init() }
@@ -1672,7 +1901,7 @@ func file_drivers_guest_agentpb_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drivers_guest_agentpb_agent_proto_rawDesc), len(file_drivers_guest_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

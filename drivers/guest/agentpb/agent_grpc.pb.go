@@ -32,6 +32,10 @@ const (
 	Agent_Signal_FullMethodName          = "/vzreconciler.guest.v1.Agent/Signal"
 	Agent_Dial_FullMethodName            = "/vzreconciler.guest.v1.Agent/Dial"
 	Agent_Statistics_FullMethodName      = "/vzreconciler.guest.v1.Agent/Statistics"
+	Agent_CopyIn_FullMethodName          = "/vzreconciler.guest.v1.Agent/CopyIn"
+	Agent_CopyOut_FullMethodName         = "/vzreconciler.guest.v1.Agent/CopyOut"
+	Agent_Freeze_FullMethodName          = "/vzreconciler.guest.v1.Agent/Freeze"
+	Agent_Thaw_FullMethodName            = "/vzreconciler.guest.v1.Agent/Thaw"
 	Agent_SetTime_FullMethodName         = "/vzreconciler.guest.v1.Agent/SetTime"
 	Agent_Shutdown_FullMethodName        = "/vzreconciler.guest.v1.Agent/Shutdown"
 )
@@ -66,6 +70,14 @@ type AgentClient interface {
 	Dial(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DialRequest, wire.Segment], error)
 	// Statistics reports resource use.
 	Statistics(ctx context.Context, in *StatisticsRequest, opts ...grpc.CallOption) (*wire.Statistics, error)
+	// CopyIn unpacks an archive in a container, whether it runs or not.
+	CopyIn(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[wire.CopyIn, CopyInResponse], error)
+	// CopyOut packs what is at a path of a container.
+	CopyOut(ctx context.Context, in *wire.CopyOutStart, opts ...grpc.CallOption) (grpc.ServerStreamingClient[wire.Piece], error)
+	// Freeze writes out the writable disk and stops all writing to it, until Thaw
+	// or the end of the given time.
+	Freeze(ctx context.Context, in *FreezeRequest, opts ...grpc.CallOption) (*FreezeResponse, error)
+	Thaw(ctx context.Context, in *ThawRequest, opts ...grpc.CallOption) (*ThawResponse, error)
 	// SetTime sets the guest's clock.
 	SetTime(ctx context.Context, in *SetTimeRequest, opts ...grpc.CallOption) (*SetTimeResponse, error)
 	// Shutdown kills what runs, unmounts, syncs and powers off. The answer is
@@ -180,6 +192,58 @@ func (c *agentClient) Statistics(ctx context.Context, in *StatisticsRequest, opt
 	return out, nil
 }
 
+func (c *agentClient) CopyIn(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[wire.CopyIn, CopyInResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[3], Agent_CopyIn_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[wire.CopyIn, CopyInResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_CopyInClient = grpc.ClientStreamingClient[wire.CopyIn, CopyInResponse]
+
+func (c *agentClient) CopyOut(ctx context.Context, in *wire.CopyOutStart, opts ...grpc.CallOption) (grpc.ServerStreamingClient[wire.Piece], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Agent_ServiceDesc.Streams[4], Agent_CopyOut_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[wire.CopyOutStart, wire.Piece]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_CopyOutClient = grpc.ServerStreamingClient[wire.Piece]
+
+func (c *agentClient) Freeze(ctx context.Context, in *FreezeRequest, opts ...grpc.CallOption) (*FreezeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FreezeResponse)
+	err := c.cc.Invoke(ctx, Agent_Freeze_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentClient) Thaw(ctx context.Context, in *ThawRequest, opts ...grpc.CallOption) (*ThawResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ThawResponse)
+	err := c.cc.Invoke(ctx, Agent_Thaw_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *agentClient) SetTime(ctx context.Context, in *SetTimeRequest, opts ...grpc.CallOption) (*SetTimeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SetTimeResponse)
@@ -230,6 +294,14 @@ type AgentServer interface {
 	Dial(grpc.BidiStreamingServer[DialRequest, wire.Segment]) error
 	// Statistics reports resource use.
 	Statistics(context.Context, *StatisticsRequest) (*wire.Statistics, error)
+	// CopyIn unpacks an archive in a container, whether it runs or not.
+	CopyIn(grpc.ClientStreamingServer[wire.CopyIn, CopyInResponse]) error
+	// CopyOut packs what is at a path of a container.
+	CopyOut(*wire.CopyOutStart, grpc.ServerStreamingServer[wire.Piece]) error
+	// Freeze writes out the writable disk and stops all writing to it, until Thaw
+	// or the end of the given time.
+	Freeze(context.Context, *FreezeRequest) (*FreezeResponse, error)
+	Thaw(context.Context, *ThawRequest) (*ThawResponse, error)
 	// SetTime sets the guest's clock.
 	SetTime(context.Context, *SetTimeRequest) (*SetTimeResponse, error)
 	// Shutdown kills what runs, unmounts, syncs and powers off. The answer is
@@ -271,6 +343,18 @@ func (UnimplementedAgentServer) Dial(grpc.BidiStreamingServer[DialRequest, wire.
 }
 func (UnimplementedAgentServer) Statistics(context.Context, *StatisticsRequest) (*wire.Statistics, error) {
 	return nil, status.Error(codes.Unimplemented, "method Statistics not implemented")
+}
+func (UnimplementedAgentServer) CopyIn(grpc.ClientStreamingServer[wire.CopyIn, CopyInResponse]) error {
+	return status.Error(codes.Unimplemented, "method CopyIn not implemented")
+}
+func (UnimplementedAgentServer) CopyOut(*wire.CopyOutStart, grpc.ServerStreamingServer[wire.Piece]) error {
+	return status.Error(codes.Unimplemented, "method CopyOut not implemented")
+}
+func (UnimplementedAgentServer) Freeze(context.Context, *FreezeRequest) (*FreezeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Freeze not implemented")
+}
+func (UnimplementedAgentServer) Thaw(context.Context, *ThawRequest) (*ThawResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Thaw not implemented")
 }
 func (UnimplementedAgentServer) SetTime(context.Context, *SetTimeRequest) (*SetTimeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetTime not implemented")
@@ -428,6 +512,60 @@ func _Agent_Statistics_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Agent_CopyIn_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(AgentServer).CopyIn(&grpc.GenericServerStream[wire.CopyIn, CopyInResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_CopyInServer = grpc.ClientStreamingServer[wire.CopyIn, CopyInResponse]
+
+func _Agent_CopyOut_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(wire.CopyOutStart)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AgentServer).CopyOut(m, &grpc.GenericServerStream[wire.CopyOutStart, wire.Piece]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Agent_CopyOutServer = grpc.ServerStreamingServer[wire.Piece]
+
+func _Agent_Freeze_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FreezeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServer).Freeze(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Agent_Freeze_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServer).Freeze(ctx, req.(*FreezeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Agent_Thaw_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ThawRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServer).Thaw(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Agent_Thaw_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServer).Thaw(ctx, req.(*ThawRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Agent_SetTime_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SetTimeRequest)
 	if err := dec(in); err != nil {
@@ -496,6 +634,14 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Agent_Statistics_Handler,
 		},
 		{
+			MethodName: "Freeze",
+			Handler:    _Agent_Freeze_Handler,
+		},
+		{
+			MethodName: "Thaw",
+			Handler:    _Agent_Thaw_Handler,
+		},
+		{
 			MethodName: "SetTime",
 			Handler:    _Agent_SetTime_Handler,
 		},
@@ -522,6 +668,16 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _Agent_Dial_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "CopyIn",
+			Handler:       _Agent_CopyIn_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "CopyOut",
+			Handler:       _Agent_CopyOut_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "drivers/guest/agentpb/agent.proto",

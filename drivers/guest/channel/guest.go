@@ -80,7 +80,7 @@ func accept(conn io.ReadWriteCloser) (*yamux.Session, error) {
 			}
 		case kindGo:
 			if f == hello.as(kindGo) {
-				return yamux.Server(joined{s.r, conn}, sessionConfig())
+				return yamux.Server(joined{s.r, &frameWriter{WriteCloser: conn}}, sessionConfig())
 			}
 		}
 	}
@@ -91,6 +91,7 @@ func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxRequestBytes),
 		grpc.MaxSendMsgSize(MaxResponseBytes),
+		grpc.WriteBufferSize(grpcWrite),
 		grpc.InitialWindowSize(windowBytes),
 		grpc.InitialConnWindowSize(windowBytes),
 	}

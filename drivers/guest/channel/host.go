@@ -134,7 +134,7 @@ func greet(conn net.Conn) (*yamux.Session, error) {
 		if _, err := conn.Write(hello.as(kindGo).bytes()); err != nil {
 			return nil, err
 		}
-		return yamux.Client(joined{s.r, conn}, sessionConfig())
+		return yamux.Client(joined{s.r, &frameWriter{WriteCloser: conn}}, sessionConfig())
 	}
 }
 
@@ -159,6 +159,7 @@ func newClient(session *yamux.Session) (*Client, error) {
 			grpc.MaxCallSendMsgSize(MaxRequestBytes),
 		),
 		grpc.WithMaxHeaderListSize(64<<10),
+		grpc.WithWriteBufferSize(grpcWrite),
 		grpc.WithInitialWindowSize(windowBytes),
 		grpc.WithInitialConnWindowSize(windowBytes),
 		grpc.WithIdleTimeout(0),

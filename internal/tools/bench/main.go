@@ -27,9 +27,10 @@ func main() {
 	flag.StringVar(&o.deb, "kernel", "", "kernel package")
 	flag.StringVar(&o.busybox, "busybox", "/bin/busybox", "static busybox for the bare QEMU's init")
 	flag.IntVar(&o.runs, "runs", 9, "cold starts of each kind, alternating")
+	flag.IntVar(&o.copies, "copies", 5, "copies of each kind, alternating")
 	flag.IntVar(&o.many, "sandboxes", 20, "sandboxes to hold at once for the daemon's memory")
 	flag.DurationVar(&o.idle, "idle", 30*time.Second, "how long CPU use is measured")
-	flag.StringVar(&o.only, "only", "", "one part alone: cold, exec or footprint")
+	flag.StringVar(&o.only, "only", "", "one part alone: cold, exec, copies or footprint")
 	flag.Parse()
 	err := run(ctx, o, os.Stdout)
 	stop()
@@ -42,7 +43,7 @@ func main() {
 type options struct {
 	bin, image, deb, busybox string
 	only                     string
-	runs, many               int
+	runs, many, copies       int
 	idle                     time.Duration
 }
 
@@ -68,7 +69,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context, options, *host, io.Writer) error
-	}{{"cold", coldStart}, {"exec", execs}, {"footprint", footprint}} {
+	}{{"cold", coldStart}, {"exec", execs}, {"copies", copies}, {"footprint", footprint}} {
 		if o.only != "" && o.only != part.name {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -36,6 +37,9 @@ type Backend struct {
 	ExecFunc         func(ctx context.Context, req *api.ExecStart, stdio drivers.Stdio, started func(pid int, at time.Time)) (drivers.ExitStatus, error)
 	LogsFunc         func(ctx context.Context, req *api.LogsRequest, send func(data []byte) error) error
 	StatisticsFunc   func(ctx context.Context, req *api.StatisticsRequest) (*api.StatisticsResponse, error)
+	CopyInFunc       func(ctx context.Context, ref *api.Ref, req drivers.CopyInRequest, archive io.Reader) error
+	CopyOutFunc      func(ctx context.Context, ref *api.Ref, req drivers.CopyOutRequest, w io.Writer) error
+	ExportFunc       func(ctx context.Context, req *api.ExportRequest, w io.Writer) error
 	PullImageFunc    func(ctx context.Context, req *api.PullImageRequest, send func(*api.PullImageResponse) error) error
 	ListImagesFunc   func(ctx context.Context) (*api.ListImagesResponse, error)
 	RemoveImageFunc  func(ctx context.Context, req *api.RemoveImageRequest) (*api.RemoveImageResponse, error)
@@ -187,6 +191,30 @@ func (b *Backend) Statistics(ctx context.Context, req *api.StatisticsRequest) (*
 		return nil, unset("statistics")
 	}
 	return b.StatisticsFunc(ctx, req)
+}
+
+// CopyIn calls CopyInFunc.
+func (b *Backend) CopyIn(ctx context.Context, ref *api.Ref, req drivers.CopyInRequest, archive io.Reader) error {
+	if b.CopyInFunc == nil {
+		return unset("copy in")
+	}
+	return b.CopyInFunc(ctx, ref, req, archive)
+}
+
+// CopyOut calls CopyOutFunc.
+func (b *Backend) CopyOut(ctx context.Context, ref *api.Ref, req drivers.CopyOutRequest, w io.Writer) error {
+	if b.CopyOutFunc == nil {
+		return unset("copy out")
+	}
+	return b.CopyOutFunc(ctx, ref, req, w)
+}
+
+// Export calls ExportFunc.
+func (b *Backend) Export(ctx context.Context, req *api.ExportRequest, w io.Writer) error {
+	if b.ExportFunc == nil {
+		return unset("export")
+	}
+	return b.ExportFunc(ctx, req, w)
 }
 
 // PullImage calls PullImageFunc.
