@@ -58,7 +58,7 @@ func (a *app) root() *cobra.Command {
 Linux VM per Sandbox manifest in the daemon's folder.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 daemon unreachable,
-5 timed out; exec passes on the process's own.`,
+5 timed out; exec and run pass on the process's own.`,
 		Example: `  vzctl get sandboxes
   vzctl describe web
   vzctl exec -it web -- sh`,
@@ -91,7 +91,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 daemon unreachable,
 		}
 	}
 	add(groupDeclare, a.getCmd(), a.describeCmd(), a.applyCmd(), a.deleteCmd(), a.validateCmd(), a.waitCmd(), a.eventsCmd(), a.pruneCmd())
-	add(groupOperate, a.execCmd(), a.logsCmd(), a.statsCmd(), a.stopCmd(), a.startCmd(), a.restartCmd())
+	add(groupOperate, a.runCmd(), a.execCmd(), a.logsCmd(), a.statsCmd(), a.stopCmd(), a.startCmd(), a.restartCmd())
 	add(groupThings, a.imageCmd(), a.kernelCmd())
 	add(groupHost, a.serviceCmd(), a.systemCmd(), a.completionCmd())
 	root.SetHelpCommandGroupID(groupHost)
