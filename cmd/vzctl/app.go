@@ -91,7 +91,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 daemon unreachable,
 		}
 	}
 	add(groupDeclare, a.getCmd(), a.describeCmd(), a.applyCmd(), a.deleteCmd(), a.validateCmd(), a.waitCmd(), a.eventsCmd(), a.pruneCmd())
-	add(groupOperate, a.runCmd(), a.execCmd(), a.logsCmd(), a.statsCmd(), a.stopCmd(), a.startCmd(), a.restartCmd())
+	add(groupOperate, a.runCmd(), a.execCmd(), a.attachCmd(), a.logsCmd(), a.statsCmd(), a.stopCmd(), a.startCmd(), a.restartCmd())
 	add(groupThings, a.imageCmd(), a.kernelCmd())
 	add(groupHost, a.serviceCmd(), a.systemCmd(), a.completionCmd())
 	root.SetHelpCommandGroupID(groupHost)

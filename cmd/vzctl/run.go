@@ -192,6 +192,7 @@ func (a *app) runSandbox(ctx context.Context, client *api.Client, f *runFlags, d
 		r.progress.clear()
 		return a.printf("%s\n", f.name)
 	}
+	r.stdin, r.tty = f.stdin, f.tty
 	code, err := r.toTheEnd(ctx)
 	if err != nil {
 		return r.interrupted(ctx, err, f.rm)

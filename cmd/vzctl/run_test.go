@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -416,5 +417,76 @@ func TestLocalImagesAreNamedByTheirWholePath(t *testing.T) {
 	out := command(t, "", "run", "--dry-run", "oci-archive:a/b.tar")
 	if want := "image: oci-archive:" + filepath.Join(wd, "a/b.tar"); !strings.Contains(out.stdout, want) {
 		t.Errorf("%s%s does not have %s", out.stdout, out.stderr, want)
+	}
+}
+
+func TestRunPassesInputOnAndTakesOutputFromTheLog(t *testing.T) {
+	b := newRun(t, running)
+	b.log = []string{"2026-11-23T17:51:19Z stdout F all of it"}
+	ended := make(chan struct{})
+	watch := b.WatchFunc
+	b.WatchFunc = func(ctx context.Context, req *api.GetRequest, send func(*api.WatchResponse) error) error {
+		// It ends when its input does.
+		select {
+		case <-ended:
+			b.states = []string{succeeded}
+			return watch(ctx, req, send)
+		default:
+		}
+		if err := send(&api.WatchResponse{Type: api.WatchResponse_MODIFIED, Object: runState(t, running)}); err != nil {
+			return err
+		}
+		select {
+		case <-ended:
+			return send(&api.WatchResponse{Type: api.WatchResponse_MODIFIED, Object: runState(t, succeeded)})
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	var got string
+	b.AttachFunc = func(_ context.Context, req *api.AttachStart, stdio drivers.Stdio) (drivers.ExitStatus, error) {
+		data, err := io.ReadAll(stdio.Stdin)
+		if !req.GetStdin() || err != nil {
+			return drivers.ExitStatus{}, fmt.Errorf("stdin %v: %w", req.GetStdin(), err)
+		}
+		got = string(data)
+		close(ended)
+		_, err = io.WriteString(stdio.Stdout, "a part of it")
+		return drivers.ExitStatus{}, err
+	}
+	out := vzctl(t, &b.Backend, "typed\n", "run", "-i", "--name", "web", "nginx")
+	if out.code != 0 || got != "typed\n" || out.stdout != "all of it\n" || out.stderr != "" {
+		t.Errorf("code %d, input %q, output %q, errors %q", out.code, got, out.stdout, out.stderr)
+	}
+}
+
+func TestAttachGivesInputToContainersThatTakeIt(t *testing.T) {
+	for name, test := range map[string]struct {
+		takes bool
+		args  string
+		stdin bool
+		code  int
+	}{
+		"takes input":         {true, "attach web", true, 7},
+		"takes input, unused": {true, "attach web --no-stdin", false, 7},
+		"takes none":          {false, "attach web", false, 7},
+		"takes none, asked":   {false, "attach -i web", true, 7},
+		"both":                {false, "attach -i --no-stdin web", false, exitUsage},
+	} {
+		b := holds(webJSON(t, 0, func(m map[string]any) {
+			spec := m["spec"].(map[string]any)["podTemplate"].(map[string]any)["spec"].(map[string]any)
+			spec["containers"].([]any)[0].(map[string]any)["stdin"] = test.takes
+		}))
+		b.AttachFunc = func(_ context.Context, req *api.AttachStart, stdio drivers.Stdio) (drivers.ExitStatus, error) {
+			if req.GetStdin() != test.stdin {
+				t.Errorf("%s: stdin is %v", name, req.GetStdin())
+			}
+			_, err := io.WriteString(stdio.Stdout, "said")
+			return drivers.ExitStatus{Code: 7}, err
+		}
+		out := vzctl(t, b, "", strings.Fields(test.args)...)
+		if out.code != test.code || test.code == 7 && out.stdout != "said" {
+			t.Errorf("%s: code %d, output %q, %s", name, out.code, out.stdout, out.stderr)
+		}
 	}
 }

@@ -26,6 +26,8 @@ type runner struct {
 	// seen says that the sandbox was there once: if it is not, it is gone.
 	seen bool
 	log  *logTail // nil until it is shown
+	// stdin is passed on, and with tty the terminal is the container's.
+	stdin, tty bool
 }
 
 // errRemoved means that the sandbox went away.
@@ -122,7 +124,13 @@ func (o *object) ended() bool {
 // toTheEnd shows what the container prints until it has ended for good, and
 // returns its exit code.
 func (r *runner) toTheEnd(ctx context.Context) (int, error) {
+	if r.tty {
+		return r.onTerminal(ctx)
+	}
 	r.log = r.followLog(ctx)
+	if r.stdin {
+		defer r.passInput(ctx)()
+	}
 	code := 0
 	err := r.watch(ctx, func(o *object) (bool, error) {
 		if !o.ended() {
@@ -136,6 +144,40 @@ func (r *runner) toTheEnd(ctx context.Context) (int, error) {
 		return 0, err // interrupted: it goes on printing
 	}
 	return code, errors.Join(err, r.finishLog(ctx))
+}
+
+// passInput passes standard input on until stop is called. What the container
+// prints is taken from its log, which has all of it.
+func (r *runner) passInput(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, err := r.client.Attach(ctx, &api.AttachStart{Object: r.ref, Stdin: true},
+			drivers.Stdio{Stdin: r.app.stdin, Stdout: io.Discard, Stderr: io.Discard})
+		// It may have ended before: then there is nobody to read.
+		if err != nil && ctx.Err() == nil && !errors.Is(err, drivers.ErrInvalidState) {
+			fmt.Fprintf(r.stderr, "vzctl: pass standard input on: %v\n", err)
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// onTerminal gives the container the terminal until it ends. One that has ended
+// already has its output in the log.
+func (r *runner) onTerminal(ctx context.Context) (int, error) {
+	status, err := r.attach(ctx, r.client, &api.AttachStart{Object: r.ref, Stdin: r.stdin}, true, r.stdout, r.stderr)
+	if err == nil {
+		return status.Code, nil
+	}
+	if !errors.Is(err, drivers.ErrInvalidState) {
+		return 0, err
+	}
+	r.tty = false
+	return r.toTheEnd(ctx)
 }
 
 // exitOf returns the exit code of a sandbox that has ended.

@@ -143,3 +143,16 @@ func TestInterruptedRunWithoutRmIsStopped(t *testing.T) {
 	h.vzctlOK("start", "job")
 	h.waitLog("job", "up\nup\n")
 }
+
+func TestRunPassesInputOn(t *testing.T) {
+	h := startHost(t)
+	for name, in := range map[string]string{
+		"some": "hi\n", "none": "", "much": strings.Repeat("0123456789abcdef", 64<<10),
+	} {
+		out, errOut, code := h.vzctlIn(strings.NewReader(in), runArgs("--rm -i", "wc", "-c")...)
+		if code != 0 || strings.TrimSpace(out) != fmt.Sprint(len(in)) {
+			t.Errorf("%s: code %d, counted %q, want %d: %s", name, code, out, len(in), errOut)
+		}
+	}
+	h.nothingLeft()
+}
