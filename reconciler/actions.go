@@ -227,7 +227,10 @@ func (m *Manager) startContainer(ctx context.Context, o *object, name string) er
 	defer o.mu.Unlock()
 	c := o.containers[name]
 	up := o.instance == inst && (o.snapshot.State == drivers.StateBooted || o.snapshot.State == drivers.StateRunning)
-	if c == nil || !up || errors.Is(err, drivers.ErrInvalidState) {
+	// A runtime may end the VM when its first process cannot be started. That there
+	// is no such program is the container's failure all the same.
+	itsOwn := errors.Is(err, drivers.ErrNotFound) || errors.Is(err, drivers.ErrInvalidArgument)
+	if c == nil || !up && !itsOwn || errors.Is(err, drivers.ErrInvalidState) {
 		// The sandbox went away meanwhile, or was ahead of us: look again.
 		return fmt.Errorf("start container %s: %w", name, err)
 	}

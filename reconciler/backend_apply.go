@@ -53,6 +53,9 @@ func (m *Manager) Apply(ctx context.Context, req *api.ApplyRequest) (*api.ApplyR
 		if err != nil {
 			return nil, err
 		}
+		if req.GetCreate() && result != resultCreated {
+			return nil, fmt.Errorf("%s: %w: there is one already: choose another name, or remove that one first", obj.Key, drivers.ErrInvalidState)
+		}
 		changed = changed || result != resultUnchanged
 		resp.Results = append(resp.Results, &api.ApplyResult{Object: refOf(obj.Key), Result: result, Warnings: obj.Warnings})
 	}

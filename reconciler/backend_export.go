@@ -69,8 +69,8 @@ func (m *Manager) Export(ctx context.Context, req *api.ExportRequest, w io.Write
 // sandbox's own, with the one container, and with nothing of what it needs to run.
 func (m *Manager) exportConfiguration(o *object, container string) (drivers.Configuration, string, error) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	r := o.record
+	r := o.record // replaced, never changed
+	o.mu.Unlock()
 	switch {
 	case r == nil || r.Built == nil:
 		return drivers.Configuration{}, "", fmt.Errorf("%s: %w: it never ran, there is nothing to export", o.key, drivers.ErrInvalidState)

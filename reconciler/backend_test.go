@@ -224,6 +224,33 @@ func TestApplyWritesComparesAndRefuses(t *testing.T) {
 	})
 }
 
+func TestApplyToCreateRefusesWhatIsThere(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.onDisk = true
+		create := func(data string, dryRun bool) error {
+			_, err := w.m.Apply(t.Context(), &api.ApplyRequest{FileName: "web.yaml", Data: []byte(data), Create: true, DryRun: dryRun})
+			synctest.Wait()
+			return err
+		}
+		if err := create(sandbox("web"), false); err != nil {
+			t.Fatal(err)
+		}
+		w.wantPhase("web", manifests.PhaseRunning)
+		for name, data := range map[string]string{
+			"the same": sandbox("web"), "another": strings.Replace(sandbox("web"), "app:1", "app:2", 1),
+		} {
+			for _, dryRun := range []bool{true, false} {
+				if err := create(data, dryRun); !errors.Is(err, drivers.ErrInvalidState) || !strings.Contains(err.Error(), "Sandbox default/web") {
+					t.Errorf("%s, dry run %v: %v", name, dryRun, err)
+				}
+			}
+		}
+		if data, err := os.ReadFile(filepath.Join(w.dir, "web.yaml")); err != nil || string(data) != sandbox("web") {
+			t.Errorf("the file was touched: %s, %v", data, err)
+		}
+	})
+}
+
 func TestApplyMendsABrokenFile(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.onDisk = true

@@ -62,7 +62,7 @@ func (a *app) root() *cobra.Command {
 Linux VM per Sandbox manifest in the daemon's folder.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 daemon unreachable,
-5 timed out; exec passes on the process's own.
+5 timed out; exec and run pass on the process's own.
 
 A verb that vzctl does not have is looked for among the plugins of kind cli, and
 then as the program vzctl-VERB on PATH.`,
@@ -98,10 +98,10 @@ then as the program vzctl-VERB on PATH.`,
 		}
 	}
 	add(groupDeclare, a.getCmd(), a.describeCmd(), a.applyCmd(), a.deleteCmd(), a.validateCmd(), a.waitCmd(), a.eventsCmd(), a.pruneCmd())
-	add(groupOperate, a.execCmd(), a.cpCmd(), a.exportCmd(), a.logsCmd(), a.statsCmd(), a.stopCmd(), a.startCmd(), a.restartCmd())
+	add(groupOperate, a.runCmd(), a.execCmd(), a.attachCmd(), a.cpCmd(), a.exportCmd(), a.logsCmd(), a.statsCmd(), a.stopCmd(), a.startCmd(), a.restartCmd())
 	add(groupOperate, a.dialCmd(), a.portForwardCmd(), a.pauseCmd(), a.resumeCmd(), a.killCmd())
 	add(groupThings, a.imageCmd(), a.kernelCmd(), a.pluginCmd())
-	add(groupHost, a.systemCmd(), a.completionCmd())
+	add(groupHost, a.serviceCmd(), a.systemCmd(), a.completionCmd())
 	root.SetHelpCommandGroupID(groupHost)
 	help := root.HelpFunc()
 	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {

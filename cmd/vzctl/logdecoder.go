@@ -12,6 +12,8 @@ import (
 type logDecoder struct {
 	stdout, stderr io.Writer
 	timestamps     bool
+	// seen, if not nil, is told of each entry once it is written.
+	seen func(entry []byte)
 
 	rest []byte // an entry that has not ended yet
 	// midLine tells of each stream whether its last entry was a part of a line.
@@ -61,6 +63,11 @@ func (d *logDecoder) entry(text []byte) error {
 		out = append(out, '\n')
 	}
 	d.midLine[stream] = line.Partial
-	_, err = w.Write(out)
-	return err
+	if _, err = w.Write(out); err != nil {
+		return err
+	}
+	if d.seen != nil {
+		d.seen(text)
+	}
+	return nil
 }

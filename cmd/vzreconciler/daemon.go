@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -82,6 +83,10 @@ func run(ctx context.Context, cfg config, stderr io.Writer) (err error) {
 
 	log.Info("vzreconciler starts", "version", version.String(), "pid", os.Getpid(),
 		"manifests", strings.Join(cfg.manifests, ","), "state", cfg.stateDir, "metrics", cfg.metricsAddr)
+	// To systemd, if that started it. It listens already: who asks now is answered.
+	if _, err := systemd.SdNotify(false, systemd.SdNotifyReady); err != nil {
+		log.Warn("systemd was not told that this is ready", "error", err)
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.manager.Run(ctx) })
 	group.Go(func() error { return api.Serve(ctx, control, d.manager, log) })

@@ -774,9 +774,11 @@ func (x *Event) GetObject() *Ref {
 type ApplyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the file to write, without a directory.
-	FileName      string `protobuf:"bytes,1,opt,name=file_name,json=fileName,proto3" json:"file_name,omitempty"`
-	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
-	DryRun        bool   `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	FileName string `protobuf:"bytes,1,opt,name=file_name,json=fileName,proto3" json:"file_name,omitempty"`
+	Data     []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	DryRun   bool   `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Refuses objects that are there already.
+	Create        bool `protobuf:"varint,4,opt,name=create,proto3" json:"create,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -828,6 +830,13 @@ func (x *ApplyRequest) GetData() []byte {
 func (x *ApplyRequest) GetDryRun() bool {
 	if x != nil {
 		return x.DryRun
+	}
+	return false
+}
+
+func (x *ApplyRequest) GetCreate() bool {
+	if x != nil {
+		return x.Create
 	}
 	return false
 }
@@ -3109,11 +3118,12 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x04type\x18\x04 \x01(\tR\x04type\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x06 \x01(\tR\amessage\x120\n" +
-	"\x06object\x18\a \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\"X\n" +
+	"\x06object\x18\a \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\"p\n" +
 	"\fApplyRequest\x12\x1b\n" +
 	"\tfile_name\x18\x01 \x01(\tR\bfileName\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x17\n" +
-	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"K\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12\x16\n" +
+	"\x06create\x18\x04 \x01(\bR\x06create\"K\n" +
 	"\rApplyResponse\x12:\n" +
 	"\aresults\x18\x01 \x03(\v2 .vzreconciler.api.v1.ApplyResultR\aresults\"s\n" +
 	"\vApplyResult\x120\n" +
