@@ -25,6 +25,7 @@ type runFlags struct {
 	dryRun     bool
 	output     string
 	timeout    time.Duration
+	keys       string
 	publish    []string
 	volumes    []string
 }
@@ -87,6 +88,7 @@ COMMAND takes the place of the image's arguments, --entrypoint that of its progr
 	fl.StringArrayVarP(&f.labels, "label", "l", nil, "NAME=VALUE label of the sandbox; may be repeated")
 	fl.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long it may take to start; 0 is for ever")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only print the manifest")
+	fl.StringVar(&f.keys, "detach-keys", defaultDetachKeys, "keys that leave the terminal and the command running")
 	fl.StringVarP(&f.output, "output", "o", "yaml", "form of the printed manifest: yaml or json")
 	fl.StringArrayVarP(&f.publish, "publish", "p", nil, "not supported yet")
 	fl.StringArrayVar(&f.volumes, "volume", nil, "not supported yet")
@@ -114,6 +116,9 @@ func (a *app) runManifest(f *runFlags, image string) ([]byte, error) {
 		return nil, usagef("--rm removes the sandbox when it ends, --restart starts it again: give one of them")
 	case f.output != "yaml" && f.output != "json":
 		return nil, usagef("unknown output %q: use yaml or json", f.output)
+	}
+	if _, err := parseDetachKeys(f.keys); err != nil {
+		return nil, err
 	}
 	var err error
 	if f.image, err = absoluteReference(image); err != nil {
@@ -193,7 +198,13 @@ func (a *app) runSandbox(ctx context.Context, client *api.Client, f *runFlags, d
 		return a.printf("%s\n", f.name)
 	}
 	r.stdin, r.tty = f.stdin, f.tty
+	r.detachKeys, _ = parseDetachKeys(f.keys) // checked before
 	code, err := r.toTheEnd(ctx)
+	if errors.Is(err, errDetached) {
+		f.rm = false // for whoever comes back
+		fmt.Fprintf(a.stderr, "%s goes on: come back with \"vzctl attach %s\", remove it with \"vzctl delete sandbox/%s\"\n", f.name, f.name, f.name)
+		return nil
+	}
 	if err != nil {
 		return r.interrupted(ctx, err, f.rm)
 	}

@@ -90,7 +90,7 @@ type (
 func (o *runOptions) manifest(getenv func(string) (string, bool), readFile func(string) ([]byte, error)) ([]byte, error) {
 	c := runContainer{
 		Name: "main", Image: o.image, Args: literals(o.args), WorkingDir: o.workingDir,
-		Stdin: o.stdin, StdinOnce: o.stdin, TTY: o.tty,
+		Stdin: o.stdin, StdinOnce: o.stdin && !o.tty, TTY: o.tty,
 	}
 	if o.entrypointSet {
 		if o.entrypoint == "" {

@@ -28,6 +28,8 @@ type runner struct {
 	log  *logTail // nil until it is shown
 	// stdin is passed on, and with tty the terminal is the container's.
 	stdin, tty bool
+	// detachKeys leave the terminal.
+	detachKeys []byte
 }
 
 // errRemoved means that the sandbox went away.
@@ -169,7 +171,7 @@ func (r *runner) passInput(ctx context.Context) (stop func()) {
 // onTerminal gives the container the terminal until it ends. One that has ended
 // already has its output in the log.
 func (r *runner) onTerminal(ctx context.Context) (int, error) {
-	status, err := r.attach(ctx, r.client, &api.AttachStart{Object: r.ref, Stdin: r.stdin}, true, r.stdout, r.stderr)
+	status, err := r.attach(ctx, r.client, &api.AttachStart{Object: r.ref, Stdin: r.stdin}, true, r.detachKeys, r.stdout, r.stderr)
 	if err == nil {
 		return status.Code, nil
 	}

@@ -9,15 +9,22 @@ import (
 // that falls further is let go: the process never waits for it.
 const attachBuffer = 1 << 20
 
+// recentBytes is how much of what a terminal showed last a client gets to see that
+// comes to it: the prompt, first of all.
+const recentBytes = 8 << 10
+
 // output hands what a process prints to its log and to the attached clients.
 type output struct {
+	terminal bool
+
 	mu       sync.Mutex
 	closed   bool
+	recent   []byte // of a terminal
 	attached map[*attachment]struct{}
 }
 
-func newOutput() *output {
-	return &output{attached: map[*attachment]struct{}{}}
+func newOutput(terminal bool) *output {
+	return &output{terminal: terminal, attached: map[*attachment]struct{}{}}
 }
 
 // writer returns the writer for one stream of the process.
@@ -28,6 +35,10 @@ func (o *output) writer(log io.Writer, stderr bool) io.Writer {
 		}
 		o.mu.Lock()
 		defer o.mu.Unlock()
+		if o.terminal {
+			o.recent = append(o.recent, p...)
+			o.recent = o.recent[max(0, len(o.recent)-recentBytes):]
+		}
 		for a := range o.attached {
 			a.add(p, stderr)
 		}
@@ -35,11 +46,14 @@ func (o *output) writer(log io.Writer, stderr bool) io.Writer {
 	})
 }
 
-// attach begins to collect what is printed from now on.
+// attach begins to collect what is printed from now on, and what a terminal shows.
 func (o *output) attach() *attachment {
 	a := &attachment{news: make(chan struct{}, 1)}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if len(o.recent) > 0 {
+		a.add(o.recent, false)
+	}
 	if o.closed {
 		a.end()
 	} else {

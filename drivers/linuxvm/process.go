@@ -55,7 +55,7 @@ type run struct {
 func newRun(spec drivers.ProcessSpec) *run {
 	r := &run{
 		resize: make(chan drivers.TerminalSize, 1),
-		output: newOutput(),
+		output: newOutput(spec.Terminal),
 		done:   make(chan struct{}),
 	}
 	if spec.Stdin {

@@ -115,6 +115,18 @@ func (h *host) killOf(name string, pid func(*manifests.RuntimeStatus) int) bool 
 // each whole from its start.
 func (h *host) wantRuns(name string, want int) {
 	h.t.Helper()
+	h.eventually(20*time.Second, "the last run of sandbox "+name+" speaks", func() error {
+		runs := 0
+		for _, word := range h.numbers(name) {
+			if word == "1" {
+				runs++
+			}
+		}
+		if runs < want {
+			return fmt.Errorf("the log has %d runs, want %d", runs, want)
+		}
+		return nil
+	})
 	runs, last := 0, 0
 	for i, word := range h.numbers(name) {
 		n, err := strconv.Atoi(word)

@@ -203,3 +203,25 @@ func TestExecOnATerminalIsAsIfOneWereThere(t *testing.T) {
 		t.Errorf("after leaving the terminal is left as %q, it was %q", after, before)
 	}
 }
+
+func TestRunOnATerminalIsLeftAndComeBackTo(t *testing.T) {
+	h := startHost(t)
+	m := newTmux(t, h)
+	host, guest := "host> ", "guest# "
+	vzctl := bin(t, "vzctl")
+	m.line("clear; " + vzctl + ` run -it -m 128m --name shell -e "PS1=guest# " docker-archive:` + busyboxArchive + " sh")
+	m.waitFor(guest)
+	m.answers(guest, "stty size; A=kept", "30 100")
+
+	// The keys of docker leave it; it goes on as it was.
+	m.press("C-p", "C-q")
+	m.waitFor(host)
+	h.waitReady("shell")
+	m.line("clear; " + vzctl + " attach shell")
+	m.waitFor(guest)
+	m.answers(guest, "echo $A", "kept")
+
+	m.line("exit 3")
+	m.waitFor(host)
+	m.answers(host, "echo $?", "3")
+}
