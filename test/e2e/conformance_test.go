@@ -47,7 +47,7 @@ func TestQEMUKeepsToTheContract(t *testing.T) {
 	launcher := plugins.NewLauncher(plugins.LauncherOptions{SocketDir: sockets})
 	configuration := drivers.Configuration{
 		Version: drivers.ConfigurationVersion, ID: "default/conformance", Hostname: "conformance",
-		CPUs: 1, MemoryBytes: 128 << 20, DiskBytes: 1 << 30,
+		CPUs: 1, MemoryBytes: 256 << 20, DiskBytes: 1 << 30,
 		Kernel:   drivers.Kernel{Image: kernel.Image, VMLinux: kernel.VMLinux, ModulesDir: kernel.ModulesDir},
 		Agent:    bin(t, filepath.Join("guest", runtime.GOARCH, "agent")),
 		CacheDir: filepath.Join(dir, "cache"), SocketDir: sockets,
