@@ -58,7 +58,6 @@ func (g *guest) run(ctx context.Context, id, container string, spec drivers.Proc
 		return drivers.ExitStatus{}, err
 	}
 	started(p.pid, time.Now())
-	go g.settle()
 	g.accompany(ctx, p, stdio, streams)
 	if p.init {
 		c.stopped(p.pid)

@@ -96,8 +96,17 @@ func (s *server) Run(stream agentpb.Agent_RunServer) error {
 	}
 	return wire.Serve(stream.Context(), runStream{stream}, start.GetStdin(),
 		func(ctx context.Context, stdio drivers.Stdio, started func(int, time.Time)) (drivers.ExitStatus, error) {
-			return s.guest.run(ctx, start.GetId(), start.GetContainer(), wire.ToSpec(start.GetSpec()), stdio, started)
+			return s.guest.run(ctx, start.GetId(), start.GetContainer(), wire.ToSpec(start.GetSpec()), stdio, s.thenSettle(started))
 		})
+}
+
+// thenSettle has the guest settle once the host knows that a process runs: it is
+// not to wait for that.
+func (s *server) thenSettle(started func(int, time.Time)) func(int, time.Time) {
+	return func(pid int, at time.Time) {
+		started(pid, at)
+		go s.guest.settle()
+	}
 }
 
 // runStream takes the inputs out of Run's requests.
@@ -132,7 +141,7 @@ func (s *server) Follow(stream agentpb.Agent_FollowServer) error {
 	}
 	return wire.Serve(stream.Context(), followStream{stream, p}, p.stdin != nil,
 		func(ctx context.Context, stdio drivers.Stdio, started func(int, time.Time)) (drivers.ExitStatus, error) {
-			return p.follow(ctx, toPosition(start.GetFrom()), stdio, started)
+			return p.follow(ctx, toPosition(start.GetFrom()), stdio, s.thenSettle(started))
 		})
 }
 
