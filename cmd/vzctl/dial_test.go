@@ -142,13 +142,14 @@ func ask(t *testing.T, address, text string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	// A connection that is refused is reset, at any of these: it brings no answer.
 	if _, err := io.WriteString(conn, text); err != nil {
-		t.Fatal(err)
+		return ""
 	}
 	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-		t.Fatal(err)
+		return ""
 	}
-	answer, _ := io.ReadAll(conn) // one that is refused is reset
+	answer, _ := io.ReadAll(conn)
 	return string(answer)
 }
 
