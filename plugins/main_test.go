@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	case roleDaemon:
 		playDaemon()
 	case roleUnused:
-		serveFake(noFaults, plugins.ServeOptions{UnusedTimeout: 300 * time.Millisecond})
+		serveFake(noFaults, plugins.ServeOptions{UnusedTimeout: time.Second})
 	case rolePrinter:
 		plugins.Serve(func(*slog.Logger) drivers.Runtime { return printer{fake.New(fake.Options{})} }, plugins.ServeOptions{})
 	case roleBroken:

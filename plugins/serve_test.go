@@ -26,7 +26,7 @@ func TestUnusedPluginEndsByItself(t *testing.T) {
 	select {
 	case <-used.Done():
 		t.Error("a plugin that is used ended")
-	case <-time.After(time.Second):
+	case <-time.After(2 * time.Second):
 	}
 }
 
