@@ -68,7 +68,7 @@ unit: ## the tests that need no VM
 	$(GO) test -timeout 10m ./internal/kernels ./internal/rootfs
 
 e2e: setup build image ## the tests that boot VMs, on the built binaries
-	VZ_REPORT_DIR=$(REPORTS) $(GO) test -race -p 1 -count 1 -timeout 20m $(VM_TESTS); code=$$?; \
+	VZ_REPORT_DIR=$(REPORTS) $(GO) test -race -p 1 -count 1 -timeout 40m $(VM_TESTS); code=$$?; \
 		cat $(REPORTS)/conformance-*.txt; exit $$code
 
 bench: setup build image ## benchmarks, cold start against a bare QEMU
