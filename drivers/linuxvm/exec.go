@@ -28,7 +28,7 @@ func (s *sandbox) Exec(ctx context.Context, container string, spec drivers.Proce
 	id := fmt.Sprintf("exec:%d", s.execs)
 	s.mu.Unlock()
 
-	exit, err := s.pump(ctx, v, id, container, spec, stdio, nil)
+	exit, err := s.pump(ctx, v, id, container, spec, stdio)
 	if err != nil {
 		if reason, gone := v.gone(); gone && ctx.Err() == nil {
 			err = fmt.Errorf("%s (%w)", reason, err)

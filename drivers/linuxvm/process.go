@@ -243,7 +243,7 @@ func (s *sandbox) begin(v *vm, p *process, r *run) error {
 }
 
 // pump runs a process over a stream of the agent's.
-func (s *sandbox) pump(ctx context.Context, v *vm, id, container string, spec drivers.ProcessSpec, stdio drivers.Stdio, started func(*wire.Started)) (drivers.ExitStatus, error) {
+func (s *sandbox) pump(ctx context.Context, v *vm, id, container string, spec drivers.ProcessSpec, stdio drivers.Stdio) (drivers.ExitStatus, error) {
 	spec, err := v.secrets.spec(spec)
 	if err != nil {
 		return drivers.ExitStatus{}, err
@@ -264,7 +264,7 @@ func (s *sandbox) pump(ctx context.Context, v *vm, id, container string, spec dr
 		return drivers.ExitStatus{}, ctx.Err()
 	}
 	// Any other error of Send comes again, with its cause, from Recv.
-	exit, err := wire.Pump(ctx, runStream{stream}, stdio, started)
+	exit, err := wire.Pump(ctx, runStream{stream}, stdio, nil)
 	if err != nil {
 		return drivers.ExitStatus{}, err
 	}

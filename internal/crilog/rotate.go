@@ -29,6 +29,7 @@ func (w *Writer) rotate() {
 	}
 	_ = w.f.Close() // every entry was written, or noted as lost
 	w.f, w.size, w.torn = f, 0, false
+	w.noteFile()
 }
 
 func (w *Writer) rotateFailed(err error) {

@@ -96,6 +96,7 @@ func newWriter(path string, opts Options, open func(string, int) (file, error)) 
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	w.size, w.torn = size, torn
+	w.noteFile()
 	return w, nil
 }
 
@@ -120,16 +121,22 @@ func (w *Writer) Position() Position {
 	return w.marks.Position
 }
 
+// noteFile notes which file the log has come to be.
+func (w *Writer) noteFile() {
+	if w.marks == nil {
+		return
+	}
+	// Without one the position says nothing, and costs exactness after a crash.
+	w.marks.inode, _, _ = fileOf(w.path)
+}
+
 // saveMark notes the present position.
 func (w *Writer) saveMark() {
 	if w.marks == nil {
 		return
 	}
 	w.marks.Stdout, w.marks.Stderr = w.out.kept(), w.err.kept()
-	w.marks.inode, w.marks.size = 0, w.size
-	if inode, _, err := fileOf(w.path); err == nil {
-		w.marks.inode = inode
-	}
+	w.marks.size = w.size
 	w.marks.save()
 }
 
