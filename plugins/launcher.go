@@ -73,7 +73,7 @@ func NewLauncher(opts LauncherOptions) *Launcher {
 // Launch starts a plugin process for the sandbox whose directory is bundle. When
 // it returns, the process has answered and is on record in the bundle. It fails
 // with ErrRunning if the process on record still runs. The process goes on when
-// ctx ends; it ends by itself when it is not bootstrapped within a minute.
+// ctx ends; it ends by itself when nobody talks to it before it is bootstrapped.
 func (l *Launcher) Launch(ctx context.Context, p *Plugin, bundle string) (*Instance, error) {
 	inst, err := l.launch(ctx, p, bundle)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 
 const (
 	// unusedTimeout ends a plugin whose daemon died before it took note of it.
-	unusedTimeout = time.Minute
+	unusedTimeout = 8 * time.Second
 	// termGrace is what containers have when the host shuts down.
 	termGrace = 10 * time.Second
 	// termTimeout is how long all of their stop may take: with killing, unmounting
