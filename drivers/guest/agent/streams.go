@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/vzreconciler/vzreconciler/drivers"
 )
 
@@ -17,8 +19,7 @@ const (
 	// afterExit is how long output may stay away before it counts as ended, when
 	// the process is gone but something it started keeps its streams open.
 	afterExit = 200 * time.Millisecond
-	// pipeBytes is what a pipe can hold: all that may be left of the output of a
-	// process that has exited.
+	// pipeBytes is what a pipe holds by default, and more than a terminal does.
 	pipeBytes = 64 << 10
 
 	endOfTransmission = 0x04 // what a terminal takes for the end of input
@@ -110,8 +111,15 @@ type writerOnly struct{ io.Writer }
 // of its own is out. Every write waits for the reader at the other end.
 func (s *streams) copyOut(dst io.Writer, src *os.File) {
 	buf := make([]byte, 32<<10)
-	left := pipeBytes
-	for left > 0 {
+	left := -1 // of what may be the process's own; unknown as long as it runs
+	for left != 0 {
+		over := s.over()
+		if over {
+			if left < 0 {
+				left = capacity(src)
+			}
+			_ = src.SetReadDeadline(time.Now().Add(afterExit))
+		}
 		n, err := src.Read(buf)
 		if n > 0 {
 			if _, werr := dst.Write(buf[:n]); werr != nil {
@@ -119,29 +127,63 @@ func (s *streams) copyOut(dst io.Writer, src *os.File) {
 			}
 		}
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded) || err == nil:
-			select {
-			case <-s.exited:
-			default:
-				continue
-			}
-			if err != nil {
-				return // nothing for a while
-			}
-			left -= n
-			_ = src.SetReadDeadline(time.Now().Add(afterExit))
-		default:
+		case err == nil && over:
+			left = max(0, left-n)
+		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return // the end, which a terminal reports as an error
+		case !over:
+			<-s.exited // finish is interrupting this read
+		case !readable(src):
+			return // nothing for a while
 		}
+	}
+}
+
+// over reports whether the process has exited.
+func (s *streams) over() bool {
+	select {
+	case <-s.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// capacity is how much a pipe or terminal can hold: all that may be left of the
+// output of a process that has exited.
+func capacity(f *os.File) int {
+	size := pipeBytes
+	control(f, func(fd int) {
+		if n, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0); err == nil {
+			size = n
+		}
+	})
+	return size
+}
+
+// readable reports whether there is something to read. A read whose deadline
+// has passed does not look.
+func readable(f *os.File) bool {
+	n := 0
+	control(f, func(fd int) {
+		n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	})
+	return n > 0
+}
+
+func control(f *os.File, do func(fd int)) {
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { do(int(fd)) })
 	}
 }
 
 // finish waits for the rest of the output of a process that has exited.
 func (s *streams) finish(ctx context.Context) {
-	close(s.exited)
 	for _, out := range s.outs {
-		_ = out.SetReadDeadline(time.Now().Add(afterExit))
+		_ = out.SetReadDeadline(time.Now())
 	}
+	close(s.exited)
 	stop := context.AfterFunc(ctx, s.closeOuts)
 	defer stop()
 	s.copying.Wait()
@@ -151,11 +193,7 @@ func (s *streams) resize(size drivers.TerminalSize) {
 	if s.terminal == nil {
 		return
 	}
-	raw, err := s.terminal.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = raw.Control(func(fd uintptr) { _ = setSize(int(fd), size) })
+	control(s.terminal, func(fd int) { _ = setSize(fd, size) })
 }
 
 func (s *streams) closeTheirs() {
