@@ -9,7 +9,7 @@ GUESTS    := amd64 arm64
 PLUGINS   := runtime-qemu
 # Where the runtime contract's reports go; they are printed after the tests.
 REPORTS   := $(CURDIR)/.cache/reports
-# Packages whose tests boot virtual machines: they run one after the other.
+# Packages whose tests boot virtual machines.
 VM_TESTS  := ./drivers/guest/... ./drivers/qemu/... ./test/e2e/...
 
 .DEFAULT_GOAL := help
@@ -68,7 +68,7 @@ unit: ## the tests that need no VM
 	$(GO) test -timeout 10m ./internal/kernels ./internal/rootfs
 
 e2e: setup build image ## the tests that boot VMs, on the built binaries
-	VZ_REPORT_DIR=$(REPORTS) $(GO) test -race -p 1 -count 1 -timeout 40m $(VM_TESTS); code=$$?; \
+	VZ_REPORT_DIR=$(REPORTS) $(GO) test -race -p 2 -count 1 -timeout 40m $(VM_TESTS); code=$$?; \
 		cat $(REPORTS)/conformance-*.txt; exit $$code
 
 bench: setup build image ## benchmarks, cold start against a bare QEMU

@@ -23,6 +23,7 @@ const chaosRounds = 50
 // the manifests say, nothing has leaked, and no sandbox was restarted but those
 // whose VM was hit.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("VZ_CHAOS_SEED"); s != "" {
 		var err error

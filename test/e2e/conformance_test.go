@@ -17,6 +17,7 @@ import (
 // TestQEMUKeepsToTheContract runs the whole runtime contract on the built plugin,
 // a real VM for each sentence of it.
 func TestQEMUKeepsToTheContract(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(seeded(t), "state")
 	kernel, err := kernels.Open(filepath.Join(dir, "kernels")).Get("")
 	if err != nil {

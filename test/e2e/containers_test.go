@@ -50,6 +50,7 @@ func containerOf(t *testing.T, s *manifests.Sandbox, name string) corev1.Contain
 }
 
 func TestContainersOfAPodShareAndStandApart(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("trio.yaml", fmt.Sprintf(podOfThree, busyboxArchive))
 	before := h.waitReady("trio")
@@ -130,6 +131,7 @@ func useOfCPU(t *testing.T, h *host) {
 }
 
 func TestInitContainersPrepareWhatTheOthersUse(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("prepared.yaml", fmt.Sprintf(`apiVersion: v1
 kind: Pod

@@ -105,6 +105,7 @@ func describeTree(t *testing.T, dir string) string {
 }
 
 func TestCopiesAndExports(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("web.yaml", withVolume("web"))
 	h.waitReady("web")
@@ -255,7 +256,7 @@ func interrupted(h *host) {
 		h.t.Fatal(err)
 	}
 	list := func() string { return h.vzctlOK("exec", "web", "--", "sh", "-c", "ls -A /int; cat /int/half") }
-	h.eventually(20*time.Second, "the copy is under way", func() error {
+	h.eventually(soon, "the copy is under way", func() error {
 		if got := list(); got == "half\nold\n" {
 			return errNotYet
 		}
@@ -263,7 +264,7 @@ func interrupted(h *host) {
 	})
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	h.eventually(20*time.Second, "the half file goes", func() error {
+	h.eventually(soon, "the half file goes", func() error {
 		if got := list(); got != "half\nold\n" {
 			return fmt.Errorf("there is %q", got)
 		}
@@ -277,7 +278,7 @@ func interrupted(h *host) {
 	if err := cmd.Start(); err != nil {
 		h.t.Fatal(err)
 	}
-	h.eventually(20*time.Second, "the copy is under way", func() error {
+	h.eventually(soon, "the copy is under way", func() error {
 		if left, err := os.ReadDir(out); err != nil || len(left) == 0 {
 			return errNotYet
 		}

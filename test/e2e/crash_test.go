@@ -24,6 +24,7 @@ func (h *host) uptime(name string) float64 {
 }
 
 func TestKilledDaemonDisturbsNothing(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("web.yaml", sandboxYAML("web", "echo run; sleep infinity"))
 	before := h.waitReady("web")
@@ -35,7 +36,7 @@ func TestKilledDaemonDisturbsNothing(t *testing.T) {
 	}
 	h.start()
 	restarted := time.Now()
-	h.eventually(time.Second, "the status is right again", func() error {
+	h.eventually(soon, "the status is right again", func() error {
 		s, err := h.get("web")
 		if err != nil {
 			return err
@@ -68,7 +69,7 @@ const counting = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.02; done"
 func (h *host) wantNoGap(name string) {
 	h.t.Helper()
 	before := len(h.numbers(name))
-	h.eventually(20*time.Second, "the log goes on", func() error {
+	h.eventually(soon, "the log goes on", func() error {
 		if n := len(h.numbers(name)); n < before+20 {
 			return fmt.Errorf("%d lines, %d before", n, before)
 		}
@@ -87,6 +88,7 @@ func (h *host) numbers(name string) []string {
 }
 
 func TestKilledPluginDisturbsNothing(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("web.yaml", sandboxYAML("web", counting))
 	before := h.waitReady("web")
@@ -122,6 +124,7 @@ func TestKilledPluginDisturbsNothing(t *testing.T) {
 }
 
 func TestKilledHypervisorIsRecovered(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("web.yaml", sandboxYAML("web", "sleep infinity"))
 	before := h.waitReady("web")
@@ -141,6 +144,7 @@ func TestKilledHypervisorIsRecovered(t *testing.T) {
 }
 
 func TestPluginAndDaemonKilledTogetherDisturbNothing(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("web.yaml", sandboxYAML("web", counting))
 	before := h.waitReady("web")
@@ -163,6 +167,7 @@ func TestPluginAndDaemonKilledTogetherDisturbNothing(t *testing.T) {
 }
 
 func TestAllThreeKilledTogetherAreRecovered(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("web.yaml", sandboxYAML("web", "sleep infinity"))
 	before := h.waitReady("web")
@@ -182,6 +187,7 @@ func TestAllThreeKilledTogetherAreRecovered(t *testing.T) {
 }
 
 func TestFileRemovedWhileDaemonIsDown(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("a.yaml", sandboxYAML("web", "sleep infinity"))
 	h.waitReady("web")
@@ -189,7 +195,7 @@ func TestFileRemovedWhileDaemonIsDown(t *testing.T) {
 	h.remove("a.yaml")
 	h.start()
 	h.waitGone("web")
-	h.eventually(5*time.Second, "no process is left", func() error {
+	h.eventually(soon, "no process is left", func() error {
 		if left := h.processes(); len(left) > 0 {
 			return fmt.Errorf("%v", left)
 		}
@@ -198,6 +204,7 @@ func TestFileRemovedWhileDaemonIsDown(t *testing.T) {
 }
 
 func TestContainerRestartPolicy(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	always := sandboxYAML("always", "echo run; sleep 0.5; exit 3")
 	never := strings.Replace(sandboxYAML("never", "exit 0"), "    spec:\n", "    spec:\n      restartPolicy: Never\n", 1)
@@ -231,6 +238,7 @@ func TestContainerRestartPolicy(t *testing.T) {
 }
 
 func TestStopStartRestart(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("web.yaml", sandboxYAML("web", "echo $RANDOM >> /kept; wc -l < /kept; sleep infinity"))
 	first := h.waitReady("web")
@@ -262,6 +270,7 @@ func TestStopStartRestart(t *testing.T) {
 }
 
 func TestSecondDaemonIsRefused(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	cmd := h.command(t.Context())
 	cmd.Path, cmd.Args = bin(t, "vzreconciler"), []string{"vzreconciler", "--manifests", h.folder, "--state-dir", h.state, "--metrics-addr", "127.0.0.1:0"}

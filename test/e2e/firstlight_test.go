@@ -44,7 +44,7 @@ func startRegistry(t *testing.T) string {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	h := &host{t: t}
-	h.eventually(10*time.Second, "the registry answers", func() error {
+	h.eventually(soon, "the registry answers", func() error {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/v2/", http.NoBody)
 		if err != nil {
 			return err
@@ -67,6 +67,7 @@ func skopeoCopy(t *testing.T, from, to string) {
 }
 
 func TestManifestInFolderBecomesRunningVM(t *testing.T) {
+	t.Parallel()
 	registry := startRegistry(t)
 	skopeoCopy(t, "docker-archive:"+busyboxArchive, "docker://"+registry+"/demo/busybox:1")
 	h := startHost(t)
@@ -167,6 +168,7 @@ func writeInTwoHalves(t *testing.T, path, content string) {
 }
 
 func TestEditsConvergeByTheirClass(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	yaml := sandboxYAML("web", "echo run; sleep infinity")
 	h.write("web.yaml", yaml)

@@ -25,6 +25,9 @@ import (
 // bootTimeout is ample for a VM under emulation on a busy host.
 const bootTimeout = 90 * time.Second
 
+// soon is ample, on a busy host, for what takes a moment on an idle one.
+const soon = time.Minute
+
 // host is one daemon with its state directory and its folder of manifests.
 type host struct {
 	t       *testing.T
@@ -203,7 +206,7 @@ func (h *host) start() {
 		_ = cmd.Wait()
 		close(done)
 	}(h.cmd, h.done)
-	h.eventually(10*time.Second, "the daemon answers", func() error {
+	h.eventually(soon, "the daemon answers", func() error {
 		select {
 		case <-h.done:
 			data, _ := os.ReadFile(h.log)
@@ -239,10 +242,10 @@ func (h *host) end(sig syscall.Signal) {
 	_ = h.cmd.Process.Signal(sig)
 	select {
 	case <-h.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(soon):
 		_ = h.cmd.Process.Kill()
 		<-h.done
-		h.t.Errorf("the daemon did not end within 20s of %v", sig)
+		h.t.Errorf("the daemon did not end within %s of %v", soon, sig)
 	}
 	h.cmd = nil
 }
@@ -359,7 +362,7 @@ func (h *host) waitFor(name, what string, fits func(*manifests.Sandbox) error) *
 // a moment after it runs.
 func (h *host) waitLog(name, want string) {
 	h.t.Helper()
-	h.eventually(10*time.Second, "the log of "+name, func() error {
+	h.eventually(soon, "the log of "+name, func() error {
 		if got := h.vzctlOK("logs", name); got != want {
 			return fmt.Errorf("%q, want %q", got, want)
 		}

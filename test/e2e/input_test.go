@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vzreconciler/vzreconciler/internal/imagebuild"
 	"github.com/vzreconciler/vzreconciler/manifests"
@@ -36,6 +35,7 @@ func (h *host) events(name string) []event {
 }
 
 func TestBrokenEditKeepsSandboxRunning(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	good := sandboxYAML("web", "sleep infinity")
 	h.write("web.yaml", good)
@@ -95,6 +95,7 @@ func TestBrokenEditKeepsSandboxRunning(t *testing.T) {
 }
 
 func TestVanishedFolderDeletesNothing(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("web.yaml", sandboxYAML("web", "sleep infinity"))
 	before := h.waitReady("web")
@@ -102,7 +103,7 @@ func TestVanishedFolderDeletesNothing(t *testing.T) {
 	if err := os.Rename(h.folder, away); err != nil {
 		t.Fatal(err)
 	}
-	h.eventually(10*time.Second, "the missing folder is reported", func() error {
+	h.eventually(soon, "the missing folder is reported", func() error {
 		if out := h.vzctlOK("system", "status"); !strings.Contains(out, "manifests") || !strings.Contains(out, "does not exist") {
 			return fmt.Errorf("status says\n%s", out)
 		}
@@ -118,6 +119,7 @@ func TestVanishedFolderDeletesNothing(t *testing.T) {
 }
 
 func TestBadInputIsAClearError(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("good.yaml", sandboxYAML("good", "sleep infinity"))
 	good := h.waitReady("good")
@@ -167,7 +169,7 @@ func TestBadInputIsAClearError(t *testing.T) {
 			file := name + ".yaml"
 			h.write(file, y)
 			defer h.remove(file)
-			h.eventually(10*time.Second, "the error is in system status", func() error {
+			h.eventually(soon, "the error is in system status", func() error {
 				out := h.vzctlOK("system", "status")
 				if !regexp.MustCompile(regexp.QuoteMeta(file)+`:\d+:\d+`).MatchString(out) || !strings.Contains(out, tc.want) {
 					return fmt.Errorf("status says\n%s", out)
@@ -217,6 +219,7 @@ func TestBadInputIsAClearError(t *testing.T) {
 }
 
 func TestHostWithoutKernelOrQEMUSaysWhatToInstall(t *testing.T) {
+	t.Parallel()
 	t.Run("kernel", func(t *testing.T) {
 		h := newHost(t)
 		if err := os.RemoveAll(filepath.Join(h.state, "kernels")); err != nil {
@@ -248,6 +251,7 @@ func asksFor(what string) func(*manifests.Sandbox) error {
 }
 
 func TestFullDiskWhileUnpackingLosesNothing(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("a small filesystem can be mounted by root only")
 	}

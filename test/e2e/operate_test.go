@@ -22,6 +22,7 @@ import (
 
 // TestOperatingASandbox does what people do to one that runs.
 func TestOperatingASandbox(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	// Upper case comes back from port 7000, what was sent from 7001.
 	h.write("web.yaml", sandboxYAML("web", `trap 'echo hup' HUP; nc -ll -p 7000 -e tr a-z A-Z & nc -ll -p 7001 -e cat &
@@ -48,7 +49,7 @@ n=0; while :; do n=$((n+1)); echo $n > /tmp/n; sleep 0.1; done`))
 }
 
 func dialsPorts(t *testing.T, h *host) {
-	h.eventually(20*time.Second, "the port answers", func() error {
+	h.eventually(soon, "the port answers", func() error {
 		out, errOut, code := h.vzctlIn(strings.NewReader("hello\n"), "dial", "web", "7000")
 		if code != 0 || out != "HELLO\n" {
 			return fmt.Errorf("%q, %q, %d", out, errOut, code)
@@ -116,7 +117,7 @@ func pausesAndKeepsTime(t *testing.T, h *host) {
 	paused := time.Now()
 	h.kill()
 	h.start()
-	h.eventually(30*time.Second, "three seconds have passed", func() error {
+	h.eventually(soon, "three seconds have passed", func() error {
 		if s := h.mustGet("web"); s.Status.Phase != manifests.PhasePaused && s.Status.Phase != manifests.PhasePending {
 			t.Fatalf("phase %s after a daemon's restart", s.Status.Phase)
 		}
@@ -139,7 +140,7 @@ func pausesAndKeepsTime(t *testing.T, h *host) {
 		t.Errorf("after the pause: phase %s, boot %s after %s", s.Status.Phase, bootID(s), bootID(before))
 	}
 	n := h.count()
-	h.eventually(10*time.Second, "it counts on", func() error {
+	h.eventually(soon, "it counts on", func() error {
 		if h.count() <= n {
 			return errNotYet
 		}
@@ -234,7 +235,7 @@ func forwardsAcrossARestart(t *testing.T, h *host) {
 		t.Errorf("%q, %v", got, err)
 	}
 	h.vzctlOK("restart", "web")
-	h.eventually(30*time.Second, "the port answers again", func() error {
+	h.eventually(soon, "the port answers again", func() error {
 		got, err := ask(addresses[0], "again")
 		if got != "AGAIN" {
 			return fmt.Errorf("%q, %w", got, errors.Join(err, errNotYet))

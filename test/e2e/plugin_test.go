@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // processHost is a host that is ready to start, with the example's plugin in the
@@ -70,6 +69,7 @@ func (h *host) plugins(name string) map[string]pluginRow {
 }
 
 func TestThirdPartyRuntimeRunsSandboxes(t *testing.T) {
+	t.Parallel()
 	h := processHost(t)
 	h.start()
 	h.write("web.yaml", processYAML("web", "trap 'echo bye; exit 0' TERM; echo hello; while :; do sleep 0.1; done", ""))
@@ -112,7 +112,7 @@ func TestThirdPartyRuntimeRunsSandboxes(t *testing.T) {
 // whether it can be used.
 func (h *host) noneLeft() {
 	h.t.Helper()
-	h.eventually(10*time.Second, "no process is left", func() error {
+	h.eventually(soon, "no process is left", func() error {
 		if left := h.processes(); len(left) > 0 {
 			return fmt.Errorf("%v", left)
 		}
@@ -121,11 +121,12 @@ func (h *host) noneLeft() {
 }
 
 func TestWhatARuntimeCannotDoIsRefusedWithItsPlace(t *testing.T) {
+	t.Parallel()
 	h := processHost(t)
 	h.start()
 	manifest := processYAML("web", "sleep infinity", "  vm:\n    runtimeData:\n      share: [/srv, usr]\n      shared: []\n")
 	h.write("web.yaml", manifest)
-	h.eventually(30*time.Second, "the sandbox is stalled", func() error {
+	h.eventually(soon, "the sandbox is stalled", func() error {
 		s, err := h.get("web")
 		if err != nil {
 			return err
@@ -151,7 +152,7 @@ func TestWhatARuntimeCannotDoIsRefusedWithItsPlace(t *testing.T) {
 	before := h.waitReady("web")
 	// What is asked of it while it runs, and it cannot do, leaves it running.
 	h.write("web.yaml", strings.Replace(mended, "spec:\n", "spec:\n  operatingMode: Paused\n", 1))
-	h.eventually(30*time.Second, "the sandbox is stalled", func() error {
+	h.eventually(soon, "the sandbox is stalled", func() error {
 		s := h.mustGet("web")
 		if status, _, message := condition(s, "Stalled"); status != "True" || !strings.Contains(message, "pause: not supported") {
 			return fmt.Errorf("Stalled is %q: %s", status, message)
@@ -164,6 +165,7 @@ func TestWhatARuntimeCannotDoIsRefusedWithItsPlace(t *testing.T) {
 }
 
 func TestRunningSandboxKeepsItsPluginThroughAnUpgrade(t *testing.T) {
+	t.Parallel()
 	h := processHost(t)
 	h.start()
 	h.write("old.yaml", processYAML("old", "sleep infinity", ""))
@@ -203,6 +205,7 @@ func TestRunningSandboxKeepsItsPluginThroughAnUpgrade(t *testing.T) {
 }
 
 func TestThirdPartyRuntimeKeepsToTheContract(t *testing.T) {
+	t.Parallel()
 	h := processHost(t)
 	dir := os.Getenv("VZ_REPORT_DIR")
 	if dir == "" {

@@ -35,6 +35,7 @@ func (h *host) nothingLeft() {
 }
 
 func TestRunPassesOutputAndExitCodeOnAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	var want strings.Builder
 	for i := range 5000 {
@@ -69,6 +70,7 @@ func TestRunPassesOutputAndExitCodeOnAndLeavesNothing(t *testing.T) {
 }
 
 func TestRunRefusesWhatIsThereOrNowhere(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	if name := h.vzctlOK(runArgs("-d --name web", "sleep", "infinity")...); name != "web\n" {
 		t.Errorf("a detached run says %q, want its name", name)
@@ -90,6 +92,7 @@ func TestRunRefusesWhatIsThereOrNowhere(t *testing.T) {
 }
 
 func TestInterruptedRunLeavesNothing(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	for name, until := range map[string]func(name string){
 		"while it boots": func(name string) {
@@ -125,6 +128,7 @@ func TestInterruptedRunLeavesNothing(t *testing.T) {
 }
 
 func TestInterruptedRunWithoutRmIsStopped(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -145,6 +149,7 @@ func TestInterruptedRunWithoutRmIsStopped(t *testing.T) {
 }
 
 func TestRunPassesInputOn(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	for name, in := range map[string]string{
 		"some": "hi\n", "none": "", "much": strings.Repeat("0123456789abcdef", 64<<10),

@@ -72,6 +72,7 @@ func debianImage(t *testing.T, file string, config v1.Config, packages ...string
 }
 
 func TestRealSoftwareFromDebianPackages(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	archive := filepath.Join(h.dir, "redis.tar")
 	debianImage(t, archive, v1.Config{
@@ -115,6 +116,7 @@ spec:
 }
 
 func TestFourAtOnce(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	for i := range 4 {
 		h.write(fmt.Sprintf("s%d.yaml", i), sandboxYAML(fmt.Sprintf("s%d", i), "echo run; sleep infinity"))
@@ -132,6 +134,7 @@ func TestFourAtOnce(t *testing.T) {
 // TestTwentyAtOnceOnFakeDriver drops many at once on real plugin processes whose
 // machines are made up.
 func TestTwentyAtOnceOnFakeDriver(t *testing.T) {
+	t.Parallel()
 	const n = 20
 	plugin := filepath.Join(t.TempDir(), "runtime-fake")
 	run(t, "go", "build", "-o", filepath.Join(plugin, "bin", "runtime-fake"), "../../plugins/runtime-fake")
@@ -147,7 +150,7 @@ func TestTwentyAtOnceOnFakeDriver(t *testing.T) {
 		}
 	}
 	run(t, "cp", "-R", outside+"/.", h.folder)
-	h.eventually(10*time.Second, "all are known", func() error {
+	h.eventually(soon, "all are known", func() error {
 		if got := strings.Count(h.vzctlOK("get", "sandboxes", "-o", "name"), "\n"); got != n {
 			return fmt.Errorf("%d of %d", got, n)
 		}
@@ -167,6 +170,7 @@ func TestTwentyAtOnceOnFakeDriver(t *testing.T) {
 }
 
 func TestMetricsPassPromtool(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("web.yaml", sandboxYAML("web", "sleep infinity"))
 	h.waitReady("web")
@@ -191,11 +195,12 @@ func TestMetricsPassPromtool(t *testing.T) {
 }
 
 func TestExamplesRun(t *testing.T) {
+	t.Parallel()
 	h := newHost(t)
 	run(t, "cp", "-R", filepath.Join(repo(t), "examples")+"/.", h.folder)
 	h.start()
 	h.vzctlOK("wait", "--for=condition=Ready", "sandbox", "--all", "--timeout=180s")
-	h.eventually(10*time.Second, "hello says hello", func() error {
+	h.eventually(soon, "hello says hello", func() error {
 		if got := h.vzctlOK("logs", "hello"); !strings.HasPrefix(got, "hello from hello, Linux ") {
 			return fmt.Errorf("it says %q", got)
 		}

@@ -86,7 +86,7 @@ func (m *tmux) line(text string) {
 // waitFor waits until the last line of the screen that is not empty is so.
 func (m *tmux) waitFor(last string) {
 	m.h.t.Helper()
-	m.h.eventually(30*time.Second, fmt.Sprintf("the screen ends in %q", last), func() error {
+	m.h.eventually(bootTimeout, fmt.Sprintf("the screen ends in %q", last), func() error {
 		screen := strings.TrimRight(m.run("capture-pane", "-p"), "\n ")
 		got := screen[strings.LastIndexByte(screen, '\n')+1:]
 		if strings.TrimRight(got, " ") != strings.TrimRight(last, " ") {
@@ -102,7 +102,7 @@ func (m *tmux) answers(prompt, line, answer string) {
 	m.press("C-l") // an empty screen, with the prompt at its top
 	m.waitFor(prompt)
 	m.line(line)
-	m.h.eventually(30*time.Second, fmt.Sprintf("%q is answered by %q", line, answer), func() error {
+	m.h.eventually(bootTimeout, fmt.Sprintf("%q is answered by %q", line, answer), func() error {
 		screen := strings.TrimRight(m.run("capture-pane", "-p"), "\n ")
 		if !strings.HasSuffix(screen, line+"\n"+answer+"\n"+strings.TrimRight(prompt, " ")) {
 			return fmt.Errorf("the screen is\n%s", screen)
@@ -112,6 +112,7 @@ func (m *tmux) answers(prompt, line, answer string) {
 }
 
 func TestExecOnATerminalIsAsIfOneWereThere(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	h.write("web.yaml", sandboxYAML("web", "sleep infinity & wait"))
 	h.waitReady("web")
@@ -122,7 +123,7 @@ func TestExecOnATerminalIsAsIfOneWereThere(t *testing.T) {
 		m.run("send-keys", "clear; stty -g > "+filepath.Join(h.dir, "stty"), "Enter")
 		m.waitFor(host)
 		var state string
-		h.eventually(10*time.Second, "the terminal's settings", func() error {
+		h.eventually(soon, "the terminal's settings", func() error {
 			data, err := os.ReadFile(filepath.Join(h.dir, "stty"))
 			if state = string(data); err == nil && state == "" {
 				err = errNotYet
@@ -142,7 +143,7 @@ func TestExecOnATerminalIsAsIfOneWereThere(t *testing.T) {
 	m.answers(guest, "tty", "/dev/pts/0")
 	m.answers(guest, "stty size", "30 100")
 	m.run("resize-window", "-x", "132", "-y", "43")
-	h.eventually(10*time.Second, "the guest knows the new size", func() error {
+	h.eventually(soon, "the guest knows the new size", func() error {
 		m.press("C-l")
 		m.line("stty size")
 		if !strings.Contains(m.run("capture-pane", "-p"), "43 132") {
@@ -156,7 +157,7 @@ func TestExecOnATerminalIsAsIfOneWereThere(t *testing.T) {
 	m.keys("echo onnx")
 	m.press("BSpace", "BSpace")
 	m.line("e two")
-	h.eventually(10*time.Second, "the edited line has run", func() error {
+	h.eventually(soon, "the edited line has run", func() error {
 		if screen := m.run("capture-pane", "-p"); !strings.Contains(screen, "echo one two\none two\n"+strings.TrimSpace(guest)) {
 			return fmt.Errorf("the screen is\n%s", screen)
 		}
@@ -205,6 +206,7 @@ func TestExecOnATerminalIsAsIfOneWereThere(t *testing.T) {
 }
 
 func TestRunOnATerminalIsLeftAndComeBackTo(t *testing.T) {
+	t.Parallel()
 	h := startHost(t)
 	m := newTmux(t, h)
 	host, guest := "host> ", "guest# "
