@@ -9,6 +9,7 @@ import (
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
 	"github.com/vzreconciler/vzreconciler/drivers/wire"
+	"github.com/vzreconciler/vzreconciler/internal/crilog"
 )
 
 const (
@@ -50,6 +51,10 @@ type run struct {
 	output *output
 	done   chan struct{}
 	exit   drivers.ExitStatus // once done is closed
+	log    *crilog.Writer     // while it runs
+	// from is how much of its output the sandbox that it was saved in had in its
+	// log; nil for a run that was not restored.
+	from *outputPosition
 }
 
 func newRun(spec drivers.ProcessSpec) *run {
@@ -299,11 +304,11 @@ func (s *sandbox) began(p *process, r *run, m *agentpb.StartResponse) {
 	s.publish()
 }
 
-// exited notes how a process ended. An error means that it was not told: the
-// stream broke, with the machine as a rule. The two are then told as one, by
-// end: that the process ended would be taken for its own doing.
+// exited notes how a process ended. An error means that it was not told: its
+// stream broke for good, with the machine as a rule. The two are then told as one,
+// by end: that the process ended would be taken for its own doing.
 func (s *sandbox) exited(v *vm, p *process, r *run, exit drivers.ExitStatus, err error) {
-	lost := err != nil && v.lost(streamThroes)
+	lost := err != nil && (v.client.isClosed() || v.lost(v.client.current(), streamThroes))
 	defer s.save()
 	s.mu.Lock()
 	defer s.mu.Unlock()
