@@ -155,6 +155,7 @@ func (s *sandbox) makeVM(ctx context.Context, v *vm) error {
 	var initrd string
 	var g errgroup.Group
 	g.Go(func() error { return disk.Ensure(data, config.DiskBytes) })
+	g.Go(func() error { return ensureVolumes(config.Volumes) })
 	g.Go(func() (err error) {
 		initrd, err = initramfs.Cached(config.CacheDir, initramfs.Options{
 			Agent:      config.Agent,

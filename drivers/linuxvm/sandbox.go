@@ -124,7 +124,7 @@ func (s *sandbox) Info(context.Context) (drivers.Info, error) {
 		Name:    s.hv.Name(),
 		Version: s.opts.Version,
 		Capabilities: []string{
-			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityCopy, drivers.CapabilityDial, drivers.CapabilityExec, drivers.CapabilityNestedVirtualization,
+			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityCopy, drivers.CapabilityDial, drivers.CapabilityDiskVolumes, drivers.CapabilityExec, drivers.CapabilityNestedVirtualization,
 			drivers.CapabilityPause, drivers.CapabilitySnapshotDisk, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
 		},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
