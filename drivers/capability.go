@@ -14,6 +14,7 @@ const (
 	CapabilityContainers           = "containers"           // more than one container in a sandbox
 	CapabilityCopy                 = "copy"                 // CopyIn and CopyOut
 	CapabilityDial                 = "dial"                 // Dial: connections into the sandbox
+	CapabilityDiskVolumes          = "diskVolumes"          // Volume.Disk and Configuration.FSGroup
 	CapabilityExec                 = "exec"                 // Exec: further processes with their stdio
 	CapabilityNestedVirtualization = "nestedVirtualization" // Configuration.NestedVirtualization
 	CapabilityPause                = "pause"                // Pause and Resume
@@ -28,7 +29,7 @@ const (
 // Capabilities returns every name there is, in order.
 func Capabilities() []string {
 	return []string{
-		CapabilityAttach, CapabilityContainers, CapabilityCopy, CapabilityDial, CapabilityExec,
+		CapabilityAttach, CapabilityContainers, CapabilityCopy, CapabilityDial, CapabilityDiskVolumes, CapabilityExec,
 		CapabilityNestedVirtualization, CapabilityPause, CapabilitySaveState, CapabilitySnapshotDisk,
 		CapabilityStatistics, CapabilityStdin, CapabilityTerminal, CapabilityVolumes,
 	}

@@ -44,6 +44,7 @@ type Configuration struct {
 	SocketDir            string            `json:"socketDir"`
 	Containers           []Container       `json:"containers"`
 	Volumes              []Volume          `json:"volumes,omitempty"`
+	FSGroup              *FSGroup          `json:"fsGroup,omitempty"`
 	Sysctls              map[string]string `json:"sysctls,omitempty"`
 	DNS                  DNS               `json:"dns,omitzero"`
 	HostAliases          []HostAlias       `json:"hostAliases,omitempty"`
@@ -104,6 +105,25 @@ type Volume struct {
 	Name     string          `json:"name"`
 	EmptyDir *EmptyDirVolume `json:"emptyDir,omitempty"`
 	Files    *FilesVolume    `json:"files,omitempty"`
+	Disk     *DiskVolume     `json:"disk,omitempty"`
+}
+
+// FSGroup is a Pod's fsGroup: the group that the sandbox's volumes are given to.
+type FSGroup struct {
+	ID uint32 `json:"id"`
+	// OnRootMismatch leaves a volume alone whose root has the group already.
+	OnRootMismatch bool `json:"onRootMismatch,omitempty"`
+}
+
+// DiskVolume is a disk of its own, which outlives the sandbox.
+type DiskVolume struct {
+	// Path of the disk, a sparse file. The runtime makes it, with an empty file
+	// system, if it is not there, and makes it larger if it is too small.
+	Path string `json:"path"`
+	// SizeBytes is its apparent size.
+	SizeBytes int64 `json:"sizeBytes"`
+	// ReadOnly keeps the whole machine from writing to it; others may read it then.
+	ReadOnly bool `json:"readOnly,omitempty"`
 }
 
 // EmptyDirVolume is a directory on the writable disk, or in memory.

@@ -84,6 +84,7 @@ func classOf(path string) ChangeClass {
 	for _, live := range []string{
 		"metadata.labels", "metadata.annotations", "spec.podTemplate.metadata",
 		"spec.podTemplate.spec.containers.ports",
+		"spec.volumeClaimTemplates.metadata", "spec.volumeClaimTemplates.spec.resources",
 	} {
 		if path == live || strings.HasPrefix(path, live+".") {
 			return ChangeLive

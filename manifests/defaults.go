@@ -55,10 +55,35 @@ func setDefaults(s *Sandbox) {
 	for i := range pod.Containers {
 		setContainerDefaults(&pod.Containers[i])
 	}
+	addTemplateVolumes(s)
 	for i := range pod.Volumes {
 		setVolumeDefaults(&pod.Volumes[i])
 	}
 	setVMDefaults(&s.Spec.VM, pod)
+}
+
+// addTemplateVolumes gives the sandbox a volume for each of its claim templates,
+// as agent-sandbox and StatefulSets do: what is written under its name, too, is
+// reported by the validation.
+func addTemplateVolumes(s *Sandbox) {
+	pod := &s.Spec.PodTemplate.Spec
+	for i := range s.Spec.VolumeClaimTemplates {
+		t := &s.Spec.VolumeClaimTemplates[i]
+		setClaimDefaults(&t.Spec)
+		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: t.ObjectMeta.Name, VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: t.claimName(s)},
+		}})
+	}
+}
+
+func setClaimDefaults(c *corev1.PersistentVolumeClaimSpec) {
+	if c.VolumeMode == nil {
+		c.VolumeMode = new(corev1.PersistentVolumeFilesystem)
+	}
+	for name, q := range c.Resources.Requests {
+		normalise(&q, true)
+		c.Resources.Requests[name] = q
+	}
 }
 
 func setContainerDefaults(c *corev1.Container) {

@@ -68,6 +68,10 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.SecretVolumeSource](),
 		reflect.TypeFor[corev1.KeyToPath]():
 		return filesField
+	case reflect.TypeFor[corev1.PersistentVolumeClaimSpec]():
+		return claimField
+	case reflect.TypeFor[corev1.VolumeResourceRequirements]():
+		return claimResourcesField
 	case reflect.TypeFor[SandboxSpec](),
 		reflect.TypeFor[agentSandboxBlueprint](),
 		reflect.TypeFor[agentSandboxSpec](),
@@ -78,11 +82,14 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[agentSandboxDocument](),
 		reflect.TypeFor[agentSandboxAlphaDocument](),
 		reflect.TypeFor[corev1.ConfigMap](),
-		reflect.TypeFor[corev1.Secret]():
+		reflect.TypeFor[corev1.Secret](),
+		reflect.TypeFor[corev1.PersistentVolumeClaim]():
 		return documentField
 	case reflect.TypeFor[metav1.TypeMeta](),
 		reflect.TypeFor[PodTemplate](),
 		reflect.TypeFor[PodMetadata](),
+		reflect.TypeFor[PersistentVolumeClaimTemplate](),
+		reflect.TypeFor[EmbeddedObjectMetadata](),
 		reflect.TypeFor[VM](),
 		reflect.TypeFor[Kernel](),
 		reflect.TypeFor[corev1.Capabilities](),
@@ -93,6 +100,7 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.HostAlias](),
 		reflect.TypeFor[corev1.LocalObjectReference](),
 		reflect.TypeFor[corev1.ObjectFieldSelector](),
+		reflect.TypeFor[corev1.PersistentVolumeClaimVolumeSource](),
 		reflect.TypeFor[corev1.PodDNSConfig](),
 		reflect.TypeFor[corev1.PodDNSConfigOption](),
 		reflect.TypeFor[corev1.PodOS](),

@@ -6,7 +6,7 @@ const (
 	oneHost   = "there is one host and no scheduler"
 	noCluster = "there is no cluster around it"
 	ownVM     = "a sandbox is a VM with a kernel of its own"
-	noDriver  = "there are no storage drivers of a cluster; use emptyDir, configMap or secret"
+	noDriver  = "there are no storage drivers of a cluster; use persistentVolumeClaim, emptyDir, configMap or secret"
 )
 
 // documentField knows the fields at the top of every document.
@@ -39,9 +39,9 @@ func objectMetaField(name string) fieldUse {
 // sandboxField knows the fields of a Sandbox's spec, ours and agent-sandbox's.
 func sandboxField(name string) fieldUse {
 	switch name {
-	case "operatingMode", "replicas", "shutdownPolicy", "podTemplate", "vm":
+	case "operatingMode", "replicas", "shutdownPolicy", "podTemplate", "vm", "volumeClaimTemplates":
 		return fieldUse{class: supported}
-	case "shutdownTime", "volumeClaimTemplates", "networks", "sockets", "dependsOn":
+	case "shutdownTime", "networks", "sockets", "dependsOn":
 		return fieldUse{class: notYet}
 	case "service":
 		return noEffect(noCluster)
@@ -77,9 +77,9 @@ func podField(name string) fieldUse {
 
 func podSecurityField(name string) fieldUse {
 	switch name {
-	case "runAsUser", "runAsGroup", "runAsNonRoot", "supplementalGroups", "sysctls":
+	case "runAsUser", "runAsGroup", "runAsNonRoot", "supplementalGroups", "sysctls", "fsGroup", "fsGroupChangePolicy":
 		return fieldUse{class: supported}
-	case "fsGroup", "fsGroupChangePolicy", "supplementalGroupsPolicy":
+	case "supplementalGroupsPolicy":
 		return fieldUse{class: notYet}
 	case "seccompProfile", "appArmorProfile", "seLinuxOptions", "seLinuxChangePolicy":
 		return noEffect("the VM is the boundary")
@@ -163,9 +163,9 @@ func mountField(name string) fieldUse {
 
 func volumeField(name string) fieldUse {
 	switch name {
-	case "emptyDir", "configMap", "secret":
+	case "emptyDir", "configMap", "secret", "persistentVolumeClaim":
 		return fieldUse{class: supported}
-	case "hostPath", "persistentVolumeClaim", "image", "projected", "downwardAPI", "ephemeral":
+	case "hostPath", "image", "projected", "downwardAPI", "ephemeral":
 		return fieldUse{class: notYet}
 	case "gitRepo":
 		return noMeaning("Kubernetes has given it up")
@@ -183,6 +183,31 @@ func emptyDirField(name string) fieldUse {
 		return fieldUse{class: supported}
 	case "mode":
 		return fieldUse{class: notYet}
+	}
+	return fieldUse{}
+}
+
+// claimField knows the fields of a PersistentVolumeClaim's spec.
+func claimField(name string) fieldUse {
+	switch name {
+	case "accessModes", "resources", "volumeMode":
+		return fieldUse{class: supported}
+	case "storageClassName", "volumeAttributesClassName":
+		return noEffect("there is one class of storage: files on this host's disk")
+	case "selector", "volumeName":
+		return noMeaning("there are no PersistentVolumes to choose from: each claim gets a volume of its own")
+	case "dataSource", "dataSourceRef":
+		return fieldUse{class: notYet}
+	}
+	return fieldUse{}
+}
+
+func claimResourcesField(name string) fieldUse {
+	switch name {
+	case "requests":
+		return fieldUse{class: supported}
+	case "limits":
+		return noEffect("a volume is as large as its request says")
 	}
 	return fieldUse{}
 }

@@ -82,7 +82,7 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 	for mark, cases := range map[string][]string{
 		"spec": {
 			"shutdownTime: 2026-12-24T18:00:00Z",
-			"volumeClaimTemplates: [{metadata: {name: a}, spec: {}}]",
+			"volumeClaimTemplates: [{metadata: {name: a}, spec: {dataSource: {kind: PersistentVolumeClaim, name: b}}}]",
 			"networks: [{name: default}]",
 			"sockets: [{hostPath: a, containerPath: /a}]",
 			"dependsOn: [{kind: Sandbox, name: db}]",
@@ -93,9 +93,8 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 			"imagePullSecrets: [{name: a}]",
 			"shareProcessNamespace: true",
 			"activeDeadlineSeconds: 5",
-			"securityContext: {fsGroup: 0}",
+			"securityContext: {supplementalGroupsPolicy: Strict}",
 			"volumes: [{name: a, hostPath: {path: /x}}]",
-			"volumes: [{name: a, persistentVolumeClaim: {claimName: a}}]",
 			"volumes: [{name: a, image: {reference: a}}]",
 			"volumes: [{name: a, projected: {sources: [{configMap: {name: a}}]}}]",
 			"volumes: [{name: a, emptyDir: {mode: 1}}]",

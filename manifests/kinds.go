@@ -32,6 +32,7 @@ func kinds() []kind {
 		{"v1", "Pod", reflect.TypeFor[podDocument](), decodeSandbox[podDocument]},
 		{"v1", "ConfigMap", reflect.TypeFor[corev1.ConfigMap](), decodeConfigMap},
 		{"v1", "Secret", reflect.TypeFor[corev1.Secret](), decodeSecret},
+		{"v1", "PersistentVolumeClaim", reflect.TypeFor[corev1.PersistentVolumeClaim](), decodeClaim},
 	}
 }
 
@@ -40,7 +41,6 @@ func laterKinds() map[string][]string {
 	return map[string][]string{
 		APIVersion:                           {"Network", "EgressPolicy"},
 		"extensions.agents.x-k8s.io/v1beta1": {"SandboxTemplate", "SandboxWarmPool", "SandboxClaim"},
-		"v1":                                 {"PersistentVolumeClaim"},
 		"apps/v1":                            {"StatefulSet"},
 		"batch/v1":                           {"Job", "CronJob"},
 		"networking.k8s.io/v1":               {"NetworkPolicy"},
@@ -229,6 +229,11 @@ func (b agentSandboxBlueprint) spec() SandboxSpec {
 func decodeConfigMap(data []byte, obj *Object) error {
 	obj.ConfigMap = &corev1.ConfigMap{}
 	return json.Unmarshal(data, obj.ConfigMap)
+}
+
+func decodeClaim(data []byte, obj *Object) error {
+	obj.Claim = &corev1.PersistentVolumeClaim{}
+	return json.Unmarshal(data, obj.Claim)
 }
 
 // decodeSecret merges stringData into data, as an API server does.

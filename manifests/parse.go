@@ -203,5 +203,11 @@ func (r *report) finish(k kind, obj *Object) {
 		setNamespace(&obj.Secret.ObjectMeta)
 		obj.Key = Key{Kind: KindSecret, Namespace: obj.Secret.Namespace, Name: obj.Secret.Name}
 		r.validateSecret(obj.Secret)
+	case obj.Claim != nil:
+		r.types.dropHarmless(obj.Claim)
+		setNamespace(&obj.Claim.ObjectMeta)
+		obj.Key = Key{Kind: KindPersistentVolumeClaim, Namespace: obj.Claim.Namespace, Name: obj.Claim.Name}
+		setClaimDefaults(&obj.Claim.Spec)
+		r.validateClaim(obj.Claim)
 	}
 }

@@ -8,7 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// A Reference is a ConfigMap or Secret that a sandbox needs.
+// A Reference is a ConfigMap, a Secret or a PersistentVolumeClaim that a sandbox
+// needs.
 type Reference struct {
 	Key Key
 	// Optional says that the sandbox starts without the object too, and without
@@ -35,6 +36,11 @@ func (s *Sandbox) References() []Reference {
 		}
 		if v.Secret != nil {
 			refs.files(KindSecret, v.Secret.SecretName, v.Secret.Optional, v.Secret.Items)
+		}
+	}
+	for _, c := range s.Claims() {
+		if c.Template == nil {
+			refs.add(KindPersistentVolumeClaim, c.Name, nil)
 		}
 	}
 	return refs.sorted()

@@ -11,9 +11,10 @@ import (
 // Kinds that an Object's Key may have. Whatever kind a VM was written as, its
 // key has KindSandbox: a Pod and a Sandbox of one name are one key.
 const (
-	KindSandbox   = "Sandbox"
-	KindConfigMap = "ConfigMap"
-	KindSecret    = "Secret"
+	KindSandbox               = "Sandbox"
+	KindConfigMap             = "ConfigMap"
+	KindSecret                = "Secret"
+	KindPersistentVolumeClaim = "PersistentVolumeClaim"
 )
 
 // APIVersion of our own kinds.
@@ -53,6 +54,7 @@ type Object struct {
 	Sandbox   *Sandbox
 	ConfigMap *corev1.ConfigMap
 	Secret    *corev1.Secret
+	Claim     *corev1.PersistentVolumeClaim
 }
 
 // Sandbox is one lightweight Linux VM and the containers in it: the internal
@@ -76,7 +78,8 @@ type SandboxSpec struct {
 	ShutdownPolicy *ShutdownPolicy `json:"shutdownPolicy,omitempty"`
 	// service is agent-sandbox's; one host has no Services.
 	Service *bool `json:"service,omitempty"`
-	// volumeClaimTemplates are claims made for this sandbox.
+	// volumeClaimTemplates are claims made for this sandbox: each is a volume of the
+	// template's name, and the claim is named TEMPLATE-SANDBOX.
 	VolumeClaimTemplates []PersistentVolumeClaimTemplate `json:"volumeClaimTemplates,omitempty"`
 	// podTemplate describes the containers.
 	PodTemplate PodTemplate `json:"podTemplate"`
@@ -127,15 +130,20 @@ type PodMetadata struct {
 
 // PersistentVolumeClaimTemplate is a claim made for a sandbox.
 type PersistentVolumeClaimTemplate struct {
-	ObjectMeta EmbeddedObjectMetadata           `json:"metadata,omitzero"`
-	Spec       corev1.PersistentVolumeClaimSpec `json:"spec"`
+	// metadata of the claim; its name is the volume's, too.
+	ObjectMeta EmbeddedObjectMetadata `json:"metadata,omitzero"`
+	// spec is a PersistentVolumeClaim's.
+	Spec corev1.PersistentVolumeClaimSpec `json:"spec"`
 }
 
 // EmbeddedObjectMetadata is the part of a claim's metadata that a template may
 // set.
 type EmbeddedObjectMetadata struct {
-	Name        string            `json:"name,omitempty"`
-	Labels      map[string]string `json:"labels,omitempty"`
+	// name of the volume, and the first part of the claim's.
+	Name string `json:"name,omitempty"`
+	// labels of the claim.
+	Labels map[string]string `json:"labels,omitempty"`
+	// annotations of the claim.
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 

@@ -24,7 +24,8 @@ const (
 	maxSysctls      = 64
 )
 
-func (r *report) validatePod(path *field.Path, pod *corev1.PodSpec) {
+func (r *report) validatePod(path *field.Path, s *Sandbox) {
+	pod := &s.Spec.PodTemplate.Spec
 	oneOf(r, path.Child("restartPolicy"), pod.RestartPolicy,
 		corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)
 	inRange(r, path.Child("terminationGracePeriodSeconds"), *pod.TerminationGracePeriodSeconds, 0, maxGracePeriod)
@@ -39,7 +40,11 @@ func (r *report) validatePod(path *field.Path, pod *corev1.PodSpec) {
 	r.validateDNS(path.Child("dnsConfig"), pod.DNSConfig)
 	r.validateHostAliases(path.Child("hostAliases"), pod.HostAliases)
 	r.validatePodSecurity(path.Child("securityContext"), pod.SecurityContext)
-	volumes := r.validateVolumes(path.Child("volumes"), pod.Volumes)
+	written, fromTemplates := s.splitVolumes()
+	volumes := r.validateVolumes(path.Child("volumes"), written)
+	for _, v := range fromTemplates {
+		volumes.Insert(v.Name)
+	}
 	names := sets.New[string]()
 	r.validateContainers(path.Child("initContainers"), pod.InitContainers, names, volumes)
 	if len(pod.Containers) == 0 {
@@ -124,6 +129,14 @@ func (r *report) validatePodSecurity(path *field.Path, sc *corev1.PodSecurityCon
 		if messages := validation.IsValidGroupID(g); len(messages) > 0 {
 			r.errorf(groups.Index(i), "%s", join(messages))
 		}
+	}
+	if sc.FSGroup != nil {
+		if messages := validation.IsValidGroupID(*sc.FSGroup); len(messages) > 0 {
+			r.errorf(path.Child("fsGroup"), "%s", join(messages))
+		}
+	}
+	if p := sc.FSGroupChangePolicy; p != nil {
+		oneOf(r, path.Child("fsGroupChangePolicy"), *p, corev1.FSGroupChangeOnRootMismatch, corev1.FSGroupChangeAlways)
 	}
 	r.validateSysctls(path.Child("sysctls"), sc.Sysctls)
 }

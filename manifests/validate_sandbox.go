@@ -61,7 +61,8 @@ func (r *report) validateSandbox(s *Sandbox, pod *field.Path) {
 	if s.Spec.PodTemplate.Spec.Hostname != hostnameFor(s.Name) {
 		r.validateHostname(pod.Child("hostname"), s.Spec.PodTemplate.Spec.Hostname)
 	}
-	r.validatePod(pod, &s.Spec.PodTemplate.Spec)
+	r.validatePod(pod, s)
+	r.validateClaims(s, pod)
 	r.validateLimits(pod.Child("initContainers"), s.Spec.PodTemplate.Spec.InitContainers, &s.Spec.VM)
 	r.validateLimits(pod.Child("containers"), s.Spec.PodTemplate.Spec.Containers, &s.Spec.VM)
 }

@@ -59,8 +59,12 @@ func (r *report) validateVolume(at *field.Path, v *corev1.Volume) {
 		r.validateRefName(at.Child("secret", "secretName"), s.SecretName)
 		r.validateFiles(at.Child("secret"), s.Items, s.DefaultMode)
 	}
+	if c := v.PersistentVolumeClaim; c != nil {
+		count++
+		r.validateRefName(at.Child("persistentVolumeClaim", "claimName"), c.ClaimName)
+	}
 	if count != 1 {
-		r.errorf(at, "must have exactly one of emptyDir, configMap and secret")
+		r.errorf(at, "must have exactly one of emptyDir, configMap, secret and persistentVolumeClaim")
 	}
 }
 

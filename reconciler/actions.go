@@ -140,7 +140,7 @@ func (m *Manager) bootstrap(ctx context.Context, o *object, op *operation) error
 	next := *o.record
 	next.Built = &Build{
 		BuildHash: p.spec, ConfigHash: p.config, RestartedAt: next.Overrides.RestartedAt,
-		Runtime: p.runtime, Images: p.images,
+		Runtime: p.runtime, Images: p.images, Claims: p.claims,
 	}
 	// Before the boot: what touches the disk is on record.
 	err := m.replaceRecord(o, &next)
@@ -399,6 +399,7 @@ func (m *Manager) remove(ctx context.Context, o *object) error {
 		return nil
 	}
 	m.unrefer(o)
+	m.detachClaims(o)
 	o.startOver()
 	return nil
 }

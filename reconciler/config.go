@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"slices"
 	"time"
 
@@ -15,16 +16,19 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/vzreconciler/vzreconciler/internal/state"
+	"github.com/vzreconciler/vzreconciler/internal/volumes"
 	"github.com/vzreconciler/vzreconciler/manifests"
 )
 
-// config is a ConfigMap or a Secret: nothing runs for it, sandboxes use it.
-// What it holds is only known from the manifests; a Secret is never on disk.
+// config is a ConfigMap, a Secret or a PersistentVolumeClaim: nothing runs for it,
+// sandboxes use it. What it holds is only known from the manifests; a Secret is
+// never on disk.
 type config struct {
 	identity configIdentity
 	// object is nil until a manifest with it was seen since the daemon started.
 	object  *manifests.Object
 	problem *problem
+	volume  *volumes.Volume // of a claim
 }
 
 // configIdentity is the durable part of a config.
@@ -136,6 +140,9 @@ func (m *Manager) lookAtConfigs(verdicts map[manifests.Key]verdict) {
 				dirty = true
 				m.hub.removed(key, was.view())
 				m.wakeUsers(key)
+				if key.Kind == manifests.KindPersistentVolumeClaim {
+					m.reclaim(key)
+				}
 			}
 			continue
 		}
@@ -143,10 +150,11 @@ func (m *Manager) lookAtConfigs(verdicts map[manifests.Key]verdict) {
 		if !changed {
 			continue
 		}
+		m.bindClaim(now)
 		dirty = dirty || durable
 		m.configs[key] = now
-		if v.problem != nil && (was == nil || !was.problem.equal(v.problem)) {
-			m.event(key, eventWarning, v.problem.Reason, "%s", v.problem.Message)
+		if p := now.problem; p != nil && (was == nil || !was.problem.equal(p)) {
+			m.event(key, eventWarning, p.Reason, "%s", p.Message)
 		}
 		m.hub.changed(key)
 		m.wakeUsers(key)
@@ -204,29 +212,46 @@ func (m *Manager) wakeUsers(key manifests.Key) {
 // refer notes what the sandbox as applied refers to. o.mu is held.
 func (m *Manager) refer(o *object) {
 	m.unrefer(o)
-	o.references = o.record.Sandbox.References()
+	o.references, o.claims = o.record.Sandbox.References(), o.record.Sandbox.Claims()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, ref := range o.references {
-		users := m.users[ref.Key]
+	for key := range o.uses() {
+		users := m.users[key]
 		if users == nil {
 			users = map[manifests.Key]struct{}{}
-			m.users[ref.Key] = users
+			m.users[key] = users
 		}
 		users[o.key] = struct{}{}
+	}
+}
+
+// uses yields the key of each config object that the sandbox refers to, and of
+// each claim made from its templates.
+func (o *object) uses() iter.Seq[manifests.Key] {
+	return func(yield func(manifests.Key) bool) {
+		for _, ref := range o.references {
+			if !yield(ref.Key) {
+				return
+			}
+		}
+		for _, c := range o.claims {
+			if c.Template != nil && !yield(claimKey(o.key.Namespace, c.Name)) {
+				return
+			}
+		}
 	}
 }
 
 func (m *Manager) unrefer(o *object) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, ref := range o.references {
-		delete(m.users[ref.Key], o.key)
-		if len(m.users[ref.Key]) == 0 {
-			delete(m.users, ref.Key)
+	for key := range o.uses() {
+		delete(m.users[key], o.key)
+		if len(m.users[key]) == 0 {
+			delete(m.users, key)
 		}
 	}
-	o.references = nil
+	o.references, o.claims = nil, nil
 }
 
 // newUID returns a random UUID.

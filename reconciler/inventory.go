@@ -60,6 +60,7 @@ func (m *Manager) loadObject(key manifests.Key) {
 	}
 	o.record = r
 	m.refer(o)
+	m.holdClaims(o)
 	m.restoreStatus(o)
 }
 

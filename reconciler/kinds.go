@@ -34,10 +34,12 @@ func parseKind(text string) (kindSelector, error) {
 		sel.keys = []string{manifests.KindConfigMap}
 	case "secret", "secrets":
 		sel.keys = []string{manifests.KindSecret}
+	case "persistentvolumeclaim", "persistentvolumeclaims", "pvc":
+		sel.keys = []string{manifests.KindPersistentVolumeClaim}
 	case "all", "":
-		sel.keys = []string{manifests.KindConfigMap, manifests.KindSandbox, manifests.KindSecret}
+		sel.keys = []string{manifests.KindConfigMap, manifests.KindPersistentVolumeClaim, manifests.KindSandbox, manifests.KindSecret}
 	default:
-		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, configmaps and secrets", drivers.ErrInvalidArgument, text)
+		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, configmaps, secrets and persistentvolumeclaims", drivers.ErrInvalidArgument, text)
 	}
 	return sel, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/state"
+	"github.com/vzreconciler/vzreconciler/internal/volumes"
 	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/metrics"
 )
@@ -42,6 +43,8 @@ type Manager struct {
 	objects  map[manifests.Key]*object
 	configs  map[manifests.Key]*config
 	users    map[manifests.Key]map[manifests.Key]struct{} // of a config object
+	attached attachments
+	volumes  *volumes.Store
 	phases   map[manifests.Phase]int
 	synced   syncState
 	runtimes []RuntimeInfo
@@ -69,6 +72,10 @@ func New(opts Options) (*Manager, error) {
 		objects: map[manifests.Key]*object{},
 		configs: map[manifests.Key]*config{},
 		users:   map[manifests.Key]map[manifests.Key]struct{}{},
+
+		attached: attachments{},
+		volumes:  volumes.Open(opts.StateDir.Volumes()),
+
 		phases:  map[manifests.Phase]int{},
 		exports: exports{running: map[manifests.Key]*exportCall{}},
 		synced:  syncState{confirmed: map[manifests.Key]time.Time{}},
@@ -168,7 +175,10 @@ func (m *Manager) forget(o *object) {
 	m.mu.Unlock()
 	m.opts.Metrics.Forget(o.key)
 	m.hub.removed(o.key, o.view.Load())
+	claims := o.claims
 	m.unrefer(o)
+	m.detachClaims(o)
+	m.reclaimTemplates(o.key.Namespace, claims)
 }
 
 func (m *Manager) keys() map[manifests.Key]struct{} {

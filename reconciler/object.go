@@ -44,6 +44,8 @@ type object struct {
 	ending   bool // its end was asked for
 
 	references []manifests.Reference // of the sandbox as applied
+	claims     []manifests.Claim     // likewise
+	holding    bool                  // volumes: see attachments
 	containers map[string]*container
 	vmBackoff  backoff // before the next VM after one that was lost
 	vmStarted  time.Time
@@ -115,6 +117,7 @@ type prepared struct {
 	secrets       map[string][]byte
 	images        map[string]string
 	runtime       string
+	claims        []ClaimUse
 }
 
 // policy of the sandbox as applied.

@@ -58,8 +58,12 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 			return err
 		}
 	}
+	volumes, err := m.prepareVolumes(o, sandbox.Claims())
+	if err != nil {
+		return err
+	}
 	cfg, secrets, err := bundle.Configuration(bundle.Input{
-		Sandbox: sandbox, ConfigMaps: refs.configMaps, Secrets: refs.secrets,
+		Sandbox: sandbox, ConfigMaps: refs.configMaps, Secrets: refs.secrets, Volumes: volumes,
 		Images: found, Kernel: kernel, Agent: agent,
 		CacheDir: m.opts.StateDir.CacheDir(), SocketDir: m.opts.SocketDir,
 	})
@@ -74,7 +78,7 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 	defer o.mu.Unlock()
 	o.prepared = &prepared{
 		spec: buildHash, config: refs.hash, configuration: cfg, secrets: secrets,
-		images: digests, runtime: m.runtimeOf(sandbox),
+		images: digests, runtime: m.runtimeOf(sandbox), claims: claimUses(sandbox),
 	}
 	return nil
 }

@@ -58,15 +58,28 @@ func (m *Manager) reconcile(key manifests.Key) (again time.Time, err error) {
 		o.goal = goal
 		clear(o.failures)
 	}
+	if o.attach == AttachNone && o.op == nil && (!goal.goal.up() || o.record.Outcome != nil) {
+		m.detachClaims(o)
+	}
 	p := plan(d, m.observed(o, refs, now))
 	if o.op != nil {
 		if o.op.goal != goal && o.op.interruptible() {
 			o.op.cancel()
 		}
-	} else if len(p.Actions) > 0 {
+	} else if len(p.Actions) > 0 && m.ready(o, p.Actions[0]) {
 		m.begin(o, p.Actions[0], goal)
 	}
 	return p.Again, errors.Join(o.diskError, m.publish(o, d, refs, now))
+}
+
+// ready reports whether a step can be taken: that to a new VM needs the sandbox's
+// volumes. o.mu is held.
+func (m *Manager) ready(o *object, a Action) bool {
+	if a.Verb != ActLaunch || o.survivor() || m.attachClaims(o) {
+		return true
+	}
+	m.queue.Add(o.key) // Another was faster: wait for it.
+	return false
 }
 
 // accept makes the record say what the manifests want, if they want anything

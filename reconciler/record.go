@@ -77,6 +77,8 @@ type Build struct {
 	Runtime     string    `json:"runtime"`
 	// Images holds the digest of each image by the name that asked for it.
 	Images map[string]string `json:"images,omitempty"`
+	// Claims are the volumes that the VM has.
+	Claims []ClaimUse `json:"claims,omitempty"`
 }
 
 // Outcome is how a sandbox ended for good.

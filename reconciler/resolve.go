@@ -22,7 +22,7 @@ type referred struct {
 // resolve looks up what the sandbox as applied refers to. o.mu is held.
 func (m *Manager) resolve(o *object) referred {
 	r := referred{configMaps: map[string]*corev1.ConfigMap{}, secrets: map[string]*corev1.Secret{}}
-	if len(o.references) == 0 {
+	if len(o.references) == 0 && len(o.claims) == 0 {
 		return r
 	}
 	m.mu.Lock()
@@ -60,6 +60,7 @@ func (m *Manager) resolve(o *object) referred {
 			}
 		}
 	}
+	r.missing = append(r.missing, m.missingClaims(o)...)
 	r.hash = bundle.ConfigHash(o.record.Sandbox, r.configMaps, r.secrets)
 	return r
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -23,6 +24,7 @@ type view struct {
 	deleted          *metav1.Time
 	source           manifests.Position
 	status           manifests.SandboxStatus // of a sandbox
+	claim            *corev1.PersistentVolumeClaimStatus
 	problem          *problem
 }
 
@@ -53,8 +55,11 @@ func (v *view) json() (json.RawMessage, error) {
 		meta["deletionTimestamp"] = v.deleted
 	}
 	obj["metadata"] = meta
-	if v.key.Kind == manifests.KindSandbox {
+	switch {
+	case v.key.Kind == manifests.KindSandbox:
 		obj["status"] = &v.status
+	case v.claim != nil:
+		obj["status"] = v.claim
 	}
 	return json.Marshal(obj)
 }
@@ -73,6 +78,9 @@ func (c *config) view() *view {
 			v.labels = c.object.ConfigMap.Labels
 		case c.object.Secret != nil:
 			v.labels = c.object.Secret.Labels
+		case c.object.Claim != nil:
+			v.labels = c.object.Claim.Labels
+			v.claim = claimStatus(c)
 		}
 	}
 	return v

@@ -100,7 +100,7 @@ then as the program vzctl-VERB on PATH.`,
 	add(groupDeclare, a.getCmd(), a.describeCmd(), a.applyCmd(), a.deleteCmd(), a.validateCmd(), a.waitCmd(), a.eventsCmd(), a.pruneCmd())
 	add(groupOperate, a.runCmd(), a.execCmd(), a.attachCmd(), a.cpCmd(), a.exportCmd(), a.logsCmd(), a.statsCmd(), a.stopCmd(), a.startCmd(), a.restartCmd())
 	add(groupOperate, a.dialCmd(), a.portForwardCmd(), a.pauseCmd(), a.resumeCmd(), a.killCmd())
-	add(groupThings, a.imageCmd(), a.kernelCmd(), a.pluginCmd())
+	add(groupThings, a.imageCmd(), a.volumeCmd(), a.kernelCmd(), a.pluginCmd())
 	add(groupHost, a.serviceCmd(), a.systemCmd(), a.completionCmd())
 	root.SetHelpCommandGroupID(groupHost)
 	help := root.HelpFunc()

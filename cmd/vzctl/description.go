@@ -81,6 +81,10 @@ func (d *description) object(o *object) {
 		d.sandbox(o)
 		return
 	}
+	if o.Kind == manifests.KindPersistentVolumeClaim {
+		d.claim(o)
+		return
+	}
 	d.field(0, "Type", o.Type)
 	d.data(o)
 }

@@ -25,8 +25,8 @@ func (a *app) getCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get [KIND[,KIND…] [NAME…] | KIND/NAME…]",
 		Short: "Show objects",
-		Long: `Show objects: sandboxes (sb), pods (po), configmaps (cm), secrets or all, with
-what is true of them now. Sandboxes are every VM, whatever kind it was written as.`,
+		Long: `Show objects: sandboxes (sb), pods (po), configmaps (cm), secrets,
+persistentvolumeclaims (pvc) or all, with what is true of them now. Sandboxes are every VM, whatever kind it was written as.`,
 		Example: `  vzctl get sandboxes -o wide
   vzctl get sandbox web -o jsonpath='{.status.phase}'
   vzctl get pods,configmaps --all-namespaces

@@ -52,7 +52,7 @@ func decodeObjects(raws [][]byte) ([]object, error) {
 
 // isSandbox reports whether the object is a VM, whatever kind it was written as.
 func (o *object) isSandbox() bool {
-	return o.Kind != manifests.KindConfigMap && o.Kind != manifests.KindSecret
+	return o.Kind != manifests.KindConfigMap && o.Kind != manifests.KindSecret && o.Kind != manifests.KindPersistentVolumeClaim
 }
 
 // ref returns "sandbox/web", with the kind as written.

@@ -248,3 +248,39 @@ func TestImageList(t *testing.T) {
 		t.Errorf("%v: %s", err, out.stdout)
 	}
 }
+
+func TestVolumes(t *testing.T) {
+	b := &apitest.Backend{
+		ListVolumesFunc: func(_ context.Context, req *api.ListVolumesRequest) (*api.ListVolumesResponse, error) {
+			old := timestamppb.New(time.Now().Add(-3 * time.Hour))
+			return &api.ListVolumesResponse{Volumes: []*api.Volume{
+				{Namespace: "default", Name: "data", RequestedBytes: 1 << 30, AllocatedBytes: 5 << 20, CreatedAt: old, ReclaimPolicy: "Retain", Claimed: true, UsedBy: []string{"default/web"}},
+				{Namespace: "default", Name: "old", RequestedBytes: 1 << 30, CreatedAt: old, ReclaimPolicy: "Retain"},
+			}}, nil
+		},
+		RemoveVolumeFunc: func(_ context.Context, req *api.RemoveVolumeRequest) (*api.RemoveVolumeResponse, error) {
+			if req.GetName() != "old" || req.GetNamespace() != "default" {
+				t.Errorf("asked to remove %v", req)
+			}
+			return &api.RemoveVolumeResponse{FreedBytes: 3 << 20}, nil
+		},
+	}
+	wantOutput(t, vzctl(t, b, "", "volume", "list").stdout, lines(
+		`NAME   STATUS     SIZE     ALLOCATED   RECLAIM POLICY   USED BY       AGE`,
+		`data   Bound      1.0GiB   5.0MiB      Retain           default/web   3h`,
+		`old    Released   1.0GiB   0B          Retain           <none>        3h`,
+	))
+	wantOutput(t, vzctl(t, b, "", "volume", "rm", "old").stdout, "old removed, 3.0MiB freed\n")
+}
+
+func TestClaims(t *testing.T) {
+	b := &apitest.Backend{GetFunc: func(context.Context, *api.GetRequest) ([]json.RawMessage, error) {
+		return []json.RawMessage{json.RawMessage(`{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "default"},
+			"spec": {"accessModes": ["ReadWriteOnce", "ReadOnlyMany"], "resources": {"requests": {"storage": "2Gi"}}},
+			"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}, "conditions": [{"type": "FileSystemResizePending", "status": "True", "message": "it grows"}]}}`)}, nil
+	}}
+	wantOutput(t, vzctl(t, b, "", "get", "pvc").stdout, lines(
+		`NAME   STATUS   CAPACITY   REQUESTED   ACCESS MODES   AGE`,
+		`data   Bound    1Gi        2Gi         RWO,ROX        <unknown>`,
+	))
+}

@@ -43,6 +43,8 @@ func (r rows) header(table string) []printer.Cell {
 		names = append(names, "NAME", "DATA", "AGE")
 	case manifests.KindSecret:
 		names = append(names, "NAME", "TYPE", "DATA", "AGE")
+	case manifests.KindPersistentVolumeClaim:
+		names = append(names, "NAME", "STATUS", "CAPACITY", "REQUESTED", "ACCESS MODES", "AGE")
 	default:
 		names = append(names, "NAME", "READY", "STATUS", "RESTARTS", "AGE")
 		if r.wide {
@@ -73,6 +75,13 @@ func (r rows) row(o *object) []printer.Cell {
 	case manifests.KindSecret:
 		add(cmp.Or(o.Type, string(corev1.SecretTypeOpaque)))
 		add(data)
+		add(r.age(o))
+	case manifests.KindPersistentVolumeClaim:
+		c := o.claim()
+		add(string(c.Status.Phase))
+		add(quantity(c.Status.Capacity.Storage()))
+		add(quantity(c.Spec.Resources.Requests.Storage()))
+		add(accessModes(c.Spec.AccessModes))
 		add(r.age(o))
 	default:
 		add(o.readyOf())

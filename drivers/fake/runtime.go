@@ -83,7 +83,7 @@ func (r *Runtime) Info(context.Context) (drivers.Info, error) {
 		Name:    "fake",
 		Version: r.opts.Version,
 		Capabilities: []string{
-			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityCopy, drivers.CapabilityDial, drivers.CapabilityExec,
+			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityCopy, drivers.CapabilityDial, drivers.CapabilityDiskVolumes, drivers.CapabilityExec,
 			drivers.CapabilityPause, drivers.CapabilitySaveState, drivers.CapabilitySnapshotDisk, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
 		},
 		Platforms:         []string{"linux/" + runtime.GOARCH},

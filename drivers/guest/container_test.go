@@ -41,6 +41,13 @@ func (v *vm) testVolumes(t *testing.T) {
 	v.sh(t, mainCtr, "echo volume >/data/kept")
 }
 
+func (v *vm) testOwnDisk(t *testing.T) {
+	got := v.sh(t, mainCtr, "ls -A /own; stat -c '%u %g %a' /own; echo own >/own/kept; df -m /own | tail -n 1 | awk '{print ($2 > 80)}'")
+	if want := "0 0 777\n1\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func (v *vm) testReadOnlyRootfs(t *testing.T) {
 	got := v.sh(t, readOnly, "for f in /x /etc/x /bin/x; do (echo x >$f) 2>&1 || true; done; echo ok >/dev/shm/x; cat /dev/shm/x")
 	if strings.Count(got, "Read-only") != 3 || !strings.HasSuffix(got, "ok\n") {

@@ -42,10 +42,16 @@ func TestGuest(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	v := boot(t, kernel, agent, data, root, traps)
+	own := disk{"own", filepath.Join(t.TempDir(), "own.img"), false}
+	mkfs(t, own.path, 16<<20)
+	if err := unix.Truncate(own.path, 96<<20); err != nil {
+		t.Fatal(err)
+	}
+
+	v := boot(t, kernel, agent, data, own, root, traps)
 	t.Run("Info", v.testInfo)
 	t.Run("NothingRunsBeforeConfigure", v.testUnconfigured)
-	v.configure(t)
+	v.configure(t, configuration())
 	v.create(t)
 	v.keep(t, mainCtr, readOnly)
 
@@ -65,6 +71,7 @@ func TestGuest(t *testing.T) {
 		"Terminal":                     v.testTerminal,
 		"TerminalEndsWithItsProcess":   v.testTerminalHangup,
 		"Volumes":                      v.testVolumes,
+		"VolumeOnADiskOfItsOwn":        v.testOwnDisk,
 		"ReadOnlyRootfs":               v.testReadOnlyRootfs,
 		"FilesInEtc":                   v.testEtc,
 		"Sysctls":                      v.testSysctls,
@@ -86,13 +93,25 @@ func TestGuest(t *testing.T) {
 	}
 	v.shutdown(t)
 	fsck(t, data.path)
+	fsck(t, own.path)
 	t.Run("WritableLayerSurvivesTheMachine", func(t *testing.T) {
-		v := boot(t, kernel, agent, data, root, traps)
-		v.configure(t)
+		own := disk{own.serial, own.path, true}
+		v := boot(t, kernel, agent, data, own, root, traps)
+		c := configuration()
+		c.GetVolumes()[3].ReadOnly = true
+		c.FsGroup = &agentpb.FSGroup{Id: 4242}
+		v.configure(t, c)
 		v.create(t)
 		r := v.exec(t, mainCtr, mainCtr, sh("cat /kept /data/kept; ls /mem"))
 		if want := "layer\nvolume\n"; r.out != want {
 			t.Errorf("output = %q, want %q", r.out, want)
+		}
+		r = v.exec(t, mainCtr, mainCtr, sh("cat /own/kept; echo x >/own/x; stat -c '%g %a %n' /data /data/kept /mem /etc/conf/deep /etc/conf/deep/secret /own"))
+		if want := "own\n4242 2777 /data\n4242 664 /data/kept\n4242 2777 /mem\n4242 2755 /etc/conf/deep\n4242 440 /etc/conf/deep/secret\n0 777 /own\n"; r.out != want {
+			t.Errorf("with a group, and a disk that is only read: %q, want %q", r.out, want)
+		}
+		if !strings.Contains(r.err, "Read-only file system") {
+			t.Errorf("a write to a disk that is only read: %q", r.err)
 		}
 		v.shutdown(t)
 		fsck(t, data.path)
@@ -107,9 +126,8 @@ func goodImage(t *testing.T) func(dir string) {
 	}
 }
 
-func (v *vm) configure(t *testing.T) {
-	t.Helper()
-	_, err := v.Agent.Configure(t.Context(), &agentpb.ConfigureRequest{
+func configuration() *agentpb.ConfigureRequest {
+	return &agentpb.ConfigureRequest{
 		Time:       timestamppb.Now(),
 		RandomSeed: bytes.Repeat([]byte{7}, 64),
 		Hostname:   "sandbox",
@@ -121,14 +139,19 @@ func (v *vm) configure(t *testing.T) {
 				{Path: "plain", Mode: 0o644, Data: []byte("plain\n")},
 				{Path: "deep/secret", Mode: 0o400, Data: []byte("secret\n")},
 			}},
+			{Name: "own", DiskSerial: "own"},
 		},
 		Sysctls:     map[string]string{"net.core.somaxconn": "1234", "kernel.shm_rmid_forced": "1"},
 		Nameservers: []string{"192.0.2.1"},
 		Searches:    []string{"example.org", "example.com"},
 		DnsOptions:  []string{"ndots:2"},
 		HostAliases: []*agentpb.HostAlias{{Ip: "192.0.2.7", Hostnames: []string{"db", "db.local"}}},
-	})
-	if err != nil {
+	}
+}
+
+func (v *vm) configure(t *testing.T, req *agentpb.ConfigureRequest) {
+	t.Helper()
+	if _, err := v.Agent.Configure(t.Context(), req); err != nil {
 		t.Fatal(wire.FromStatus(err))
 	}
 }
@@ -142,6 +165,7 @@ func (v *vm) create(t *testing.T) {
 			{Volume: "conf", Path: "/etc/conf"},
 			{Volume: "conf", Path: "/etc/one", SubPath: "plain"},
 			{Volume: "data", Path: "/data/below/it", SubPath: "made/up"},
+			{Volume: "own", Path: "/own"},
 		}},
 		{Name: readOnly, RootfsSerial: "root0", ReadOnlyRootfs: true, Mounts: []*agentpb.Mount{
 			{Volume: "data", Path: "/shared"},

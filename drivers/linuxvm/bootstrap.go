@@ -188,6 +188,7 @@ func (s *sandbox) makeReady(v *vm, data string, makeDisk func() error) (machine 
 	machine = machineConfig(v)
 	var g errgroup.Group
 	g.Go(makeDisk)
+	g.Go(func() error { return ensureVolumes(config.Volumes) })
 	g.Go(func() (err error) {
 		machine.Initrd, err = initramfs.Cached(config.CacheDir, initramfs.Options{
 			Agent:      config.Agent,

@@ -17,6 +17,7 @@ const (
 	maxCPUs       = 256
 	minMemory     = 64 << 20
 	maxContainers = 16 // of different images: each takes a slot on the machine's bus
+	maxVolumes    = 8  // on disks of their own, which take one each too
 	maxProcesses  = 1024
 	// maxConfiguration bounds the file: it holds the volumes' small files.
 	maxConfiguration = 16 << 20
@@ -93,23 +94,9 @@ func checkConfiguration(c drivers.Configuration) error {
 			return bad("%s: %q is not an absolute path", name, path)
 		}
 	}
-	volumes := map[string]bool{}
-	for _, v := range c.Volumes {
-		if v.Name == "" || volumes[v.Name] {
-			return bad("volumes: the name %q is missing or used twice", v.Name)
-		}
-		volumes[v.Name] = true
-		if (v.EmptyDir == nil) == (v.Files == nil) {
-			return bad("volume %q: want one of emptyDir and files", v.Name)
-		}
-		if v.Files == nil {
-			continue
-		}
-		for _, f := range v.Files.Files {
-			if !filepath.IsLocal(f.Path) || filepath.Clean(f.Path) != f.Path || f.Path == "." {
-				return bad("volume %q: file %q is not a clean relative path", v.Name, f.Path)
-			}
-		}
+	volumes, err := checkVolumes(c.Volumes)
+	if err != nil {
+		return bad("%w", err)
 	}
 	containers := map[string]bool{}
 	for _, ct := range c.Containers {

@@ -34,7 +34,7 @@ func disks(c drivers.Configuration, data string) (list []Disk, serials map[strin
 		}
 		serials[ct.Name] = serial
 	}
-	return list, serials
+	return append(list, volumeDisks(c.Volumes)...), serials
 }
 
 // configureRequest is what the agent sets the guest up from.
@@ -52,26 +52,12 @@ func configureRequest(c drivers.Configuration, s secrets, now time.Time, seed []
 	for _, a := range c.HostAliases {
 		req.HostAliases = append(req.HostAliases, &agentpb.HostAlias{Ip: a.IP, Hostnames: a.Hostnames})
 	}
-	for _, v := range c.Volumes {
-		m := &agentpb.Volume{Name: v.Name}
-		switch {
-		case v.EmptyDir != nil:
-			m.EmptyDir = true
-			m.Memory = v.EmptyDir.Memory
-			m.SizeLimitBytes = v.EmptyDir.SizeLimitBytes
-		case v.Files != nil:
-			m.Memory = true
-			for _, f := range v.Files.Files {
-				data, err := s.file(f)
-				if err != nil {
-					return nil, fmt.Errorf("volume %q: %w", v.Name, err)
-				}
-				m.Files = append(m.Files, &agentpb.File{Path: f.Path, Mode: f.Mode, Data: data})
-			}
-		}
-		req.Volumes = append(req.Volumes, m)
+	if g := c.FSGroup; g != nil {
+		req.FsGroup = &agentpb.FSGroup{Id: g.ID, OnRootMismatch: g.OnRootMismatch}
 	}
-	return req, nil
+	var err error
+	req.Volumes, err = volumeRequests(c.Volumes, s)
+	return req, err
 }
 
 // containerRequest is what the agent makes a container from.

@@ -34,6 +34,9 @@ func (s *sandbox) SaveState(ctx context.Context, path string, opts drivers.SaveO
 		return err
 	}
 	defer end()
+	if disks := volumeDisks(v.config.Volumes); len(disks) > 0 {
+		return fmt.Errorf("%s: %w: a volume is on a disk of its own, %s, which may have changed when the machine goes on", op, drivers.ErrUnsupported, disks[0].Path)
+	}
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s: %w: %s is there already", op, drivers.ErrInvalidArgument, path)
 	}

@@ -83,4 +83,8 @@ type Backend interface {
 	ListImages(ctx context.Context) (*ListImagesResponse, error)
 	// RemoveImage removes an image that no sandbox uses.
 	RemoveImage(ctx context.Context, req *RemoveImageRequest) (*RemoveImageResponse, error)
+	// ListVolumes returns the volumes of claims, and those that claims have left.
+	ListVolumes(ctx context.Context, req *ListVolumesRequest) (*ListVolumesResponse, error)
+	// RemoveVolume removes a volume that no claim is for and no sandbox has.
+	RemoveVolume(ctx context.Context, req *RemoveVolumeRequest) (*RemoveVolumeResponse, error)
 }

@@ -173,6 +173,14 @@ func (s *server) RemoveImage(ctx context.Context, req *RemoveImageRequest) (*Rem
 	return s.backend.RemoveImage(ctx, req)
 }
 
+func (s *server) ListVolumes(ctx context.Context, req *ListVolumesRequest) (*ListVolumesResponse, error) {
+	return s.backend.ListVolumes(ctx, req)
+}
+
+func (s *server) RemoveVolume(ctx context.Context, req *RemoveVolumeRequest) (*RemoveVolumeResponse, error) {
+	return s.backend.RemoveVolume(ctx, req)
+}
+
 // attachServer takes a process's input out of the requests that wrap it.
 type attachServer struct {
 	grpc.BidiStreamingServer[AttachRequest, wire.Output]

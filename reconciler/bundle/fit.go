@@ -81,7 +81,17 @@ func asked(s *manifests.Sandbox) []wish {
 			wishes = append(wishes, wish{drivers.CapabilityTerminal, field + ".tty", "give a container a terminal"})
 		}
 	}
-	if len(s.Spec.PodTemplate.Spec.Volumes) > 0 {
+	if claims := s.Claims(); len(claims) > 0 {
+		field := pod + ".volumes"
+		if claims[0].Template != nil {
+			field = "spec.volumeClaimTemplates"
+		}
+		wishes = append(wishes, wish{drivers.CapabilityDiskVolumes, field, "mount volumes that outlive the sandbox"})
+	}
+	if sc := s.Spec.PodTemplate.Spec.SecurityContext; sc != nil && sc.FSGroup != nil {
+		wishes = append(wishes, wish{drivers.CapabilityDiskVolumes, pod + ".securityContext.fsGroup", "give volumes to a group"})
+	}
+	if len(s.Spec.PodTemplate.Spec.Volumes) > len(s.Claims()) {
 		wishes = append(wishes, wish{drivers.CapabilityVolumes, pod + ".volumes", "mount volumes"})
 	}
 	return wishes

@@ -50,6 +50,9 @@ func TestWhatARuntimeLacksIsAMisfit(t *testing.T) {
 		{"nested", "  vm: {nestedVirtualization: true}\n", none, []string{`spec.vm.nestedVirtualization: runtime "r" 1 cannot let a guest run VMs of its own (it has no capability "nestedVirtualization")`}},
 		{"two containers", "      - {name: b, image: scratch, command: [x]}\n", none, []string{`spec.podTemplate.spec.containers[1]: runtime "r" 1 cannot run more than one container in a sandbox (it has no capability "containers")`}},
 		{"volumes", "      volumes: [{name: v, emptyDir: {}}]\n", none, []string{`spec.podTemplate.spec.volumes: runtime "r" 1 cannot mount volumes (it has no capability "volumes")`}},
+		{"claims", "      volumes: [{name: v, persistentVolumeClaim: {claimName: c}}]\n", none, []string{`spec.podTemplate.spec.volumes: runtime "r" 1 cannot mount volumes that outlive the sandbox (it has no capability "diskVolumes")`}},
+		{"claim templates", "  volumeClaimTemplates: [{metadata: {name: v}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}]\n", none, []string{`spec.volumeClaimTemplates: runtime "r" 1 cannot mount volumes that outlive the sandbox (it has no capability "diskVolumes")`}},
+		{"fsGroup", "      securityContext: {fsGroup: 5}\n", none, []string{`spec.podTemplate.spec.securityContext.fsGroup: runtime "r" 1 cannot give volumes to a group (it has no capability "diskVolumes")`}},
 		{"data for one that takes none", "  vm: {runtimeData: {size: 1}}\n", none, []string{`spec.vm.runtimeData: runtime "r" 1 takes no runtimeData`}},
 		{"good data", "  vm: {runtimeData: {size: 1, mode: a}}\n", all, nil},
 		{"bad data", "  vm: {runtimeData: {size: 0, mode: c, nosuch: 1, list: [{}, {a.b: 1, x: 2}]}}\n", all, []string{

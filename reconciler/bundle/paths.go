@@ -91,6 +91,9 @@ func (s StateDir) Bundle(namespace, name string) Bundle {
 	return Bundle(s.join("sandboxes", namespace, name))
 }
 
+// Volumes holds a directory per namespace, which holds the volumes of claims.
+func (s StateDir) Volumes() string { return s.join("volumes") }
+
 // Events is where events are kept.
 func (s StateDir) Events() string { return s.join("events") }
 

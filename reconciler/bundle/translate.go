@@ -11,6 +11,7 @@ import (
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/kernels"
+	"github.com/vzreconciler/vzreconciler/internal/volumes"
 	"github.com/vzreconciler/vzreconciler/manifests"
 )
 
@@ -26,6 +27,8 @@ type Input struct {
 	// more than it refers to.
 	ConfigMaps map[string]*corev1.ConfigMap
 	Secrets    map[string]*corev1.Secret
+	// Volumes of the sandbox's claims, by the claim's name.
+	Volumes map[string]volumes.Volume
 	// Images by the name of the container that runs them.
 	Images map[string]*Image
 	Kernel kernels.Kernel
@@ -84,6 +87,7 @@ func (t *translation) sandbox() drivers.Configuration {
 		CacheDir:             t.CacheDir,
 		SocketDir:            t.SocketDir,
 		Volumes:              t.volumes(pod.Volumes),
+		FSGroup:              fsGroup(pod.SecurityContext),
 		DNS:                  dns(pod.DNSConfig),
 		NestedVirtualization: s.Spec.VM.NestedVirtualization,
 		RuntimeData:          s.Spec.VM.RuntimeData,
@@ -183,6 +187,9 @@ func (t *translation) process(field string, pod *corev1.PodSpec, c *corev1.Conta
 	if sc := pod.SecurityContext; sc != nil {
 		for _, g := range sc.SupplementalGroups {
 			p.SupplementalGroups = append(p.SupplementalGroups, uint32(g)) //nolint:gosec // validated
+		}
+		if g := fsGroup(sc); g != nil && !slices.Contains(p.SupplementalGroups, g.ID) {
+			p.SupplementalGroups = append(p.SupplementalGroups, g.ID)
 		}
 	}
 	if sc := c.SecurityContext; sc != nil && sc.AllowPrivilegeEscalation != nil {

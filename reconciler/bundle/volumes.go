@@ -34,10 +34,33 @@ func (t *translation) volume(field string, v *corev1.Volume) drivers.Volume {
 	case v.Secret != nil:
 		s := v.Secret
 		out.Files = t.files(field+".secret", fileSource{secret, s.SecretName, s.Items, s.DefaultMode, s.Optional})
+	case v.PersistentVolumeClaim != nil:
+		out.Disk = t.disk(field, v.PersistentVolumeClaim)
 	default:
-		t.errorf(field, "this kind of volume is not supported yet: use emptyDir, configMap or secret")
+		t.errorf(field, "this kind of volume is not supported yet: use persistentVolumeClaim, emptyDir, configMap or secret")
 	}
 	return out
+}
+
+// disk is the volume of a claim.
+func (t *translation) disk(field string, c *corev1.PersistentVolumeClaimVolumeSource) *drivers.DiskVolume {
+	v, ok := t.Volumes[c.ClaimName]
+	if !ok {
+		t.errorf(field, "PersistentVolumeClaim %s/%s is %w: add a manifest of it", t.Sandbox.Namespace, c.ClaimName, ErrMissing)
+		return &drivers.DiskVolume{}
+	}
+	return &drivers.DiskVolume{Path: v.Disk(), SizeBytes: v.SizeBytes, ReadOnly: c.ReadOnly}
+}
+
+func fsGroup(sc *corev1.PodSecurityContext) *drivers.FSGroup {
+	if sc == nil || sc.FSGroup == nil {
+		return nil
+	}
+	p := sc.FSGroupChangePolicy
+	return &drivers.FSGroup{
+		ID:             uint32(*sc.FSGroup), //nolint:gosec // validated
+		OnRootMismatch: p != nil && *p == corev1.FSGroupChangeOnRootMismatch,
+	}
 }
 
 // fileSource is what configMap and secret volumes have in common.
@@ -102,12 +125,20 @@ func (t *translation) mounts(field string, pod *corev1.PodSpec, c *corev1.Contai
 			continue
 		}
 		out = append(out, drivers.Mount{
-			Volume:  m.Name,
-			Path:    m.MountPath,
-			SubPath: m.SubPath,
-			// Files of ConfigMaps and Secrets are never for writing.
-			ReadOnly: m.ReadOnly || pod.Volumes[at].EmptyDir == nil,
+			Volume:   m.Name,
+			Path:     m.MountPath,
+			SubPath:  m.SubPath,
+			ReadOnly: m.ReadOnly || onlyRead(&pod.Volumes[at]),
 		})
 	}
 	return out
+}
+
+// onlyRead reports whether nobody may write to a volume. Files of ConfigMaps and
+// Secrets are never for writing.
+func onlyRead(v *corev1.Volume) bool {
+	if c := v.PersistentVolumeClaim; c != nil {
+		return c.ReadOnly
+	}
+	return v.EmptyDir == nil
 }

@@ -215,6 +215,9 @@ func TestExamplesRun(t *testing.T) {
 	if got := h.vzctlOK("exec", "agent", "--", "id", "-u"); got != "65534\n" {
 		t.Errorf("agent runs as %q", got)
 	}
+	if got := h.vzctlOK("logs", "counter"); got != "start number 1\n" {
+		t.Errorf("counter says %q", got)
+	}
 	// A secret is nowhere on the disk, in a log or in a status.
 	if out, err := exec.CommandContext(t.Context(), "grep", "-rlF", "change-me", h.state).CombinedOutput(); err == nil {
 		t.Errorf("the secret is in %s", out)
@@ -223,7 +226,7 @@ func TestExamplesRun(t *testing.T) {
 		t.Error("the secret is in the status")
 	}
 	// Each is one line to change away from a cluster, and valid as it stands.
-	for _, s := range []string{"hello", "web", "agent"} {
+	for _, s := range []string{"hello", "web", "agent", "counter"} {
 		if p := h.mustGet(s).Status.Phase; p != manifests.PhaseRunning {
 			t.Errorf("%s is %s", s, p)
 		}

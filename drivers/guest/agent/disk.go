@@ -59,16 +59,24 @@ func mountDisk(ctx context.Context, serial string) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Mount(dev, diskDir, "ext4", unix.MS_NOATIME|unix.MS_NODEV, "errors=remount-ro"); err != nil {
-		return fmt.Errorf("mount the writable disk: %w", err)
-	}
-	if err := growDisk(dev); err != nil {
-		return fmt.Errorf("grow the writable disk: %w", err)
+	if err := mountWritable(dev, diskDir); err != nil {
+		return fmt.Errorf("the writable disk: %w", err)
 	}
 	return nil
 }
 
-func growDisk(dev string) error {
+// mountWritable mounts an ext4 file system and makes it as large as its device.
+func mountWritable(dev, dir string) error {
+	if err := unix.Mount(dev, dir, "ext4", unix.MS_NOATIME|unix.MS_NODEV, "errors=remount-ro"); err != nil {
+		return fmt.Errorf("mount %s: %w", dev, err)
+	}
+	if err := grow(dev, dir); err != nil {
+		return fmt.Errorf("grow the file system: %w", err)
+	}
+	return nil
+}
+
+func grow(dev, dir string) error {
 	d, err := os.Open(dev)
 	if err != nil {
 		return err
@@ -78,7 +86,7 @@ func growDisk(dev string) error {
 	if err != nil {
 		return fmt.Errorf("size of %s: %w", dev, err)
 	}
-	root, err := os.Open(diskDir)
+	root, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

@@ -34,16 +34,16 @@ func (g *guest) shutdown(ctx context.Context) bool {
 	if err := g.killAll(ctx); err != nil {
 		g.log.Error("processes are left", "error", err)
 	}
-	for _, dir := range g.mountPoints() {
-		if dir == diskDir {
+	for _, m := range g.mountPoints() {
+		if m.disk {
 			// This holds for the file system itself, should another namespace that
 			// is slow to go still have it mounted.
-			if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-				g.log.Error("the disk is in use", "error", err)
+			if err := unix.Mount("", m.dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+				g.log.Error("the disk is in use", "dir", m.dir, "error", err)
 			}
 		}
-		if err := unix.Unmount(dir, 0); err != nil {
-			g.log.Error("not unmounted", "dir", dir, "error", err)
+		if err := unix.Unmount(m.dir, 0); err != nil {
+			g.log.Error("not unmounted", "dir", m.dir, "error", err)
 		}
 	}
 	unix.Sync()
@@ -63,26 +63,32 @@ func (g *guest) killAll(ctx context.Context) error {
 	})
 }
 
+// mountPoint is a file system; disk says that there are writes to keep.
+type mountPoint struct {
+	dir  string
+	disk bool
+}
+
 // mountPoints returns what is to be unmounted, in order.
-func (g *guest) mountPoints() []string {
+func (g *guest) mountPoints() []mountPoint {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var dirs []string
+	var points []mountPoint
 	for _, c := range g.containers {
-		dirs = append(dirs, c.root)
+		points = append(points, mountPoint{dir: c.root})
 	}
 	for _, base := range g.bases {
-		dirs = append(dirs, base)
+		points = append(points, mountPoint{dir: base})
 	}
 	for _, v := range g.volumes {
-		if v.mounted {
-			dirs = append(dirs, v.dir)
+		if v.mount != "" {
+			points = append(points, mountPoint{v.mount, v.disk && !v.readOnly})
 		}
 	}
 	if isMountPoint(diskDir) {
-		dirs = append(dirs, diskDir)
+		points = append(points, mountPoint{diskDir, true})
 	}
-	return dirs
+	return points
 }
 
 // isMountPoint compares a directory with the one above it.

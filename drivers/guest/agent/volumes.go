@@ -3,7 +3,10 @@
 package agent
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -17,21 +20,26 @@ import (
 type volume struct {
 	dir      string
 	readOnly bool
-	// mounted says that dir is a file system of its own.
-	mounted bool
+	// mount is where the volume's own file system is mounted, if it has one; disk
+	// says that it is on a disk.
+	mount string
+	disk  bool
 }
 
-func makeVolumes(reqs []*agentpb.Volume) (map[string]volume, error) {
+func makeVolumes(ctx context.Context, req *agentpb.ConfigureRequest) (map[string]volume, error) {
 	volumes := map[string]volume{}
-	for _, req := range reqs {
-		name := req.GetName()
+	for _, r := range req.GetVolumes() {
+		name := r.GetName()
 		if !nameOK(name) {
 			return nil, fmt.Errorf("%w: volume name %q", drivers.ErrInvalidArgument, name)
 		}
 		if _, ok := volumes[name]; ok {
 			return nil, fmt.Errorf("%w: volume %q is there twice", drivers.ErrInvalidArgument, name)
 		}
-		v, err := makeVolume(req)
+		v, err := makeVolume(ctx, r)
+		if err == nil && req.GetFsGroup() != nil {
+			err = v.giveTo(req.GetFsGroup())
+		}
 		if err != nil {
 			return nil, fmt.Errorf("volume %q: %w", name, err)
 		}
@@ -40,8 +48,10 @@ func makeVolumes(reqs []*agentpb.Volume) (map[string]volume, error) {
 	return volumes, nil
 }
 
-func makeVolume(req *agentpb.Volume) (volume, error) {
+func makeVolume(ctx context.Context, req *agentpb.Volume) (volume, error) {
 	switch {
+	case req.GetDiskSerial() != "":
+		return ownDiskVolume(ctx, req)
 	case !req.GetEmptyDir():
 		return filesVolume(req)
 	case req.GetMemory():
@@ -49,6 +59,50 @@ func makeVolume(req *agentpb.Volume) (volume, error) {
 	default:
 		return diskVolume(req)
 	}
+}
+
+// ownDiskVolume mounts a disk. The volume is a directory on it, beside the file
+// system's own lost+found, which many a program takes for somebody's data.
+func ownDiskVolume(ctx context.Context, req *agentpb.Volume) (volume, error) {
+	mount := filepath.Join(volumesDir, req.GetName())
+	v := volume{dir: filepath.Join(mount, "volume"), mount: mount, disk: true, readOnly: req.GetReadOnly()}
+	if err := mkdir(mount); err != nil {
+		return v, err
+	}
+	dev, err := findDisk(ctx, req.GetDiskSerial())
+	if err != nil {
+		return v, err
+	}
+	if v.readOnly {
+		return v, mountOnlyRead(dev, v)
+	}
+	if err := mountWritable(dev, mount); err != nil {
+		return v, err
+	}
+	switch err := os.Mkdir(v.dir, 0o700); {
+	case err == nil:
+		return v, os.Chmod(v.dir, emptyDirMode)
+	case errors.Is(err, fs.ErrExist):
+		return v, nil
+	default:
+		return v, err
+	}
+}
+
+// mountOnlyRead mounts a disk that nothing may write to, not even the replay of
+// its journal.
+func mountOnlyRead(dev string, v volume) error {
+	err := unix.Mount(dev, v.mount, "ext4", unix.MS_RDONLY|unix.MS_NOATIME|unix.MS_NODEV, "")
+	if errors.Is(err, unix.EROFS) {
+		return fmt.Errorf("%w: who wrote to it last was killed: start a sandbox that may write to it once, which mends it", drivers.ErrInvalidState)
+	}
+	if err != nil {
+		return fmt.Errorf("mount %s: %w", dev, err)
+	}
+	if _, err := os.Stat(v.dir); err != nil {
+		return fmt.Errorf("%w: nothing was ever written to it: start a sandbox that may write to it first", drivers.ErrInvalidState)
+	}
+	return nil
 }
 
 // Any user of a container may write to an empty directory, as in Kubernetes.
@@ -66,7 +120,8 @@ func diskVolume(req *agentpb.Volume) (volume, error) {
 }
 
 func memoryVolume(req *agentpb.Volume) (volume, error) {
-	v := volume{dir: filepath.Join(volumesDir, req.GetName()), mounted: true}
+	dir := filepath.Join(volumesDir, req.GetName())
+	v := volume{dir: dir, mount: dir}
 	if err := mkdir(v.dir); err != nil {
 		return v, err
 	}
@@ -78,7 +133,8 @@ func memoryVolume(req *agentpb.Volume) (volume, error) {
 }
 
 func filesVolume(req *agentpb.Volume) (volume, error) {
-	v := volume{dir: filepath.Join(volumesDir, req.GetName()), readOnly: true, mounted: true}
+	dir := filepath.Join(volumesDir, req.GetName())
+	v := volume{dir: dir, mount: dir, readOnly: true}
 	if err := mkdir(v.dir); err != nil {
 		return v, err
 	}

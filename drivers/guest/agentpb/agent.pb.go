@@ -140,13 +140,15 @@ type ConfigureRequest struct {
 	Hostname   string `protobuf:"bytes,3,opt,name=hostname,proto3" json:"hostname,omitempty"`
 	// The writable disk; empty for none (all is then in memory). It is grown to
 	// its device's size and mounted.
-	DiskSerial    string            `protobuf:"bytes,4,opt,name=disk_serial,json=diskSerial,proto3" json:"disk_serial,omitempty"`
-	Volumes       []*Volume         `protobuf:"bytes,5,rep,name=volumes,proto3" json:"volumes,omitempty"`
-	Sysctls       map[string]string `protobuf:"bytes,6,rep,name=sysctls,proto3" json:"sysctls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Nameservers   []string          `protobuf:"bytes,7,rep,name=nameservers,proto3" json:"nameservers,omitempty"`
-	Searches      []string          `protobuf:"bytes,8,rep,name=searches,proto3" json:"searches,omitempty"`
-	DnsOptions    []string          `protobuf:"bytes,9,rep,name=dns_options,json=dnsOptions,proto3" json:"dns_options,omitempty"`
-	HostAliases   []*HostAlias      `protobuf:"bytes,10,rep,name=host_aliases,json=hostAliases,proto3" json:"host_aliases,omitempty"`
+	DiskSerial  string            `protobuf:"bytes,4,opt,name=disk_serial,json=diskSerial,proto3" json:"disk_serial,omitempty"`
+	Volumes     []*Volume         `protobuf:"bytes,5,rep,name=volumes,proto3" json:"volumes,omitempty"`
+	Sysctls     map[string]string `protobuf:"bytes,6,rep,name=sysctls,proto3" json:"sysctls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Nameservers []string          `protobuf:"bytes,7,rep,name=nameservers,proto3" json:"nameservers,omitempty"`
+	Searches    []string          `protobuf:"bytes,8,rep,name=searches,proto3" json:"searches,omitempty"`
+	DnsOptions  []string          `protobuf:"bytes,9,rep,name=dns_options,json=dnsOptions,proto3" json:"dns_options,omitempty"`
+	HostAliases []*HostAlias      `protobuf:"bytes,10,rep,name=host_aliases,json=hostAliases,proto3" json:"host_aliases,omitempty"`
+	// Whom the volumes are given to.
+	FsGroup       *FSGroup `protobuf:"bytes,11,opt,name=fs_group,json=fsGroup,proto3" json:"fs_group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -251,6 +253,66 @@ func (x *ConfigureRequest) GetHostAliases() []*HostAlias {
 	return nil
 }
 
+func (x *ConfigureRequest) GetFsGroup() *FSGroup {
+	if x != nil {
+		return x.FsGroup
+	}
+	return nil
+}
+
+type FSGroup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Leave a volume alone whose root has the group already.
+	OnRootMismatch bool `protobuf:"varint,2,opt,name=on_root_mismatch,json=onRootMismatch,proto3" json:"on_root_mismatch,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *FSGroup) Reset() {
+	*x = FSGroup{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FSGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FSGroup) ProtoMessage() {}
+
+func (x *FSGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FSGroup.ProtoReflect.Descriptor instead.
+func (*FSGroup) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *FSGroup) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *FSGroup) GetOnRootMismatch() bool {
+	if x != nil {
+		return x.OnRootMismatch
+	}
+	return false
+}
+
 type HostAlias struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ip            string                 `protobuf:"bytes,1,opt,name=ip,proto3" json:"ip,omitempty"`
@@ -261,7 +323,7 @@ type HostAlias struct {
 
 func (x *HostAlias) Reset() {
 	*x = HostAlias{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[3]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -273,7 +335,7 @@ func (x *HostAlias) String() string {
 func (*HostAlias) ProtoMessage() {}
 
 func (x *HostAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[3]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -286,7 +348,7 @@ func (x *HostAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostAlias.ProtoReflect.Descriptor instead.
 func (*HostAlias) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{3}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HostAlias) GetIp() string {
@@ -312,13 +374,17 @@ type Volume struct {
 	Memory         bool    `protobuf:"varint,3,opt,name=memory,proto3" json:"memory,omitempty"`
 	SizeLimitBytes int64   `protobuf:"varint,4,opt,name=size_limit_bytes,json=sizeLimitBytes,proto3" json:"size_limit_bytes,omitempty"`
 	Files          []*File `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Serial of the volume's own disk, which is grown to its device's size.
+	DiskSerial string `protobuf:"bytes,6,opt,name=disk_serial,json=diskSerial,proto3" json:"disk_serial,omitempty"`
+	// The disk is only read.
+	ReadOnly      bool `protobuf:"varint,7,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[4]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -330,7 +396,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[4]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -343,7 +409,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{4}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Volume) GetName() string {
@@ -381,6 +447,20 @@ func (x *Volume) GetFiles() []*File {
 	return nil
 }
 
+func (x *Volume) GetDiskSerial() string {
+	if x != nil {
+		return x.DiskSerial
+	}
+	return ""
+}
+
+func (x *Volume) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
+}
+
 type File struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
@@ -392,7 +472,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[5]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -404,7 +484,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[5]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -417,7 +497,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{5}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *File) GetPath() string {
@@ -449,7 +529,7 @@ type ConfigureResponse struct {
 
 func (x *ConfigureResponse) Reset() {
 	*x = ConfigureResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[6]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +541,7 @@ func (x *ConfigureResponse) String() string {
 func (*ConfigureResponse) ProtoMessage() {}
 
 func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[6]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +554,7 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{6}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{7}
 }
 
 type CreateContainerRequest struct {
@@ -492,7 +572,7 @@ type CreateContainerRequest struct {
 
 func (x *CreateContainerRequest) Reset() {
 	*x = CreateContainerRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[7]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +584,7 @@ func (x *CreateContainerRequest) String() string {
 func (*CreateContainerRequest) ProtoMessage() {}
 
 func (x *CreateContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[7]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +597,7 @@ func (x *CreateContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateContainerRequest.ProtoReflect.Descriptor instead.
 func (*CreateContainerRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{7}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateContainerRequest) GetName() string {
@@ -574,7 +654,7 @@ type Mount struct {
 
 func (x *Mount) Reset() {
 	*x = Mount{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[8]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -586,7 +666,7 @@ func (x *Mount) String() string {
 func (*Mount) ProtoMessage() {}
 
 func (x *Mount) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[8]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -599,7 +679,7 @@ func (x *Mount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mount.ProtoReflect.Descriptor instead.
 func (*Mount) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{8}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Mount) GetVolume() string {
@@ -638,7 +718,7 @@ type CreateContainerResponse struct {
 
 func (x *CreateContainerResponse) Reset() {
 	*x = CreateContainerResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[9]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -650,7 +730,7 @@ func (x *CreateContainerResponse) String() string {
 func (*CreateContainerResponse) ProtoMessage() {}
 
 func (x *CreateContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[9]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -663,7 +743,7 @@ func (x *CreateContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateContainerResponse.ProtoReflect.Descriptor instead.
 func (*CreateContainerResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{9}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{10}
 }
 
 type RunRequest struct {
@@ -679,7 +759,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[10]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +771,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[10]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +784,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{10}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RunRequest) GetKind() isRunRequest_Kind {
@@ -764,7 +844,7 @@ type RunStart struct {
 
 func (x *RunStart) Reset() {
 	*x = RunStart{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[11]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +856,7 @@ func (x *RunStart) String() string {
 func (*RunStart) ProtoMessage() {}
 
 func (x *RunStart) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[11]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +869,7 @@ func (x *RunStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunStart.ProtoReflect.Descriptor instead.
 func (*RunStart) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{11}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RunStart) GetId() string {
@@ -831,7 +911,7 @@ type StartResponse struct {
 
 func (x *StartResponse) Reset() {
 	*x = StartResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[12]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +923,7 @@ func (x *StartResponse) String() string {
 func (*StartResponse) ProtoMessage() {}
 
 func (x *StartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[12]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +936,7 @@ func (x *StartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResponse.ProtoReflect.Descriptor instead.
 func (*StartResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{12}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StartResponse) GetRun() uint64 {
@@ -888,7 +968,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[13]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +980,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[13]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +993,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{13}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FollowRequest) GetKind() isFollowRequest_Kind {
@@ -985,7 +1065,7 @@ type FollowStart struct {
 
 func (x *FollowStart) Reset() {
 	*x = FollowStart{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1077,7 @@ func (x *FollowStart) String() string {
 func (*FollowStart) ProtoMessage() {}
 
 func (x *FollowStart) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1090,7 @@ func (x *FollowStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowStart.ProtoReflect.Descriptor instead.
 func (*FollowStart) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{14}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *FollowStart) GetId() string {
@@ -1045,7 +1125,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1137,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1150,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{15}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Position) GetStdout() int64 {
@@ -1097,7 +1177,7 @@ type SignalRequest struct {
 
 func (x *SignalRequest) Reset() {
 	*x = SignalRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1189,7 @@ func (x *SignalRequest) String() string {
 func (*SignalRequest) ProtoMessage() {}
 
 func (x *SignalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1202,7 @@ func (x *SignalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalRequest.ProtoReflect.Descriptor instead.
 func (*SignalRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{16}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SignalRequest) GetId() string {
@@ -1147,7 +1227,7 @@ type SignalResponse struct {
 
 func (x *SignalResponse) Reset() {
 	*x = SignalResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1239,7 @@ func (x *SignalResponse) String() string {
 func (*SignalResponse) ProtoMessage() {}
 
 func (x *SignalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1252,7 @@ func (x *SignalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalResponse.ProtoReflect.Descriptor instead.
 func (*SignalResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{17}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{18}
 }
 
 // DialRequest is an address first, then the connection's segments.
@@ -1189,7 +1269,7 @@ type DialRequest struct {
 
 func (x *DialRequest) Reset() {
 	*x = DialRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1281,7 @@ func (x *DialRequest) String() string {
 func (*DialRequest) ProtoMessage() {}
 
 func (x *DialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1294,7 @@ func (x *DialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialRequest.ProtoReflect.Descriptor instead.
 func (*DialRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{18}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DialRequest) GetKind() isDialRequest_Kind {
@@ -1266,7 +1346,7 @@ type StatisticsRequest struct {
 
 func (x *StatisticsRequest) Reset() {
 	*x = StatisticsRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +1358,7 @@ func (x *StatisticsRequest) String() string {
 func (*StatisticsRequest) ProtoMessage() {}
 
 func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +1371,7 @@ func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsRequest.ProtoReflect.Descriptor instead.
 func (*StatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{19}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{20}
 }
 
 type CopyInResponse struct {
@@ -1302,7 +1382,7 @@ type CopyInResponse struct {
 
 func (x *CopyInResponse) Reset() {
 	*x = CopyInResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1394,7 @@ func (x *CopyInResponse) String() string {
 func (*CopyInResponse) ProtoMessage() {}
 
 func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1407,7 @@ func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInResponse.ProtoReflect.Descriptor instead.
 func (*CopyInResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{20}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{21}
 }
 
 type FreezeRequest struct {
@@ -1339,7 +1419,7 @@ type FreezeRequest struct {
 
 func (x *FreezeRequest) Reset() {
 	*x = FreezeRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1431,7 @@ func (x *FreezeRequest) String() string {
 func (*FreezeRequest) ProtoMessage() {}
 
 func (x *FreezeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1444,7 @@ func (x *FreezeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreezeRequest.ProtoReflect.Descriptor instead.
 func (*FreezeRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{21}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FreezeRequest) GetLimit() *durationpb.Duration {
@@ -1382,7 +1462,7 @@ type FreezeResponse struct {
 
 func (x *FreezeResponse) Reset() {
 	*x = FreezeResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1474,7 @@ func (x *FreezeResponse) String() string {
 func (*FreezeResponse) ProtoMessage() {}
 
 func (x *FreezeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1487,7 @@ func (x *FreezeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreezeResponse.ProtoReflect.Descriptor instead.
 func (*FreezeResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{22}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{23}
 }
 
 type ThawRequest struct {
@@ -1418,7 +1498,7 @@ type ThawRequest struct {
 
 func (x *ThawRequest) Reset() {
 	*x = ThawRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1430,7 +1510,7 @@ func (x *ThawRequest) String() string {
 func (*ThawRequest) ProtoMessage() {}
 
 func (x *ThawRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1443,7 +1523,7 @@ func (x *ThawRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThawRequest.ProtoReflect.Descriptor instead.
 func (*ThawRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{23}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{24}
 }
 
 type ThawResponse struct {
@@ -1456,7 +1536,7 @@ type ThawResponse struct {
 
 func (x *ThawResponse) Reset() {
 	*x = ThawResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[24]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1548,7 @@ func (x *ThawResponse) String() string {
 func (*ThawResponse) ProtoMessage() {}
 
 func (x *ThawResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[24]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +1561,7 @@ func (x *ThawResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThawResponse.ProtoReflect.Descriptor instead.
 func (*ThawResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{24}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ThawResponse) GetWasFrozen() bool {
@@ -1502,7 +1582,7 @@ type SetTimeRequest struct {
 
 func (x *SetTimeRequest) Reset() {
 	*x = SetTimeRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[25]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1514,7 +1594,7 @@ func (x *SetTimeRequest) String() string {
 func (*SetTimeRequest) ProtoMessage() {}
 
 func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[25]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1527,7 +1607,7 @@ func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{25}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetTimeRequest) GetTime() *timestamppb.Timestamp {
@@ -1552,7 +1632,7 @@ type SetTimeResponse struct {
 
 func (x *SetTimeResponse) Reset() {
 	*x = SetTimeResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[26]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1644,7 @@ func (x *SetTimeResponse) String() string {
 func (*SetTimeResponse) ProtoMessage() {}
 
 func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[26]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1657,7 @@ func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{26}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{27}
 }
 
 type ShutdownRequest struct {
@@ -1588,7 +1668,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[27]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1680,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[27]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1693,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{27}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{28}
 }
 
 type ShutdownResponse struct {
@@ -1624,7 +1704,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[28]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1716,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[28]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1729,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{28}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{29}
 }
 
 var File_drivers_guest_agentpb_agent_proto protoreflect.FileDescriptor
@@ -1662,7 +1742,7 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\x0ekernel_version\x18\x01 \x01(\tR\rkernelVersion\x12\x17\n" +
 	"\aboot_id\x18\x02 \x01(\tR\x06bootId\x12\x17\n" +
 	"\atsc_khz\x18\x03 \x01(\x04R\x06tscKhz\x12#\n" +
-	"\ragent_version\x18\x04 \x01(\tR\fagentVersion\"\x89\x04\n" +
+	"\ragent_version\x18\x04 \x01(\tR\fagentVersion\"\xc4\x04\n" +
 	"\x10ConfigureRequest\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1f\n" +
 	"\vrandom_seed\x18\x02 \x01(\fR\n" +
@@ -1677,19 +1757,26 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\vdns_options\x18\t \x03(\tR\n" +
 	"dnsOptions\x12C\n" +
 	"\fhost_aliases\x18\n" +
-	" \x03(\v2 .vzreconciler.guest.v1.HostAliasR\vhostAliases\x1a:\n" +
+	" \x03(\v2 .vzreconciler.guest.v1.HostAliasR\vhostAliases\x129\n" +
+	"\bfs_group\x18\v \x01(\v2\x1e.vzreconciler.guest.v1.FSGroupR\afsGroup\x1a:\n" +
 	"\fSysctlsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"9\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"C\n" +
+	"\aFSGroup\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12(\n" +
+	"\x10on_root_mismatch\x18\x02 \x01(\bR\x0eonRootMismatch\"9\n" +
 	"\tHostAlias\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x1c\n" +
-	"\thostnames\x18\x02 \x03(\tR\thostnames\"\xae\x01\n" +
+	"\thostnames\x18\x02 \x03(\tR\thostnames\"\xec\x01\n" +
 	"\x06Volume\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tempty_dir\x18\x02 \x01(\bR\bemptyDir\x12\x16\n" +
 	"\x06memory\x18\x03 \x01(\bR\x06memory\x12(\n" +
 	"\x10size_limit_bytes\x18\x04 \x01(\x03R\x0esizeLimitBytes\x121\n" +
-	"\x05files\x18\x05 \x03(\v2\x1b.vzreconciler.guest.v1.FileR\x05files\"B\n" +
+	"\x05files\x18\x05 \x03(\v2\x1b.vzreconciler.guest.v1.FileR\x05files\x12\x1f\n" +
+	"\vdisk_serial\x18\x06 \x01(\tR\n" +
+	"diskSerial\x12\x1b\n" +
+	"\tread_only\x18\a \x01(\bR\breadOnly\"B\n" +
 	"\x04File\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04mode\x18\x02 \x01(\rR\x04mode\x12\x12\n" +
@@ -1789,103 +1876,105 @@ func file_drivers_guest_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_drivers_guest_agentpb_agent_proto_rawDescData
 }
 
-var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*InfoRequest)(nil),             // 0: vzreconciler.guest.v1.InfoRequest
 	(*InfoResponse)(nil),            // 1: vzreconciler.guest.v1.InfoResponse
 	(*ConfigureRequest)(nil),        // 2: vzreconciler.guest.v1.ConfigureRequest
-	(*HostAlias)(nil),               // 3: vzreconciler.guest.v1.HostAlias
-	(*Volume)(nil),                  // 4: vzreconciler.guest.v1.Volume
-	(*File)(nil),                    // 5: vzreconciler.guest.v1.File
-	(*ConfigureResponse)(nil),       // 6: vzreconciler.guest.v1.ConfigureResponse
-	(*CreateContainerRequest)(nil),  // 7: vzreconciler.guest.v1.CreateContainerRequest
-	(*Mount)(nil),                   // 8: vzreconciler.guest.v1.Mount
-	(*CreateContainerResponse)(nil), // 9: vzreconciler.guest.v1.CreateContainerResponse
-	(*RunRequest)(nil),              // 10: vzreconciler.guest.v1.RunRequest
-	(*RunStart)(nil),                // 11: vzreconciler.guest.v1.RunStart
-	(*StartResponse)(nil),           // 12: vzreconciler.guest.v1.StartResponse
-	(*FollowRequest)(nil),           // 13: vzreconciler.guest.v1.FollowRequest
-	(*FollowStart)(nil),             // 14: vzreconciler.guest.v1.FollowStart
-	(*Position)(nil),                // 15: vzreconciler.guest.v1.Position
-	(*SignalRequest)(nil),           // 16: vzreconciler.guest.v1.SignalRequest
-	(*SignalResponse)(nil),          // 17: vzreconciler.guest.v1.SignalResponse
-	(*DialRequest)(nil),             // 18: vzreconciler.guest.v1.DialRequest
-	(*StatisticsRequest)(nil),       // 19: vzreconciler.guest.v1.StatisticsRequest
-	(*CopyInResponse)(nil),          // 20: vzreconciler.guest.v1.CopyInResponse
-	(*FreezeRequest)(nil),           // 21: vzreconciler.guest.v1.FreezeRequest
-	(*FreezeResponse)(nil),          // 22: vzreconciler.guest.v1.FreezeResponse
-	(*ThawRequest)(nil),             // 23: vzreconciler.guest.v1.ThawRequest
-	(*ThawResponse)(nil),            // 24: vzreconciler.guest.v1.ThawResponse
-	(*SetTimeRequest)(nil),          // 25: vzreconciler.guest.v1.SetTimeRequest
-	(*SetTimeResponse)(nil),         // 26: vzreconciler.guest.v1.SetTimeResponse
-	(*ShutdownRequest)(nil),         // 27: vzreconciler.guest.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),        // 28: vzreconciler.guest.v1.ShutdownResponse
-	nil,                             // 29: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
-	(*timestamppb.Timestamp)(nil),   // 30: google.protobuf.Timestamp
-	(*wire.Input)(nil),              // 31: vzreconciler.wire.v1.Input
-	(*wire.ProcessSpec)(nil),        // 32: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Address)(nil),            // 33: vzreconciler.wire.v1.Address
-	(*wire.Segment)(nil),            // 34: vzreconciler.wire.v1.Segment
-	(*durationpb.Duration)(nil),     // 35: google.protobuf.Duration
-	(*wire.CopyIn)(nil),             // 36: vzreconciler.wire.v1.CopyIn
-	(*wire.CopyOutStart)(nil),       // 37: vzreconciler.wire.v1.CopyOutStart
-	(*wire.Output)(nil),             // 38: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),         // 39: vzreconciler.wire.v1.Statistics
-	(*wire.Piece)(nil),              // 40: vzreconciler.wire.v1.Piece
+	(*FSGroup)(nil),                 // 3: vzreconciler.guest.v1.FSGroup
+	(*HostAlias)(nil),               // 4: vzreconciler.guest.v1.HostAlias
+	(*Volume)(nil),                  // 5: vzreconciler.guest.v1.Volume
+	(*File)(nil),                    // 6: vzreconciler.guest.v1.File
+	(*ConfigureResponse)(nil),       // 7: vzreconciler.guest.v1.ConfigureResponse
+	(*CreateContainerRequest)(nil),  // 8: vzreconciler.guest.v1.CreateContainerRequest
+	(*Mount)(nil),                   // 9: vzreconciler.guest.v1.Mount
+	(*CreateContainerResponse)(nil), // 10: vzreconciler.guest.v1.CreateContainerResponse
+	(*RunRequest)(nil),              // 11: vzreconciler.guest.v1.RunRequest
+	(*RunStart)(nil),                // 12: vzreconciler.guest.v1.RunStart
+	(*StartResponse)(nil),           // 13: vzreconciler.guest.v1.StartResponse
+	(*FollowRequest)(nil),           // 14: vzreconciler.guest.v1.FollowRequest
+	(*FollowStart)(nil),             // 15: vzreconciler.guest.v1.FollowStart
+	(*Position)(nil),                // 16: vzreconciler.guest.v1.Position
+	(*SignalRequest)(nil),           // 17: vzreconciler.guest.v1.SignalRequest
+	(*SignalResponse)(nil),          // 18: vzreconciler.guest.v1.SignalResponse
+	(*DialRequest)(nil),             // 19: vzreconciler.guest.v1.DialRequest
+	(*StatisticsRequest)(nil),       // 20: vzreconciler.guest.v1.StatisticsRequest
+	(*CopyInResponse)(nil),          // 21: vzreconciler.guest.v1.CopyInResponse
+	(*FreezeRequest)(nil),           // 22: vzreconciler.guest.v1.FreezeRequest
+	(*FreezeResponse)(nil),          // 23: vzreconciler.guest.v1.FreezeResponse
+	(*ThawRequest)(nil),             // 24: vzreconciler.guest.v1.ThawRequest
+	(*ThawResponse)(nil),            // 25: vzreconciler.guest.v1.ThawResponse
+	(*SetTimeRequest)(nil),          // 26: vzreconciler.guest.v1.SetTimeRequest
+	(*SetTimeResponse)(nil),         // 27: vzreconciler.guest.v1.SetTimeResponse
+	(*ShutdownRequest)(nil),         // 28: vzreconciler.guest.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),        // 29: vzreconciler.guest.v1.ShutdownResponse
+	nil,                             // 30: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	(*timestamppb.Timestamp)(nil),   // 31: google.protobuf.Timestamp
+	(*wire.Input)(nil),              // 32: vzreconciler.wire.v1.Input
+	(*wire.ProcessSpec)(nil),        // 33: vzreconciler.wire.v1.ProcessSpec
+	(*wire.Address)(nil),            // 34: vzreconciler.wire.v1.Address
+	(*wire.Segment)(nil),            // 35: vzreconciler.wire.v1.Segment
+	(*durationpb.Duration)(nil),     // 36: google.protobuf.Duration
+	(*wire.CopyIn)(nil),             // 37: vzreconciler.wire.v1.CopyIn
+	(*wire.CopyOutStart)(nil),       // 38: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Output)(nil),             // 39: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),         // 40: vzreconciler.wire.v1.Statistics
+	(*wire.Piece)(nil),              // 41: vzreconciler.wire.v1.Piece
 }
 var file_drivers_guest_agentpb_agent_proto_depIdxs = []int32{
-	30, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
-	4,  // 1: vzreconciler.guest.v1.ConfigureRequest.volumes:type_name -> vzreconciler.guest.v1.Volume
-	29, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
-	3,  // 3: vzreconciler.guest.v1.ConfigureRequest.host_aliases:type_name -> vzreconciler.guest.v1.HostAlias
-	5,  // 4: vzreconciler.guest.v1.Volume.files:type_name -> vzreconciler.guest.v1.File
-	8,  // 5: vzreconciler.guest.v1.CreateContainerRequest.mounts:type_name -> vzreconciler.guest.v1.Mount
-	11, // 6: vzreconciler.guest.v1.RunRequest.start:type_name -> vzreconciler.guest.v1.RunStart
-	31, // 7: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
-	32, // 8: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
-	14, // 9: vzreconciler.guest.v1.FollowRequest.start:type_name -> vzreconciler.guest.v1.FollowStart
-	31, // 10: vzreconciler.guest.v1.FollowRequest.input:type_name -> vzreconciler.wire.v1.Input
-	15, // 11: vzreconciler.guest.v1.FollowRequest.kept:type_name -> vzreconciler.guest.v1.Position
-	15, // 12: vzreconciler.guest.v1.FollowStart.from:type_name -> vzreconciler.guest.v1.Position
-	33, // 13: vzreconciler.guest.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
-	34, // 14: vzreconciler.guest.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
-	35, // 15: vzreconciler.guest.v1.FreezeRequest.limit:type_name -> google.protobuf.Duration
-	30, // 16: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
-	0,  // 17: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
-	2,  // 18: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
-	7,  // 19: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
-	10, // 20: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
-	11, // 21: vzreconciler.guest.v1.Agent.Start:input_type -> vzreconciler.guest.v1.RunStart
-	13, // 22: vzreconciler.guest.v1.Agent.Follow:input_type -> vzreconciler.guest.v1.FollowRequest
-	16, // 23: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
-	18, // 24: vzreconciler.guest.v1.Agent.Dial:input_type -> vzreconciler.guest.v1.DialRequest
-	19, // 25: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
-	36, // 26: vzreconciler.guest.v1.Agent.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
-	37, // 27: vzreconciler.guest.v1.Agent.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
-	21, // 28: vzreconciler.guest.v1.Agent.Freeze:input_type -> vzreconciler.guest.v1.FreezeRequest
-	23, // 29: vzreconciler.guest.v1.Agent.Thaw:input_type -> vzreconciler.guest.v1.ThawRequest
-	25, // 30: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
-	27, // 31: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
-	1,  // 32: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
-	6,  // 33: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
-	9,  // 34: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
-	38, // 35: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
-	12, // 36: vzreconciler.guest.v1.Agent.Start:output_type -> vzreconciler.guest.v1.StartResponse
-	38, // 37: vzreconciler.guest.v1.Agent.Follow:output_type -> vzreconciler.wire.v1.Output
-	17, // 38: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
-	34, // 39: vzreconciler.guest.v1.Agent.Dial:output_type -> vzreconciler.wire.v1.Segment
-	39, // 40: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	20, // 41: vzreconciler.guest.v1.Agent.CopyIn:output_type -> vzreconciler.guest.v1.CopyInResponse
-	40, // 42: vzreconciler.guest.v1.Agent.CopyOut:output_type -> vzreconciler.wire.v1.Piece
-	22, // 43: vzreconciler.guest.v1.Agent.Freeze:output_type -> vzreconciler.guest.v1.FreezeResponse
-	24, // 44: vzreconciler.guest.v1.Agent.Thaw:output_type -> vzreconciler.guest.v1.ThawResponse
-	26, // 45: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
-	28, // 46: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
-	32, // [32:47] is the sub-list for method output_type
-	17, // [17:32] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	31, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
+	5,  // 1: vzreconciler.guest.v1.ConfigureRequest.volumes:type_name -> vzreconciler.guest.v1.Volume
+	30, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	4,  // 3: vzreconciler.guest.v1.ConfigureRequest.host_aliases:type_name -> vzreconciler.guest.v1.HostAlias
+	3,  // 4: vzreconciler.guest.v1.ConfigureRequest.fs_group:type_name -> vzreconciler.guest.v1.FSGroup
+	6,  // 5: vzreconciler.guest.v1.Volume.files:type_name -> vzreconciler.guest.v1.File
+	9,  // 6: vzreconciler.guest.v1.CreateContainerRequest.mounts:type_name -> vzreconciler.guest.v1.Mount
+	12, // 7: vzreconciler.guest.v1.RunRequest.start:type_name -> vzreconciler.guest.v1.RunStart
+	32, // 8: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
+	33, // 9: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	15, // 10: vzreconciler.guest.v1.FollowRequest.start:type_name -> vzreconciler.guest.v1.FollowStart
+	32, // 11: vzreconciler.guest.v1.FollowRequest.input:type_name -> vzreconciler.wire.v1.Input
+	16, // 12: vzreconciler.guest.v1.FollowRequest.kept:type_name -> vzreconciler.guest.v1.Position
+	16, // 13: vzreconciler.guest.v1.FollowStart.from:type_name -> vzreconciler.guest.v1.Position
+	34, // 14: vzreconciler.guest.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
+	35, // 15: vzreconciler.guest.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	36, // 16: vzreconciler.guest.v1.FreezeRequest.limit:type_name -> google.protobuf.Duration
+	31, // 17: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
+	0,  // 18: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
+	2,  // 19: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
+	8,  // 20: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
+	11, // 21: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
+	12, // 22: vzreconciler.guest.v1.Agent.Start:input_type -> vzreconciler.guest.v1.RunStart
+	14, // 23: vzreconciler.guest.v1.Agent.Follow:input_type -> vzreconciler.guest.v1.FollowRequest
+	17, // 24: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
+	19, // 25: vzreconciler.guest.v1.Agent.Dial:input_type -> vzreconciler.guest.v1.DialRequest
+	20, // 26: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
+	37, // 27: vzreconciler.guest.v1.Agent.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
+	38, // 28: vzreconciler.guest.v1.Agent.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
+	22, // 29: vzreconciler.guest.v1.Agent.Freeze:input_type -> vzreconciler.guest.v1.FreezeRequest
+	24, // 30: vzreconciler.guest.v1.Agent.Thaw:input_type -> vzreconciler.guest.v1.ThawRequest
+	26, // 31: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
+	28, // 32: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
+	1,  // 33: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
+	7,  // 34: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
+	10, // 35: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
+	39, // 36: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
+	13, // 37: vzreconciler.guest.v1.Agent.Start:output_type -> vzreconciler.guest.v1.StartResponse
+	39, // 38: vzreconciler.guest.v1.Agent.Follow:output_type -> vzreconciler.wire.v1.Output
+	18, // 39: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
+	35, // 40: vzreconciler.guest.v1.Agent.Dial:output_type -> vzreconciler.wire.v1.Segment
+	40, // 41: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	21, // 42: vzreconciler.guest.v1.Agent.CopyIn:output_type -> vzreconciler.guest.v1.CopyInResponse
+	41, // 43: vzreconciler.guest.v1.Agent.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	23, // 44: vzreconciler.guest.v1.Agent.Freeze:output_type -> vzreconciler.guest.v1.FreezeResponse
+	25, // 45: vzreconciler.guest.v1.Agent.Thaw:output_type -> vzreconciler.guest.v1.ThawResponse
+	27, // 46: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
+	29, // 47: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
+	33, // [33:48] is the sub-list for method output_type
+	18, // [18:33] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_drivers_guest_agentpb_agent_proto_init() }
@@ -1893,16 +1982,16 @@ func file_drivers_guest_agentpb_agent_proto_init() {
 	if File_drivers_guest_agentpb_agent_proto != nil {
 		return
 	}
-	file_drivers_guest_agentpb_agent_proto_msgTypes[10].OneofWrappers = []any{
+	file_drivers_guest_agentpb_agent_proto_msgTypes[11].OneofWrappers = []any{
 		(*RunRequest_Start)(nil),
 		(*RunRequest_Input)(nil),
 	}
-	file_drivers_guest_agentpb_agent_proto_msgTypes[13].OneofWrappers = []any{
+	file_drivers_guest_agentpb_agent_proto_msgTypes[14].OneofWrappers = []any{
 		(*FollowRequest_Start)(nil),
 		(*FollowRequest_Input)(nil),
 		(*FollowRequest_Kept)(nil),
 	}
-	file_drivers_guest_agentpb_agent_proto_msgTypes[18].OneofWrappers = []any{
+	file_drivers_guest_agentpb_agent_proto_msgTypes[19].OneofWrappers = []any{
 		(*DialRequest_Address)(nil),
 		(*DialRequest_Segment)(nil),
 	}
@@ -1912,7 +2001,7 @@ func file_drivers_guest_agentpb_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drivers_guest_agentpb_agent_proto_rawDesc), len(file_drivers_guest_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

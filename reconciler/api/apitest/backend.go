@@ -43,6 +43,8 @@ type Backend struct {
 	PullImageFunc    func(ctx context.Context, req *api.PullImageRequest, send func(*api.PullImageResponse) error) error
 	ListImagesFunc   func(ctx context.Context) (*api.ListImagesResponse, error)
 	RemoveImageFunc  func(ctx context.Context, req *api.RemoveImageRequest) (*api.RemoveImageResponse, error)
+	ListVolumesFunc  func(ctx context.Context, req *api.ListVolumesRequest) (*api.ListVolumesResponse, error)
+	RemoveVolumeFunc func(ctx context.Context, req *api.RemoveVolumeRequest) (*api.RemoveVolumeResponse, error)
 }
 
 var _ api.Backend = (*Backend)(nil)
@@ -239,6 +241,22 @@ func (b *Backend) RemoveImage(ctx context.Context, req *api.RemoveImageRequest) 
 		return nil, unset("remove image")
 	}
 	return b.RemoveImageFunc(ctx, req)
+}
+
+// ListVolumes calls ListVolumesFunc.
+func (b *Backend) ListVolumes(ctx context.Context, req *api.ListVolumesRequest) (*api.ListVolumesResponse, error) {
+	if b.ListVolumesFunc == nil {
+		return nil, unset("list volumes")
+	}
+	return b.ListVolumesFunc(ctx, req)
+}
+
+// RemoveVolume calls RemoveVolumeFunc.
+func (b *Backend) RemoveVolume(ctx context.Context, req *api.RemoveVolumeRequest) (*api.RemoveVolumeResponse, error) {
+	if b.RemoveVolumeFunc == nil {
+		return nil, unset("remove volume")
+	}
+	return b.RemoveVolumeFunc(ctx, req)
 }
 
 // Serve serves a backend until the test ends and returns its state directory

@@ -1,0 +1,103 @@
+package manifests
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// maxClaims bounds the claims of a sandbox: each takes a slot on the machine's
+// bus.
+const maxClaims = 8
+
+func (r *report) validateClaim(c *corev1.PersistentVolumeClaim) {
+	r.validateMeta(&c.ObjectMeta)
+	r.validateReclaimPolicy(field.NewPath("metadata", "annotations"), c.Annotations)
+	r.validateClaimSpec(field.NewPath("spec"), &c.Spec)
+}
+
+func (r *report) validateReclaimPolicy(path *field.Path, annotations map[string]string) {
+	if policy, ok := annotations[ReclaimPolicyAnnotation]; ok {
+		oneOf(r, keyed(path, ReclaimPolicyAnnotation), corev1.PersistentVolumeReclaimPolicy(policy),
+			corev1.PersistentVolumeReclaimRetain, corev1.PersistentVolumeReclaimDelete)
+	}
+}
+
+func (r *report) validateClaimSpec(path *field.Path, c *corev1.PersistentVolumeClaimSpec) {
+	modes := path.Child("accessModes")
+	if len(c.AccessModes) == 0 {
+		r.errorf(modes, "required: ReadWriteOnce for one sandbox, ReadOnlyMany for several that only read")
+	}
+	for i, m := range c.AccessModes {
+		if m == corev1.ReadWriteMany {
+			r.errorf(modes.Index(i), "is not possible: several VMs cannot write to one disk; use ReadWriteOnce")
+			continue
+		}
+		oneOf(r, modes.Index(i), m, corev1.ReadWriteOnce, corev1.ReadWriteOncePod, corev1.ReadOnlyMany)
+	}
+	if slices.Contains(c.AccessModes, corev1.ReadWriteOncePod) && len(c.AccessModes) > 1 {
+		r.errorf(modes, "ReadWriteOncePod can only stand alone")
+	}
+	if *c.VolumeMode == corev1.PersistentVolumeBlock {
+		r.errorf(path.Child("volumeMode"), "Block is not supported yet")
+	} else {
+		oneOf(r, path.Child("volumeMode"), *c.VolumeMode, corev1.PersistentVolumeFilesystem)
+	}
+	requests := path.Child("resources", "requests")
+	for name := range c.Resources.Requests {
+		if name != corev1.ResourceStorage {
+			r.errorf(keyed(requests, string(name)), "only storage can be requested")
+		}
+	}
+	if q, ok := c.Resources.Requests[corev1.ResourceStorage]; !ok {
+		r.errorf(keyed(requests, "storage"), "required: the size of the volume")
+	} else {
+		r.bytesInRange(keyed(requests, "storage"), &q, minDiskBytes, maxDiskBytes)
+	}
+}
+
+// validateClaims checks a sandbox's claim templates and its use of claims.
+func (r *report) validateClaims(s *Sandbox, pod *field.Path) {
+	path := field.NewPath("spec", "volumeClaimTemplates")
+	names := sets.New[string]()
+	written, _ := s.splitVolumes()
+	for i := range s.Spec.VolumeClaimTemplates {
+		t, at := &s.Spec.VolumeClaimTemplates[i], path.Index(i)
+		name := at.Child("metadata", "name")
+		switch messages := validation.IsDNS1123Label(t.ObjectMeta.Name); {
+		case t.ObjectMeta.Name == "":
+			r.errorf(name, "required: the claim's volume is named by it")
+		case len(messages) > 0:
+			r.errorf(name, "%s", join(messages))
+		case names.Has(t.ObjectMeta.Name):
+			r.errorf(name, "another template is named %s too", t.ObjectMeta.Name)
+		case slices.ContainsFunc(written, func(v corev1.Volume) bool { return v.Name == t.ObjectMeta.Name }):
+			r.errorf(name, "a volume is named %s too", t.ObjectMeta.Name)
+		case len(t.claimName(s)) > validation.DNS1123SubdomainMaxLength:
+			r.errorf(name, "the claim's name, %s, has more than %d characters", t.claimName(s), validation.DNS1123SubdomainMaxLength)
+		}
+		names.Insert(t.ObjectMeta.Name)
+		r.validateLabels(at.Child("metadata", "labels"), t.ObjectMeta.Labels)
+		r.validateAnnotations(at.Child("metadata", "annotations"), t.ObjectMeta.Annotations)
+		r.validateReclaimPolicy(at.Child("metadata", "annotations"), t.ObjectMeta.Annotations)
+		r.validateClaimSpec(at.Child("spec"), &t.Spec)
+	}
+	claims := sets.New[string]()
+	for i, v := range s.Spec.PodTemplate.Spec.Volumes {
+		c := v.PersistentVolumeClaim
+		if c == nil {
+			continue
+		}
+		if claims.Has(c.ClaimName) && i < len(written) {
+			r.errorf(pod.Child("volumes").Index(i).Child("persistentVolumeClaim", "claimName"),
+				"claim %s is in another volume too: mount that one", c.ClaimName)
+		}
+		claims.Insert(c.ClaimName)
+	}
+	if len(claims) > maxClaims {
+		r.errorf(pod.Child("volumes"), "%d claims are more than %d", len(claims), maxClaims)
+	}
+}
