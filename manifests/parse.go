@@ -203,5 +203,7 @@ func (r *report) finish(k kind, obj *Object) {
 		setNamespace(&obj.Secret.ObjectMeta)
 		obj.Key = Key{Kind: KindSecret, Namespace: obj.Secret.Namespace, Name: obj.Secret.Name}
 		r.validateSecret(obj.Secret)
+	case isWorkload(k.kind):
+		r.finishWorkload(k, obj)
 	}
 }

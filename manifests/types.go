@@ -3,6 +3,8 @@ package manifests
 import (
 	"encoding/json"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +16,10 @@ const (
 	KindSandbox   = "Sandbox"
 	KindConfigMap = "ConfigMap"
 	KindSecret    = "Secret"
+
+	KindJob         = "Job"
+	KindCronJob     = "CronJob"
+	KindStatefulSet = "StatefulSet"
 )
 
 // APIVersion of our own kinds.
@@ -53,6 +59,10 @@ type Object struct {
 	Sandbox   *Sandbox
 	ConfigMap *corev1.ConfigMap
 	Secret    *corev1.Secret
+
+	Job         *batchv1.Job
+	CronJob     *batchv1.CronJob
+	StatefulSet *appsv1.StatefulSet
 }
 
 // Sandbox is one lightweight Linux VM and the containers in it: the internal
