@@ -19,6 +19,8 @@ const (
 	ReasonRecordUnreadable  = "RecordUnreadable"
 	ReasonDiskError         = "DiskError"
 	ReasonFileMissing       = "FileMissing"
+	ReasonImmutableField    = "ImmutableField"
+	ReasonOwnerMissing      = "OwnerMissing"
 	ReasonImagesPresent     = "ImagesPresent"
 	ReasonPulling           = "Pulling"
 	ReasonImageFailed       = "ImageFailed"

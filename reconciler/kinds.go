@@ -34,10 +34,18 @@ func parseKind(text string) (kindSelector, error) {
 		sel.keys = []string{manifests.KindConfigMap}
 	case "secret", "secrets":
 		sel.keys = []string{manifests.KindSecret}
+	case "job", "jobs":
+		sel.keys = []string{manifests.KindJob}
+	case "cronjob", "cronjobs", "cj":
+		sel.keys = []string{manifests.KindCronJob}
+	case "statefulset", "statefulsets", "sts":
+		sel.keys = []string{manifests.KindStatefulSet}
 	case "all", "":
-		sel.keys = []string{manifests.KindConfigMap, manifests.KindSandbox, manifests.KindSecret}
+		sel.keys = []string{
+			manifests.KindConfigMap, manifests.KindCronJob, manifests.KindJob, manifests.KindSandbox, manifests.KindSecret, manifests.KindStatefulSet,
+		}
 	default:
-		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, configmaps and secrets", drivers.ErrInvalidArgument, text)
+		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, statefulsets, jobs, cronjobs, configmaps and secrets", drivers.ErrInvalidArgument, text)
 	}
 	return sel, nil
 }

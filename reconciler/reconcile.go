@@ -43,7 +43,7 @@ func (m *Manager) reconcile(key manifests.Key) (again time.Time, err error) {
 		return time.Time{}, o.diskError
 	}
 	if o.record == nil {
-		if o.unreadable == "" && o.intent.known && o.intent.object == nil && o.intent.problem == nil {
+		if o.unreadable == "" && o.intent.known && !o.intent.wants() {
 			m.forget(o)
 			return time.Time{}, nil
 		}
@@ -91,7 +91,7 @@ func (m *Manager) accept(o *object, now time.Time) error {
 		if err := m.replaceRecord(o, &next); err != nil {
 			return err
 		}
-		m.event(o.key, eventNormal, ReasonDeleting, "its manifest is gone: the sandbox is removed")
+		m.event(o.key, eventNormal, ReasonDeleting, "%s: the sandbox is removed", in.end())
 		return nil
 	case in.object == nil:
 		return nil
@@ -106,7 +106,10 @@ func (m *Manager) create(o *object, in intent, now time.Time) error {
 		CreationTimestamp: metav1.NewTime(now.Truncate(time.Second)),
 		SpecHash:          obj.Sandbox.SpecHash(),
 		APIVersion:        obj.APIVersion, Kind: obj.Kind, Source: obj.Position,
-		Manifest: obj.Manifest, Sandbox: obj.Sandbox,
+		Manifest: obj.Manifest, Sandbox: obj.Sandbox, Owner: in.owner,
+	}
+	if in.uid != "" {
+		r.UID = in.uid
 	}
 	r.BuildHash = r.SpecHash
 	if err := m.replaceRecord(o, r); err != nil {
@@ -119,18 +122,19 @@ func (m *Manager) create(o *object, in intent, now time.Time) error {
 	o.since = in.seen
 	o.newStart(in.seen)
 	m.refer(o)
-	m.event(o.key, eventNormal, "Created", "accepted from %s", obj.Position)
+	m.event(o.key, eventNormal, "Created", "accepted from %s", in.origin())
 	return nil
 }
 
 func (m *Manager) update(o *object, in intent, now time.Time) error {
 	r, obj := o.record, in.object
-	if r.Source == obj.Position && r.APIVersion == obj.APIVersion && r.Kind == obj.Kind && string(r.Manifest) == string(obj.Manifest) {
+	owned := in.owner == nil || r.Owner != nil && r.Owner.UID == in.owner.UID
+	if owned && r.Source == obj.Position && r.APIVersion == obj.APIVersion && r.Kind == obj.Kind && string(r.Manifest) == string(obj.Manifest) {
 		return nil
 	}
 	next := *r
 	next.APIVersion, next.Kind, next.Source = obj.APIVersion, obj.Kind, obj.Position
-	next.Manifest, next.Sandbox = obj.Manifest, obj.Sandbox
+	next.Manifest, next.Sandbox, next.Owner = obj.Manifest, obj.Sandbox, in.owner
 	next.SpecHash = obj.Sandbox.SpecHash()
 	changed := next.SpecHash != r.SpecHash
 	var change manifests.Change

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 )
@@ -89,6 +90,14 @@ func (s StateDir) Sandboxes() string { return s.join("sandboxes") }
 // Bundle is the bundle of a sandbox.
 func (s StateDir) Bundle(namespace, name string) Bundle {
 	return Bundle(s.join("sandboxes", namespace, name))
+}
+
+// Workloads holds the records of the objects that make sandboxes.
+func (s StateDir) Workloads() string { return s.join("workloads") }
+
+// Workload is the directory of one of them.
+func (s StateDir) Workload(kind, namespace, name string) string {
+	return s.join("workloads", strings.ToLower(kind), namespace, name)
 }
 
 // Events is where events are kept.
