@@ -59,17 +59,17 @@ func (m *Manager) entrust(key manifests.Key, owner *metav1.OwnerReference, in in
 	}
 	m.own(key, ownerKey(key.Namespace, owner))
 	was := e.intent
-	if keep := in.object == nil && !in.gone; keep && was.known && was.owner != nil {
-		return nil
+	if keep := in.object == nil && !in.gone; keep && was.owner != nil {
+		in.object, in.gone, in.seen = was.object, was.gone, was.seen
 	}
 	in.known, in.owner, in.uid = true, owner, was.uid
 	if in.uid == "" {
 		in.uid = newUID()
 	}
-	if was.owner != nil {
-		in.problem = was.problem
+	if was.owner != nil && was.problem != nil && was.problem.Reason == ReasonDuplicateName {
+		in.problem = was.problem // which only a look at the manifests ends
 	}
-	if was.known && was.gone == in.gone && was.owner != nil && was.owner.UID == owner.UID && sameObject(was.object, in.object) {
+	if was.known && was.gone == in.gone && was.problem.equal(in.problem) && was.owner != nil && was.owner.UID == owner.UID && sameObject(was.object, in.object) {
 		return nil
 	}
 	e.intent = in

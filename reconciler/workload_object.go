@@ -104,6 +104,9 @@ func (m *Manager) reconcileWorkload(key manifests.Key) (again time.Time, err err
 	default:
 		again, err = m.runWorkload(w, now)
 		w.diskError = errors.Join(w.diskError, err)
+		if w.obstacle != nil { // It goes away without a word.
+			again = earliest(again, now.Add(hostDelay))
+		}
 	}
 	m.showWorkload(w, now)
 	return again, w.diskError

@@ -79,7 +79,10 @@ func (w *workloadObject) status(first []metav1.Condition, generation int64) any 
 	conditions := func(own []metav1.Condition) []metav1.Condition {
 		all := slices.Clone(first)
 		for _, c := range own {
-			if !slices.ContainsFunc(first, func(f metav1.Condition) bool { return f.Type == c.Type }) {
+			stuck := slices.ContainsFunc(first, func(f metav1.Condition) bool {
+				return f.Type == c.Type || f.Type == manifests.ConditionStalled && c.Type == manifests.ConditionReconciling
+			})
+			if !stuck {
 				c.ObservedGeneration = generation
 				all = append(all, c)
 			}

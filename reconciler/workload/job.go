@@ -29,8 +29,8 @@ type JobState struct {
 	Counted []types.UID `json:"counted,omitempty"`
 	// Failures is how many have failed since one last succeeded, LastFailure when
 	// the last of them did: what the back-off is computed from.
-	Failures    int32     `json:"failures,omitempty"`
-	LastFailure time.Time `json:"lastFailure,omitzero"`
+	Failures    int32            `json:"failures,omitempty"`
+	LastFailure metav1.MicroTime `json:"lastFailure,omitzero"`
 }
 
 // JobPlan is what to do for a job.
@@ -111,11 +111,11 @@ func (p *jobPlanner) count() {
 		case s.Failed:
 			st.Status.Failed++
 			st.Failures++
-			st.LastFailure = s.At
+			st.LastFailure = metav1.NewMicroTime(s.At)
 		case s.Index != NoIndex && done.has(s.Index):
 		default:
 			st.Status.Succeeded++
-			st.Failures, st.LastFailure = 0, time.Time{}
+			st.Failures, st.LastFailure = 0, metav1.MicroTime{}
 			if s.Index != NoIndex {
 				done.add(s.Index)
 			}

@@ -268,7 +268,7 @@ func (p *setPlanner) conditions() {
 		set(manifests.ConditionReady, false, "ReplicasUnavailable", message)
 	}
 	wanted := max(n-int32(p.partition()), 0) //nolint:gosec // bounded by validation
-	updating := p.spec.UpdateStrategy.Type != appsv1.OnDeleteStatefulSetStrategyType && st.UpdatedReplicas < wanted
+	updating := p.current != p.update && p.spec.UpdateStrategy.Type != appsv1.OnDeleteStatefulSetStrategyType && st.UpdatedReplicas < wanted
 	state := ""
 	switch {
 	case p.trouble != "":
