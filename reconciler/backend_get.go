@@ -66,8 +66,14 @@ func (m *Manager) views(q query) []*view {
 		}
 	}
 	for _, w := range m.workloads {
-		if v := w.view.Load(); v != nil && q.fits(v) {
-			all = append(all, v)
+		v := w.view.Load()
+		if v == nil {
+			continue
+		}
+		for _, v := range append(v.revisionViews(), v) {
+			if q.fits(v) {
+				all = append(all, v)
+			}
 		}
 	}
 	for _, c := range m.configs {

@@ -40,6 +40,8 @@ func parseKind(text string) (kindSelector, error) {
 		sel.keys = []string{manifests.KindCronJob}
 	case "statefulset", "statefulsets", "sts":
 		sel.keys = []string{manifests.KindStatefulSet}
+	case "controllerrevision", "controllerrevisions":
+		sel.keys = []string{kindRevision}
 	case "all", "":
 		sel.keys = []string{
 			manifests.KindConfigMap, manifests.KindCronJob, manifests.KindJob, manifests.KindSandbox, manifests.KindSecret, manifests.KindStatefulSet,

@@ -25,6 +25,7 @@ type view struct {
 	source           manifests.Position
 	status           manifests.SandboxStatus // of a sandbox
 	workload         any                     // the status of a workload
+	revisions        []manifests.Revision    // of a StatefulSet
 	owner            *metav1.OwnerReference
 	problem          *problem
 }

@@ -1,11 +1,13 @@
 package reconciler
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/workload"
@@ -25,7 +27,7 @@ func (m *Manager) showWorkload(w *workloadObject, now time.Time) {
 	if r := w.record; r != nil {
 		v.manifest, v.source, v.owner = r.Manifest, r.Source, r.Owner
 		v.uid, v.generation, v.created, v.deleted = r.UID, r.Generation, r.CreationTimestamp, r.DeletionTimestamp
-		v.labels = r.Workload.labels()
+		v.labels, v.revisions = r.Workload.labels(), r.Workload.Revisions
 		generation = r.Generation
 	} else if obj := w.intent.object; obj != nil {
 		v.manifest, v.source, v.labels = obj.Manifest, obj.Position, obj.Meta().Labels
@@ -145,4 +147,34 @@ func (m *Manager) tell(key manifests.Key, events []workload.Event) {
 		}
 		m.event(key, typ, e.Reason, "%s", e.Message)
 	}
+}
+
+// kindRevision is the kind of a template that a StatefulSet has had.
+const kindRevision = "ControllerRevision"
+
+// revisionViews shows the revisions of a StatefulSet as Kubernetes does.
+func (v *view) revisionViews() []*view {
+	views := make([]*view, 0, len(v.revisions))
+	for _, r := range v.revisions {
+		var data struct {
+			Data struct {
+				Spec struct {
+					Template json.RawMessage `json:"template"`
+				} `json:"spec"`
+			} `json:"data"`
+			Revision int64 `json:"revision"`
+		}
+		data.Data.Spec.Template, data.Revision = r.Manifest, r.Revision
+		manifest, err := json.Marshal(&data)
+		if err != nil { // It was read from JSON.
+			continue
+		}
+		views = append(views, &view{
+			key:        manifests.Key{Kind: kindRevision, Namespace: v.key.Namespace, Name: r.Name},
+			apiVersion: "apps/v1", kind: kindRevision, manifest: manifest, labels: r.Template.Labels,
+			uid: v.uid + "-" + types.UID(r.Hash), generation: 1, created: r.CreationTimestamp, source: v.source,
+			owner: &metav1.OwnerReference{APIVersion: v.apiVersion, Kind: v.kind, Name: v.key.Name, UID: v.uid, Controller: new(true)},
+		})
+	}
+	return views
 }
