@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -14,7 +15,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/api"
 )
 
 // isWorkload reports whether the object makes sandboxes of its own.
@@ -210,4 +213,50 @@ func (d *description) job(o *object, j *job) {
 	}
 	d.field(0, "Duration", j.took(d.now))
 	d.field(0, "Sandboxes", fmt.Sprintf("%d active (%d ready) | %d succeeded | %d failed", j.Status.Active, j.Status.Ready, j.Status.Succeeded, j.Status.Failed))
+}
+
+// parseRefs reads names of sandboxes, and of workloads for all that they made.
+func parseRefs(args []string, namespace string) ([]*api.Ref, error) {
+	refs := make([]*api.Ref, len(args))
+	for i, arg := range args {
+		ref, err := parseRef(arg, namespace)
+		if err != nil {
+			return nil, err
+		}
+		if key := (manifests.Key{Kind: ref.GetKind()}); key.IsConfig() || key.Kind == manifests.KindCronJob {
+			return nil, usagef("%q is not a sandbox, and has none of its own", arg)
+		}
+		refs[i] = ref
+	}
+	return refs, nil
+}
+
+// sandboxesOf returns the references with each workload replaced by the sandboxes
+// that it has made.
+func sandboxesOf(ctx context.Context, client *api.Client, refs []*api.Ref) ([]*api.Ref, error) {
+	var all []*api.Ref
+	for _, ref := range refs {
+		if ref.GetKind() == manifests.KindSandbox {
+			all = append(all, ref)
+			continue
+		}
+		resp, err := client.Get(ctx, &api.GetRequest{Kind: "sandbox", Namespace: ref.GetNamespace()})
+		if err != nil {
+			return nil, err
+		}
+		objects, err := decodeObjects(resp.GetObjects())
+		if err != nil {
+			return nil, err
+		}
+		before := len(all)
+		for _, o := range objects {
+			if o.controller() == ref.GetKind()+"/"+ref.GetName() {
+				all = append(all, &api.Ref{Kind: manifests.KindSandbox, Namespace: o.Namespace, Name: o.Name})
+			}
+		}
+		if len(all) == before {
+			return nil, fmt.Errorf("%s has no sandboxes: %w", refName(ref), drivers.ErrNotFound)
+		}
+	}
+	return all, nil
 }
