@@ -39,9 +39,9 @@ func objectMetaField(name string) fieldUse {
 // sandboxField knows the fields of a Sandbox's spec, ours and agent-sandbox's.
 func sandboxField(name string) fieldUse {
 	switch name {
-	case "operatingMode", "replicas", "shutdownPolicy", "podTemplate", "vm":
+	case "operatingMode", "replicas", "shutdownTime", "shutdownPolicy", "podTemplate", "vm":
 		return fieldUse{class: supported}
-	case "shutdownTime", "volumeClaimTemplates", "networks", "sockets", "dependsOn":
+	case "volumeClaimTemplates", "networks", "sockets", "dependsOn":
 		return fieldUse{class: notYet}
 	case "service":
 		return noEffect(noCluster)

@@ -37,6 +37,7 @@ const (
 	ReasonSandboxSuspended  = "SandboxSuspended"
 	ReasonSandboxPaused     = "SandboxPaused"
 	ReasonSandboxStopped    = "SandboxStopped"
+	ReasonSandboxExpired    = "SandboxExpired"
 	ReasonDeleting          = "Deleting"
 	ReasonPodTerminated     = "PodTerminated"
 	ReasonPodTerminating    = "PodTerminating"

@@ -66,7 +66,7 @@ func (m *Manager) reconcile(key manifests.Key) (again time.Time, err error) {
 	} else if len(p.Actions) > 0 {
 		m.begin(o, p.Actions[0], goal)
 	}
-	return p.Again, errors.Join(o.diskError, m.publish(o, d, refs, now))
+	return earliest(p.Again, o.expiry(now)), errors.Join(o.diskError, m.publish(o, d, refs, now))
 }
 
 // accept makes the record say what the manifests want, if they want anything
@@ -200,6 +200,8 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 		d.Goal = GoalDelete
 	case !o.intent.known:
 		d.Goal = GoalHold
+	case o.expired(time.Now()):
+		d.Goal, d.Purge = GoalExpire, *r.Sandbox.Spec.ShutdownPolicy == manifests.ShutdownPolicyDelete
 	case r.Overrides.Stopped:
 		d.Goal = GoalStop
 	case r.Sandbox.Spec.OperatingMode == manifests.OperatingModeSuspended:
@@ -231,6 +233,7 @@ func (m *Manager) observed(o *object, refs referred, now time.Time) Observed {
 		Processes:  make(map[string]drivers.ProcessState, len(o.snapshot.Processes)),
 		Containers: make(map[string]ObservedContainer, len(o.containers)),
 		Finished:   o.record.Outcome != nil,
+		Disk:       o.record.Built != nil,
 		Survivor:   o.survivor(),
 		Prepared:   o.prepared != nil && o.prepared.spec == o.record.BuildHash && o.prepared.config == refs.hash,
 		BuildAfter: o.vmBackoff.until,
