@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -83,14 +85,30 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[agentSandboxAlphaDocument](),
 		reflect.TypeFor[corev1.ConfigMap](),
 		reflect.TypeFor[corev1.Secret](),
-		reflect.TypeFor[corev1.PersistentVolumeClaim]():
+		reflect.TypeFor[corev1.PersistentVolumeClaim](),
+		reflect.TypeFor[batchv1.Job](),
+		reflect.TypeFor[batchv1.CronJob](),
+		reflect.TypeFor[appsv1.StatefulSet]():
 		return documentField
+	case reflect.TypeFor[batchv1.JobSpec]():
+		return jobField
+	case reflect.TypeFor[batchv1.CronJobSpec]():
+		return cronJobField
+	case reflect.TypeFor[appsv1.StatefulSetSpec]():
+		return statefulSetField
 	case reflect.TypeFor[metav1.TypeMeta](),
 		reflect.TypeFor[PodTemplate](),
 		reflect.TypeFor[PodMetadata](),
 		reflect.TypeFor[PersistentVolumeClaimTemplate](),
 		reflect.TypeFor[EmbeddedObjectMetadata](),
 		reflect.TypeFor[VM](),
+		reflect.TypeFor[appsv1.RollingUpdateStatefulSetStrategy](),
+		reflect.TypeFor[appsv1.StatefulSetOrdinals](),
+		reflect.TypeFor[appsv1.StatefulSetUpdateStrategy](),
+		reflect.TypeFor[batchv1.JobTemplateSpec](),
+		reflect.TypeFor[corev1.PodTemplateSpec](),
+		reflect.TypeFor[metav1.LabelSelector](),
+		reflect.TypeFor[metav1.LabelSelectorRequirement](),
 		reflect.TypeFor[Kernel](),
 		reflect.TypeFor[corev1.Capabilities](),
 		reflect.TypeFor[corev1.ConfigMapEnvSource](),

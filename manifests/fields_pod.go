@@ -39,9 +39,9 @@ func objectMetaField(name string) fieldUse {
 // sandboxField knows the fields of a Sandbox's spec, ours and agent-sandbox's.
 func sandboxField(name string) fieldUse {
 	switch name {
-	case "operatingMode", "replicas", "shutdownPolicy", "podTemplate", "vm", "volumeClaimTemplates":
+	case "operatingMode", "replicas", "shutdownTime", "shutdownPolicy", "podTemplate", "vm", "volumeClaimTemplates":
 		return fieldUse{class: supported}
-	case "shutdownTime", "networks", "sockets", "dependsOn":
+	case "networks", "sockets", "dependsOn":
 		return fieldUse{class: notYet}
 	case "service":
 		return noEffect(noCluster)

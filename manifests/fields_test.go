@@ -81,7 +81,6 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 	}
 	for mark, cases := range map[string][]string{
 		"spec": {
-			"shutdownTime: 2026-12-24T18:00:00Z",
 			"volumeClaimTemplates: [{metadata: {name: a}, spec: {dataSource: {kind: PersistentVolumeClaim, name: b}}}]",
 			"networks: [{name: default}]",
 			"sockets: [{hostPath: a, containerPath: /a}]",

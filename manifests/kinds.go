@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -33,6 +35,9 @@ func kinds() []kind {
 		{"v1", "ConfigMap", reflect.TypeFor[corev1.ConfigMap](), decodeConfigMap},
 		{"v1", "Secret", reflect.TypeFor[corev1.Secret](), decodeSecret},
 		{"v1", "PersistentVolumeClaim", reflect.TypeFor[corev1.PersistentVolumeClaim](), decodeClaim},
+		{"apps/v1", KindStatefulSet, reflect.TypeFor[appsv1.StatefulSet](), decodeStatefulSet},
+		{"batch/v1", KindJob, reflect.TypeFor[batchv1.Job](), decodeJob},
+		{"batch/v1", KindCronJob, reflect.TypeFor[batchv1.CronJob](), decodeCronJob},
 	}
 }
 
@@ -41,8 +46,6 @@ func laterKinds() map[string][]string {
 	return map[string][]string{
 		APIVersion:                           {"Network", "EgressPolicy"},
 		"extensions.agents.x-k8s.io/v1beta1": {"SandboxTemplate", "SandboxWarmPool", "SandboxClaim"},
-		"apps/v1":                            {"StatefulSet"},
-		"batch/v1":                           {"Job", "CronJob"},
 		"networking.k8s.io/v1":               {"NetworkPolicy"},
 		"node.k8s.io/v1":                     {"RuntimeClass"},
 	}

@@ -8,8 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // This file makes docs/reference.md.
@@ -17,6 +20,7 @@ import (
 type referenceMaker struct {
 	*schemaMaker
 	rows map[fieldClass][]string
+	kind string
 }
 
 const referenceHead = `# Reference of manifests
@@ -39,7 +43,9 @@ func TestReferenceIsUpToDate(t *testing.T) {
 	fmt.Fprintf(&b, referenceHead, MaxFileBytes>>20)
 	is := map[string]string{
 		"Pod": "a Sandbox whose `spec` is the `spec.podTemplate.spec` below", "ConfigMap": "values for variables and files",
-		"Secret": "the same, kept in memory only",
+		"Secret": "the same, kept in memory only", "PersistentVolumeClaim": "a volume that outlives the sandboxes with it",
+		"StatefulSet": "sandboxes with stable names, updated one after the other",
+		"Job":         "sandboxes that run to completion", "CronJob": "Jobs at the times of a schedule",
 	}
 	for _, k := range kinds() {
 		what := is[k.kind]
@@ -54,8 +60,8 @@ func TestReferenceIsUpToDate(t *testing.T) {
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", k.apiVersion, k.kind, what)
 	}
 	for _, k := range kinds() {
-		if k.apiVersion == APIVersion || k.kind == "ConfigMap" || k.kind == "Secret" {
-			m := &referenceMaker{schemaMaker: newSchemaMaker(t), rows: map[fieldClass][]string{}}
+		if k.apiVersion == APIVersion || k.kind == "ConfigMap" || k.kind == "Secret" || k.kind == KindPersistentVolumeClaim || isWorkload(k.kind) {
+			m := &referenceMaker{schemaMaker: newSchemaMaker(t), rows: map[fieldClass][]string{}, kind: k.kind}
 			m.walk(k.document, "")
 			m.print(&b, k)
 		}
@@ -73,12 +79,17 @@ func (m *referenceMaker) walk(t reflect.Type, prefix string) {
 		switch f.use.class {
 		case supported:
 			name, nested := typeName(inner)
+			if isWorkload(m.kind) {
+				if as := m.sameAs(inner); as != "" {
+					name, nested = as, nil
+				}
+			}
 			required := ""
 			if isRequired(f) {
 				required = ", required"
 			}
 			text := strings.ReplaceAll(firstSentences(m.describe(f)), "|", `\|`)
-			m.rows[supported] = append(m.rows[supported], fmt.Sprintf("| `%s` | %s%s | %s | %s |", path, name, required, costOf(path, nested), text))
+			m.rows[supported] = append(m.rows[supported], fmt.Sprintf("| `%s` | %s%s | %s | %s |", path, name, required, m.costOf(path, nested), text))
 			if nested != nil {
 				suffix := "."
 				if inner.Kind() == reflect.Slice {
@@ -96,12 +107,39 @@ func (m *referenceMaker) walk(t reflect.Type, prefix string) {
 
 // costOf is what a change of a field costs the sandbox, as Classify says; empty
 // for a field that only holds others, or that is none of a sandbox's spec.
-func costOf(path string, nested reflect.Type) string {
+func (m *referenceMaker) costOf(path string, nested reflect.Type) string {
 	path = strings.ReplaceAll(path, "[]", "")
 	if nested != nil || !strings.HasPrefix(path, "spec.") && path != "metadata.labels" && path != "metadata.annotations" {
 		return ""
 	}
+	if isWorkload(m.kind) {
+		return workloadCost(m.kind, path)
+	}
 	return classOf(path).String()
+}
+
+// sameAs names a struct that is described elsewhere.
+func (m *referenceMaker) sameAs(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[corev1.PodSpec]():
+		return "as a Sandbox's `spec.podTemplate.spec`"
+	case t == reflect.TypeFor[batchv1.JobSpec]() && m.kind != KindJob:
+		return "as a Job's `spec`"
+	}
+	return ""
+}
+
+// workloadCost is what a change of a field of a workload does to its sandboxes.
+func workloadCost(kind, path string) string {
+	switch {
+	case kind == KindCronJob && strings.HasPrefix(path, "spec.jobTemplate"):
+		return "the next job"
+	case kind == KindStatefulSet && strings.HasPrefix(path, "spec.template"):
+		return "a new revision, rolled out"
+	case kind == KindJob && slices.ContainsFunc(ImmutableJobFields(), func(name string) bool { return strings.HasPrefix(path, "spec."+name) }):
+		return "refused: rename the job"
+	}
+	return "live"
 }
 
 // typeName names a type for people, and returns the struct inside it if it has
@@ -112,6 +150,8 @@ func typeName(t reflect.Type) (string, reflect.Type) {
 		return "quantity", nil
 	case reflect.TypeFor[metav1.Time]():
 		return "time", nil
+	case reflect.TypeFor[intstr.IntOrString]():
+		return "integer or percentage", nil
 	case reflect.TypeFor[[]byte]():
 		return "base64", nil
 	case reflect.TypeFor[json.RawMessage]():

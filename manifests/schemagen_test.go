@@ -8,8 +8,11 @@ import (
 	"testing"
 
 	"github.com/invopop/jsonschema"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // This file makes schema.json. It lives among the tests so that the package
@@ -73,6 +76,9 @@ func (m *schemaMaker) structure(t reflect.Type) *jsonschema.Schema {
 		switch f.use.class {
 		case supported:
 			property := m.value(f.typ)
+			if isTemplateMeta(f) {
+				property = m.templateMeta()
+			}
 			if property.Ref != "" {
 				// A copy of its own, to hold the field's description.
 				property = &jsonschema.Schema{Ref: property.Ref}
@@ -91,6 +97,20 @@ func (m *schemaMaker) structure(t reflect.Type) *jsonschema.Schema {
 	return s
 }
 
+// isTemplateMeta reports the metadata of a template, which needs no name.
+func isTemplateMeta(f fieldInfo) bool {
+	return f.name == "metadata" && (f.owner == reflect.TypeFor[corev1.PodTemplateSpec]() || f.owner == reflect.TypeFor[batchv1.JobTemplateSpec]())
+}
+
+func (m *schemaMaker) templateMeta() *jsonschema.Schema {
+	const name = "TemplateMeta"
+	if m.defs[name] == nil {
+		m.defs[name] = m.structure(reflect.TypeFor[metav1.ObjectMeta]())
+		m.defs[name].Required = nil
+	}
+	return &jsonschema.Schema{Ref: "#/$defs/" + name}
+}
+
 func (m *schemaMaker) value(t reflect.Type) *jsonschema.Schema {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -101,6 +121,8 @@ func (m *schemaMaker) value(t reflect.Type) *jsonschema.Schema {
 			{Type: "string", Pattern: `^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$`},
 			{Type: "number"},
 		}}
+	case reflect.TypeFor[intstr.IntOrString]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer"}, {Type: "string", Pattern: "^[0-9]+%$"}}}
 	case reflect.TypeFor[metav1.Time]():
 		return &jsonschema.Schema{Type: "string", Format: "date-time"}
 	case reflect.TypeFor[json.RawMessage]():
@@ -131,7 +153,8 @@ func (m *schemaMaker) value(t reflect.Type) *jsonschema.Schema {
 // isRequired reports whether a document must have a field.
 func isRequired(f fieldInfo) bool {
 	switch f.owner.Name() + "." + f.name {
-	case "Container.image", "ObjectMeta.name", "LocalObjectReference.name", "SecretVolumeSource.secretName":
+	case "Container.image", "ObjectMeta.name", "LocalObjectReference.name", "SecretVolumeSource.secretName",
+		"StatefulSetSpec.selector":
 		return true
 	}
 	for own := range f.owner.Fields() {
@@ -186,6 +209,31 @@ func constrain(s *jsonschema.Schema, f fieldInfo) {
 		s.Default = DefaultGracePeriodSeconds
 	case "PodSpec.containers":
 		s.MinItems = new(uint64(1))
+	case "JobSpec.completionMode":
+		enum("NonIndexed", "Indexed")
+		s.Default = "NonIndexed"
+	case "JobSpec.parallelism", "StatefulSetSpec.replicas":
+		between(0, maxReplicas)
+		s.Default = 1
+	case "JobSpec.completions":
+		between(0, maxCompletions)
+	case "JobSpec.backoffLimit":
+		between(0, maxSeconds)
+		s.Default = defaultBackoffLimit
+	case "JobSpec.activeDeadlineSeconds", "JobSpec.ttlSecondsAfterFinished", "CronJobSpec.startingDeadlineSeconds",
+		"StatefulSetSpec.minReadySeconds", "RollingUpdateStatefulSetStrategy.partition":
+		between(0, maxSeconds)
+	case "CronJobSpec.concurrencyPolicy":
+		enum("Allow", "Forbid", "Replace")
+		s.Default = "Allow"
+	case "CronJobSpec.successfulJobsHistoryLimit", "CronJobSpec.failedJobsHistoryLimit", "StatefulSetSpec.revisionHistoryLimit":
+		between(0, maxReplicas)
+	case "StatefulSetSpec.podManagementPolicy":
+		enum("OrderedReady", "Parallel")
+		s.Default = "OrderedReady"
+	case "StatefulSetUpdateStrategy.type":
+		enum("RollingUpdate", "OnDelete")
+		s.Default = "RollingUpdate"
 	case "PodOS.name":
 		enum("linux")
 	case "Container.imagePullPolicy":

@@ -3,6 +3,8 @@ package manifests
 import (
 	"encoding/json"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +17,10 @@ const (
 	KindConfigMap             = "ConfigMap"
 	KindSecret                = "Secret"
 	KindPersistentVolumeClaim = "PersistentVolumeClaim"
+
+	KindJob         = "Job"
+	KindCronJob     = "CronJob"
+	KindStatefulSet = "StatefulSet"
 )
 
 // APIVersion of our own kinds.
@@ -55,6 +61,10 @@ type Object struct {
 	ConfigMap *corev1.ConfigMap
 	Secret    *corev1.Secret
 	Claim     *corev1.PersistentVolumeClaim
+
+	Job         *batchv1.Job
+	CronJob     *batchv1.CronJob
+	StatefulSet *appsv1.StatefulSet
 }
 
 // Sandbox is one lightweight Linux VM and the containers in it: the internal

@@ -57,7 +57,13 @@ func (r *report) validateSandbox(s *Sandbox, pod *field.Path) {
 	oneOf(r, spec.Child("operatingMode"), s.Spec.OperatingMode,
 		OperatingModeRunning, OperatingModeSuspended, OperatingModePaused)
 	oneOf(r, spec.Child("shutdownPolicy"), *s.Spec.ShutdownPolicy, ShutdownPolicyRetain, ShutdownPolicyDelete)
-	r.validateVM(spec.Child("vm"), &s.Spec.VM)
+	r.validateMachine(s, pod)
+}
+
+// validateMachine checks the VM of a sandbox that has its defaults, and the Pod in
+// it.
+func (r *report) validateMachine(s *Sandbox, pod *field.Path) {
+	r.validateVM(field.NewPath("spec", "vm"), &s.Spec.VM)
 	if s.Spec.PodTemplate.Spec.Hostname != hostnameFor(s.Name) {
 		r.validateHostname(pod.Child("hostname"), s.Spec.PodTemplate.Spec.Hostname)
 	}

@@ -241,7 +241,8 @@ func TestForeignKindsKeepTheirOwnRules(t *testing.T) {
 	for _, c := range []struct{ version, line, want string }{
 		{"v1beta1", "operatingMode: Suspended", ""},
 		{"v1beta1", "operatingMode: Paused", "must be Running or Suspended; Paused needs apiVersion vzreconciler.dev/v1alpha1"},
-		{"v1beta1", "shutdownTime: 2026-12-24T18:00:00Z", "shutdownTime is not supported yet"},
+		{"v1beta1", "shutdownTime: 2026-12-24T18:00:00Z", ""},
+		{"v1beta1", "shutdownTime: at six", `not a time; want for example "2026-12-24T18:00:00Z"`},
 		{"v1alpha1", "replicas: 0", ""},
 		{"v1alpha1", "replicas: 1", ""},
 		{"v1alpha1", "replicas: 2", "spec.replicas: must be 0 (suspended) or 1 (running)"},

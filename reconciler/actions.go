@@ -394,7 +394,7 @@ func (m *Manager) remove(ctx context.Context, o *object) error {
 	m.mu.Lock()
 	delete(m.synced.confirmed, o.key)
 	m.mu.Unlock()
-	if o.intent.object == nil && o.intent.problem == nil {
+	if !o.intent.wants() {
 		m.forget(o)
 		return nil
 	}

@@ -105,6 +105,9 @@ func (m *Manager) compare(obj *manifests.Object, path string) (string, error) {
 	if v == nil {
 		return resultCreated, nil
 	}
+	if v.owner != nil {
+		return "", fmt.Errorf("%s: %w: it belongs to %s: choose another name", obj.Key, drivers.ErrInvalidArgument, ownerKey(obj.Key.Namespace, v.owner))
+	}
 	if v.source.File != "" && !samePath(v.source.File, path) {
 		if _, err := os.Stat(v.source.File); err == nil {
 			return "", fmt.Errorf("%s: %w: it is in %s: edit it there, or remove it there first", obj.Key, drivers.ErrInvalidArgument, v.source.File)
@@ -124,7 +127,7 @@ func (m *Manager) sameContent(v *view, obj *manifests.Object) bool {
 	if v.apiVersion != obj.APIVersion || !bytes.Equal(v.manifest, obj.Manifest) {
 		return false
 	}
-	if obj.Key.Kind == manifests.KindSandbox {
+	if !obj.Key.IsConfig() {
 		return true
 	}
 	// A Secret's manifest is shown without its values: these are compared too.

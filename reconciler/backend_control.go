@@ -74,6 +74,8 @@ func (m *Manager) changeOverrides(o *object, change func(*Record) error) error {
 		return fmt.Errorf("%s: %w: its manifest was not applied yet", o.key, drivers.ErrInvalidState)
 	case o.record.DeletionTimestamp != nil:
 		return fmt.Errorf("%s: %w: it is being removed", o.key, drivers.ErrInvalidState)
+	case o.record.Owner != nil && o.record.Outcome != nil:
+		return fmt.Errorf("%s: %w: it has run to its end for %s", o.key, drivers.ErrInvalidState, ownerKey(o.key.Namespace, o.record.Owner))
 	}
 	was := o.record
 	next := *was

@@ -28,6 +28,12 @@ func (m *Manager) Delete(ctx context.Context, req *api.DeleteRequest) (*api.Dele
 	if v == nil {
 		return nil, m.notFound(key)
 	}
+	if v.owner != nil {
+		// No manifest has it: its owner makes another one, if it wants one.
+		m.entrust(key, v.owner, intent{gone: true})
+		m.takenIn(ctx, key, func(v *view) bool { return v == nil || v.deleted != nil })
+		return &api.DeleteResponse{}, nil
+	}
 	m.editing.Lock()
 	defer m.editing.Unlock()
 	file := v.source.File

@@ -44,14 +44,14 @@ func (q *query) fits(v *view) bool {
 func (m *Manager) lookup(key manifests.Key) *view {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if key.Kind != manifests.KindSandbox {
+	if key.IsConfig() {
 		if c := m.configs[key]; c != nil {
 			return c.view()
 		}
 		return nil
 	}
-	if o := m.objects[key]; o != nil {
-		return o.view.Load()
+	if e := m.managedLocked(key); e != nil {
+		return e.view.Load()
 	}
 	return nil
 }
@@ -63,6 +63,17 @@ func (m *Manager) views(q query) []*view {
 	for _, o := range m.objects {
 		if v := o.view.Load(); v != nil && q.fits(v) {
 			all = append(all, v)
+		}
+	}
+	for _, w := range m.workloads {
+		v := w.view.Load()
+		if v == nil {
+			continue
+		}
+		for _, v := range append(v.revisionViews(), v) {
+			if q.fits(v) {
+				all = append(all, v)
+			}
 		}
 	}
 	for _, c := range m.configs {

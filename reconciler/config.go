@@ -129,7 +129,7 @@ func (m *Manager) lookAtConfigs(verdicts map[manifests.Key]verdict) {
 	defer m.mu.Unlock()
 	dirty := false
 	for key, v := range verdicts {
-		if key.Kind == manifests.KindSandbox || v.open {
+		if !key.IsConfig() || v.open {
 			continue
 		}
 		was := m.configs[key]

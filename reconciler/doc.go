@@ -10,6 +10,10 @@
 // (status.go). The end of a step, a change that the plugin process reports and a
 // change of the manifests all do the same: they wake the object.
 //
+// A Job, a CronJob and a StatefulSet are workloads (workload_*.go): what they make
+// is decided in package workload, and the intent of a sandbox that they own is
+// theirs instead of a file's (owned.go). From there on it is like any other.
+//
 // What must survive the daemon is in the bundle: the record of what was applied
 // (record.go), which is the inventory, and the last status. The processes that
 // run sandboxes survive by themselves and are found again.

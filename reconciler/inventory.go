@@ -19,6 +19,9 @@ func (m *Manager) load() error {
 	if err := m.loadConfigs(); err != nil {
 		return err
 	}
+	if err := m.loadWorkloads(); err != nil {
+		return err
+	}
 	root := m.opts.StateDir.Sandboxes()
 	namespaces, err := os.ReadDir(root)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -59,6 +62,9 @@ func (m *Manager) loadObject(key manifests.Key) {
 		return
 	}
 	o.record = r
+	if r.Owner != nil {
+		m.own(key, ownerKey(key.Namespace, r.Owner))
+	}
 	m.refer(o)
 	m.holdClaims(o)
 	m.restoreStatus(o)

@@ -36,10 +36,21 @@ func parseKind(text string) (kindSelector, error) {
 		sel.keys = []string{manifests.KindSecret}
 	case "persistentvolumeclaim", "persistentvolumeclaims", "pvc":
 		sel.keys = []string{manifests.KindPersistentVolumeClaim}
+	case "job", "jobs":
+		sel.keys = []string{manifests.KindJob}
+	case "cronjob", "cronjobs", "cj":
+		sel.keys = []string{manifests.KindCronJob}
+	case "statefulset", "statefulsets", "sts":
+		sel.keys = []string{manifests.KindStatefulSet}
+	case "controllerrevision", "controllerrevisions":
+		sel.keys = []string{kindRevision}
 	case "all", "":
-		sel.keys = []string{manifests.KindConfigMap, manifests.KindPersistentVolumeClaim, manifests.KindSandbox, manifests.KindSecret}
+		sel.keys = []string{
+			manifests.KindConfigMap, manifests.KindCronJob, manifests.KindJob, manifests.KindPersistentVolumeClaim,
+			manifests.KindSandbox, manifests.KindSecret, manifests.KindStatefulSet,
+		}
 	default:
-		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, configmaps, secrets and persistentvolumeclaims", drivers.ErrInvalidArgument, text)
+		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, statefulsets, jobs, cronjobs, configmaps, secrets and persistentvolumeclaims", drivers.ErrInvalidArgument, text)
 	}
 	return sel, nil
 }

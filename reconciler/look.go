@@ -195,7 +195,7 @@ func (m *Manager) look(s source.Snapshot) {
 	m.noteLook(s, verdicts, held)
 	m.lookAtConfigs(verdicts)
 	for key, v := range verdicts {
-		if key.Kind == manifests.KindSandbox && !v.open {
+		if !key.IsConfig() && !v.open {
 			m.intend(key, v, s.Time)
 		}
 	}
@@ -256,17 +256,17 @@ func (m *Manager) doubt(verdicts map[manifests.Key]verdict, applied map[manifest
 // of which only an error is known has an empty one.
 func (m *Manager) appliedFrom() map[manifests.Key]string {
 	files := m.configFiles()
-	for _, o := range m.allObjects() {
-		o.mu.Lock()
+	for _, e := range m.allManaged() {
+		e.mu.Lock()
 		switch {
-		case o.unreadable != "":
+		case e.unreadable != "":
 			// Nothing is known of it, so nothing may be concluded.
-		case o.record != nil:
-			files[o.key] = o.record.Source.File
-		default:
-			files[o.key] = ""
+		case e.record != nil && e.record.Owner == nil:
+			files[e.key] = e.record.Source.File
+		default: // An owned one is wanted by no file, but by its owner.
+			files[e.key] = ""
 		}
-		o.mu.Unlock()
+		e.mu.Unlock()
 	}
 	return files
 }
@@ -274,13 +274,12 @@ func (m *Manager) appliedFrom() map[manifests.Key]string {
 func (m *Manager) decidePrune(verdicts map[manifests.Key]verdict, applied map[manifests.Key]string, at time.Time) (remove, held []manifests.Key) {
 	var gone, elsewhere []manifests.Key
 	sandboxes := 0
+	weigh := m.weights()
 	for key, file := range applied {
 		if file == "" || m.deleting(key) {
 			continue
 		}
-		if key.Kind == manifests.KindSandbox {
-			sandboxes++
-		}
+		sandboxes += weigh(key)
 		switch {
 		case !verdicts[key].gone:
 		case m.watched(file):
@@ -295,7 +294,7 @@ func (m *Manager) decidePrune(verdicts map[manifests.Key]verdict, applied map[ma
 	maps.DeleteFunc(m.synced.confirmed, func(key manifests.Key, since time.Time) bool {
 		return verdicts[key].object != nil && at.After(since)
 	})
-	remove, held = prunable(gone, sandboxes, m.opts.MaxPrune, m.synced.confirmed)
+	remove, held = prunable(gone, sandboxes, m.opts.MaxPrune, m.synced.confirmed, weigh)
 	for _, key := range elsewhere {
 		if _, ok := m.synced.confirmed[key]; ok {
 			remove = append(remove, key)
@@ -317,13 +316,13 @@ func (m *Manager) watched(file string) bool {
 }
 
 func (m *Manager) deleting(key manifests.Key) bool {
-	o := m.object(key)
-	if o == nil {
+	e := m.managed(key)
+	if e == nil {
 		return false
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.record != nil && o.record.DeletionTimestamp != nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.record != nil && e.record.DeletionTimestamp != nil
 }
 
 // noteLook keeps what Status reports and tells metrics, events and the log.
@@ -380,24 +379,16 @@ func (m *Manager) keepComplete(ctx context.Context) {
 
 // intend gives an object its new intent, and wakes it if that is another.
 func (m *Manager) intend(key manifests.Key, v verdict, seen time.Time) {
-	o := m.object(key)
-	if o == nil {
-		if v.gone {
-			return
-		}
-		o = m.ensureObject(key)
+	e := m.hold(key, !v.gone)
+	if e == nil {
+		return
 	}
-	o.mu.Lock()
-	if o.dead { // It was removed a moment ago; what the manifest says is for its successor.
-		o.mu.Unlock()
-		if v.gone {
-			return
-		}
-		o = m.ensureObject(key)
-		o.mu.Lock()
+	defer e.mu.Unlock()
+	if owner := e.owner(); owner != nil {
+		m.intendOwned(e, owner, v)
+		return
 	}
-	defer o.mu.Unlock()
-	was := o.intent
+	was := e.intent
 	if was.known && was.gone == v.gone && was.problem.equal(v.problem) && sameObject(was.object, v.object) {
 		return
 	}
@@ -406,7 +397,7 @@ func (m *Manager) intend(key manifests.Key, v verdict, seen time.Time) {
 	} else if v.problem == nil && was.problem != nil && v.object != nil {
 		m.event(key, eventNormal, ReasonSynced, "the manifest in %s is followed again", v.object.Position)
 	}
-	o.intent = intent{known: true, object: v.object, gone: v.gone, problem: v.problem, seen: seen}
+	e.intent = intent{known: true, object: v.object, gone: v.gone, problem: v.problem, seen: seen}
 	m.queue.Add(key)
 }
 

@@ -103,7 +103,13 @@ func TestPrunable(t *testing.T) {
 			for _, k := range tc.confirmed {
 				confirmed[k] = time.Now()
 			}
-			remove, held := prunable(tc.gone, tc.total, tc.limit, confirmed)
+			weigh := func(key manifests.Key) int {
+				if key.Kind == manifests.KindSandbox {
+					return 1
+				}
+				return 0
+			}
+			remove, held := prunable(tc.gone, tc.total, tc.limit, confirmed, weigh)
 			if len(remove) != tc.remove || len(held) != tc.held {
 				t.Fatalf("remove %v, held %v", remove, held)
 			}

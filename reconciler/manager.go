@@ -38,9 +38,13 @@ type Manager struct {
 	editing sync.Mutex // of manifest files, by Apply and Delete
 	making  sync.Mutex // of a bundle's directories, and removing the one above
 
-	mu       sync.Mutex
-	ended    bool // nothing new is begun
-	objects  map[manifests.Key]*object
+	mu      sync.Mutex
+	ended   bool // nothing new is begun
+	objects map[manifests.Key]*object
+	// workloads make objects of their own; owned holds the keys of these by theirs.
+	workloads map[manifests.Key]*workloadObject
+	owned     map[manifests.Key]map[manifests.Key]struct{}
+
 	configs  map[manifests.Key]*config
 	users    map[manifests.Key]map[manifests.Key]struct{} // of a config object
 	attached attachments
@@ -70,6 +74,10 @@ func New(opts Options) (*Manager, error) {
 		boots:   semaphore.NewWeighted(int64(opts.MaxBoots)),
 		hub:     newHub(),
 		objects: map[manifests.Key]*object{},
+
+		workloads: map[manifests.Key]*workloadObject{},
+		owned:     map[manifests.Key]map[manifests.Key]struct{}{},
+
 		configs: map[manifests.Key]*config{},
 		users:   map[manifests.Key]map[manifests.Key]struct{}{},
 
@@ -104,8 +112,8 @@ func (m *Manager) Close() error {
 // daemon takes them over. It is called once.
 func (m *Manager) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, m.end)()
-	for key := range m.keys() {
-		m.queue.Add(key)
+	for _, e := range m.allManaged() {
+		m.queue.Add(e.key)
 	}
 	var running sync.WaitGroup
 	for range workers {
@@ -156,7 +164,7 @@ func (m *Manager) ensureObject(key manifests.Key) *object {
 	o := m.objects[key]
 	if o == nil {
 		o = &object{
-			key: key, bundle: m.opts.StateDir.Bundle(key.Namespace, key.Name),
+			managed: managed{key: key}, bundle: m.opts.StateDir.Bundle(key.Namespace, key.Name),
 			attach: AttachUnknown, failures: map[Verb]*failure{}, refreshing: make(chan struct{}, 1),
 		}
 		m.objects[key] = o
@@ -179,16 +187,7 @@ func (m *Manager) forget(o *object) {
 	m.unrefer(o)
 	m.detachClaims(o)
 	m.reclaimTemplates(o.key.Namespace, claims)
-}
-
-func (m *Manager) keys() map[manifests.Key]struct{} {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	keys := make(map[manifests.Key]struct{}, len(m.objects))
-	for k := range m.objects {
-		keys[k] = struct{}{}
-	}
-	return keys
+	m.disown(&o.managed)
 }
 
 // allObjects returns the sandboxes known now, in no order.

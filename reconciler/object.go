@@ -2,9 +2,10 @@ package reconciler
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/manifests"
@@ -14,25 +15,14 @@ import (
 // object is everything about one sandbox: what the manifests say, what was
 // applied, what runs, what is being done.
 type object struct {
-	key    manifests.Key
-	bundle bundle.Bundle
+	managed
 
-	// view is what the API shows; it is replaced, never changed.
-	view atomic.Pointer[view]
+	bundle bundle.Bundle
 
 	// refreshing has room for one: whoever asks the instance for its state.
 	refreshing chan struct{}
 
-	mu sync.Mutex
-	// intent is what the manifests say now.
-	intent intent
-	// record is what of it was applied; nil when nothing ever was.
-	record *Record
-	// unreadable says why the record cannot be read. The object is then left alone.
-	unreadable string
-	// dead says that the object was removed: whoever still holds it must look it
-	// up again.
-	dead bool
+	// The mutex guards what follows too.
 
 	attach   Attachment
 	instance Instance
@@ -79,6 +69,10 @@ type intent struct {
 	// problem says why the manifests as they are cannot be followed.
 	problem *problem
 	seen    time.Time
+	// owner is the workload whose intent it is; nil where it is a manifest's. uid is
+	// then the object's, should it be made.
+	owner *metav1.OwnerReference
+	uid   types.UID
 }
 
 // problem is a reason not to follow the manifests.

@@ -17,6 +17,7 @@ const (
 	GoalPause   Goal = "Pause"   // they run, but the VM's CPUs are stopped
 	GoalSuspend Goal = "Suspend" // no VM, because the manifest says so
 	GoalStop    Goal = "Stop"    // no VM, because a user says so
+	GoalExpire  Goal = "Expire"  // no VM, because its shutdownTime has come
 	GoalDelete  Goal = "Delete"  // nothing is left of it
 )
 
@@ -41,6 +42,8 @@ type Desired struct {
 	// Containers in the order in which they start.
 	Containers []string
 	Rebuild    Rebuild
+	// Purge says that the disk goes with the VM, when that is to go.
+	Purge bool
 	// Blocked says that what the sandbox refers to is not there: what runs may go
 	// on, but nothing can be built.
 	Blocked bool
@@ -70,6 +73,8 @@ type Observed struct {
 	// Prepared says that all that a boot needs is at hand: images, kernel,
 	// configuration.
 	Prepared bool
+	// Disk says that there is a writable disk.
+	Disk bool
 	// Finished says that the sandbox ran to its end and stays ended.
 	Finished bool
 	// BuildAfter and EndAfter are the times before which, after a failure, no
@@ -145,7 +150,10 @@ func plan(d Desired, o Observed) Plan {
 		}
 		return p.then(ActRemove).after(o.Now, o.EndAfter)
 	case !d.Goal.up() || o.Finished:
-		p, _ := end(o)
+		p, done := end(o)
+		if done && d.Purge && o.Disk {
+			p = p.then(ActRemoveDisk).after(o.Now, o.EndAfter)
+		}
 		return p
 	}
 	return bringUp(d, o)
@@ -316,8 +324,9 @@ func (p Plan) after(now, t time.Time) Plan {
 	return p
 }
 
+// earliest returns the earlier of two times of which a zero one does not count.
 func earliest(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}
 	return a

@@ -14,8 +14,8 @@ import (
 // for nothing is lost with a ConfigMap or Secret; when they are too many, all
 // that went with them is held. sandboxes is how many there are, limit how many
 // may go unconfirmed; a negative one means half of them, or all when they are
-// fewer than four.
-func prunable(gone []manifests.Key, sandboxes, limit int, confirmed map[manifests.Key]time.Time) (remove, held []manifests.Key) {
+// fewer than four. weigh says how many sandboxes go with an object.
+func prunable(gone []manifests.Key, sandboxes, limit int, confirmed map[manifests.Key]time.Time, weigh func(manifests.Key) int) (remove, held []manifests.Key) {
 	if limit < 0 {
 		if limit = sandboxes / 2; sandboxes < 4 {
 			limit = sandboxes
@@ -27,9 +27,7 @@ func prunable(gone []manifests.Key, sandboxes, limit int, confirmed map[manifest
 			remove = append(remove, key)
 		} else {
 			held = append(held, key)
-			if key.Kind == manifests.KindSandbox {
-				lost++
-			}
+			lost += weigh(key)
 		}
 	}
 	if lost <= limit {

@@ -196,7 +196,7 @@ func (m *Manager) show(o *object) {
 		v.apiVersion, v.kind, v.manifest = r.APIVersion, r.Kind, r.Manifest
 		v.labels = r.Sandbox.Labels
 		v.uid, v.generation, v.created, v.deleted = r.UID, r.Generation, r.CreationTimestamp, r.DeletionTimestamp
-		v.source = r.Source
+		v.source, v.owner = r.Source, r.Owner
 	} else if obj := o.intent.object; obj != nil {
 		v.apiVersion, v.kind, v.manifest, v.source = obj.APIVersion, obj.Kind, obj.Manifest, obj.Position
 		v.labels = obj.Sandbox.Labels
@@ -215,6 +215,7 @@ func (m *Manager) show(o *object) {
 	m.countPhase(v.status.Phase, 1)
 	m.mu.Unlock()
 	m.hub.changed(o.key)
+	m.wakeOwner(&o.managed)
 }
 
 // countPhase keeps the count of sandboxes by phase. m.mu is held.

@@ -35,7 +35,11 @@ func (m *Manager) runWorker() {
 func (m *Manager) process(key manifests.Key) {
 	defer m.queue.Done(key)
 	begun := time.Now()
-	again, err := m.reconcile(key)
+	look := m.reconcile
+	if key.IsWorkload() {
+		look = m.reconcileWorkload
+	}
+	again, err := look(key)
 	result := metrics.ResultSuccess
 	switch {
 	case err != nil:

@@ -43,7 +43,7 @@ func (m *Manager) reconcile(key manifests.Key) (again time.Time, err error) {
 		return time.Time{}, o.diskError
 	}
 	if o.record == nil {
-		if o.unreadable == "" && o.intent.known && o.intent.object == nil && o.intent.problem == nil {
+		if o.unreadable == "" && o.intent.known && !o.intent.wants() {
 			m.forget(o)
 			return time.Time{}, nil
 		}
@@ -69,7 +69,7 @@ func (m *Manager) reconcile(key manifests.Key) (again time.Time, err error) {
 	} else if len(p.Actions) > 0 && m.ready(o, p.Actions[0]) {
 		m.begin(o, p.Actions[0], goal)
 	}
-	return p.Again, errors.Join(o.diskError, m.publish(o, d, refs, now))
+	return earliest(p.Again, o.expiry(now)), errors.Join(o.diskError, m.publish(o, d, refs, now))
 }
 
 // ready reports whether a step can be taken: that to a new VM needs the sandbox's
@@ -104,7 +104,7 @@ func (m *Manager) accept(o *object, now time.Time) error {
 		if err := m.replaceRecord(o, &next); err != nil {
 			return err
 		}
-		m.event(o.key, eventNormal, ReasonDeleting, "its manifest is gone: the sandbox is removed")
+		m.event(o.key, eventNormal, ReasonDeleting, "%s: the sandbox is removed", in.end())
 		return nil
 	case in.object == nil:
 		return nil
@@ -119,7 +119,10 @@ func (m *Manager) create(o *object, in intent, now time.Time) error {
 		CreationTimestamp: metav1.NewTime(now.Truncate(time.Second)),
 		SpecHash:          obj.Sandbox.SpecHash(),
 		APIVersion:        obj.APIVersion, Kind: obj.Kind, Source: obj.Position,
-		Manifest: obj.Manifest, Sandbox: obj.Sandbox,
+		Manifest: obj.Manifest, Sandbox: obj.Sandbox, Owner: in.owner,
+	}
+	if in.uid != "" {
+		r.UID = in.uid
 	}
 	r.BuildHash = r.SpecHash
 	if err := m.replaceRecord(o, r); err != nil {
@@ -132,18 +135,19 @@ func (m *Manager) create(o *object, in intent, now time.Time) error {
 	o.since = in.seen
 	o.newStart(in.seen)
 	m.refer(o)
-	m.event(o.key, eventNormal, "Created", "accepted from %s", obj.Position)
+	m.event(o.key, eventNormal, "Created", "accepted from %s", in.origin())
 	return nil
 }
 
 func (m *Manager) update(o *object, in intent, now time.Time) error {
 	r, obj := o.record, in.object
-	if r.Source == obj.Position && r.APIVersion == obj.APIVersion && r.Kind == obj.Kind && string(r.Manifest) == string(obj.Manifest) {
+	owned := in.owner == nil || r.Owner != nil && r.Owner.UID == in.owner.UID
+	if owned && r.Source == obj.Position && r.APIVersion == obj.APIVersion && r.Kind == obj.Kind && string(r.Manifest) == string(obj.Manifest) {
 		return nil
 	}
 	next := *r
 	next.APIVersion, next.Kind, next.Source = obj.APIVersion, obj.Kind, obj.Position
-	next.Manifest, next.Sandbox = obj.Manifest, obj.Sandbox
+	next.Manifest, next.Sandbox, next.Owner = obj.Manifest, obj.Sandbox, in.owner
 	next.SpecHash = obj.Sandbox.SpecHash()
 	changed := next.SpecHash != r.SpecHash
 	var change manifests.Change
@@ -209,6 +213,8 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 		d.Goal = GoalDelete
 	case !o.intent.known:
 		d.Goal = GoalHold
+	case o.expired(time.Now()):
+		d.Goal, d.Purge = GoalExpire, *r.Sandbox.Spec.ShutdownPolicy == manifests.ShutdownPolicyDelete
 	case r.Overrides.Stopped:
 		d.Goal = GoalStop
 	case r.Sandbox.Spec.OperatingMode == manifests.OperatingModeSuspended:
@@ -240,6 +246,7 @@ func (m *Manager) observed(o *object, refs referred, now time.Time) Observed {
 		Processes:  make(map[string]drivers.ProcessState, len(o.snapshot.Processes)),
 		Containers: make(map[string]ObservedContainer, len(o.containers)),
 		Finished:   o.record.Outcome != nil,
+		Disk:       o.record.Built != nil,
 		Survivor:   o.survivor(),
 		Prepared:   o.prepared != nil && o.prepared.spec == o.record.BuildHash && o.prepared.config == refs.hash,
 		BuildAfter: o.vmBackoff.until,

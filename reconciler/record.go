@@ -41,6 +41,11 @@ type Record struct {
 	// Manifest as last applied; a Secret's is never kept.
 	Manifest json.RawMessage `json:"manifest,omitempty"`
 
+	// Owner is the workload that made the object; nil for one of a manifest's.
+	Owner *metav1.OwnerReference `json:"owner,omitempty"`
+	// Workload is the rest of a workload's record.
+	Workload *WorkloadRecord `json:"workload,omitempty"`
+
 	// The rest is a sandbox's.
 
 	Sandbox   *manifests.Sandbox `json:"sandbox,omitempty"`
@@ -97,7 +102,7 @@ func loadRecord(path string) (*Record, error) {
 	if r.Version != recordVersion {
 		return nil, fmt.Errorf("read %s: %w (format %d, this one knows %d)", path, errRecordVersion, r.Version, recordVersion)
 	}
-	if r.Key.Name == "" || (r.Key.Kind == manifests.KindSandbox && r.Sandbox == nil) {
+	if r.Key.Name == "" || r.Key.Kind == manifests.KindSandbox && r.Sandbox == nil || r.Key.IsWorkload() && r.Workload == nil {
 		return nil, fmt.Errorf("read %s: not the record of an object", path)
 	}
 	return &r, nil

@@ -101,7 +101,7 @@ func (f *facts) initialising() bool {
 
 // ending reports a sandbox that is meant to have no VM.
 func (f *facts) ending() bool {
-	return f.desired.Goal == GoalStop || f.desired.Goal == GoalSuspend
+	return f.desired.Goal == GoalStop || f.desired.Goal == GoalSuspend || f.desired.Goal == GoalExpire
 }
 
 func (f *facts) doing(verbs ...Verb) bool {
@@ -205,6 +205,8 @@ func (f *facts) ready(c *conditionSet) bool {
 	switch {
 	case f.desired.Goal == GoalDelete:
 		return no(ReasonDeleting, "")
+	case f.desired.Goal == GoalExpire:
+		return no(ReasonSandboxExpired, "Sandbox has expired")
 	case f.desired.Goal == GoalSuspend:
 		return no(ReasonSandboxSuspended, "operatingMode is Suspended")
 	case f.desired.Goal == GoalStop:

@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -25,13 +26,16 @@ type view struct {
 	source           manifests.Position
 	status           manifests.SandboxStatus // of a sandbox
 	claim            *corev1.PersistentVolumeClaimStatus
+	workload         any                  // the status of a workload
+	revisions        []manifests.Revision // of a StatefulSet
+	owner            *metav1.OwnerReference
 	problem          *problem
 }
 
 func (v *view) equal(w *view) bool {
 	return v.apiVersion == w.apiVersion && v.kind == w.kind && v.uid == w.uid && v.generation == w.generation &&
 		v.source == w.source && v.deleted.Equal(w.deleted) && v.problem.equal(w.problem) && string(v.manifest) == string(w.manifest) &&
-		reflect.DeepEqual(v.status, w.status)
+		reflect.DeepEqual(v.status, w.status) && equality.Semantic.DeepEqual(v.workload, w.workload) && reflect.DeepEqual(v.owner, w.owner)
 }
 
 // json is the manifest with what the daemon knows beside it.
@@ -54,12 +58,17 @@ func (v *view) json() (json.RawMessage, error) {
 	if v.deleted != nil {
 		meta["deletionTimestamp"] = v.deleted
 	}
+	if v.owner != nil {
+		meta["ownerReferences"] = []*metav1.OwnerReference{v.owner}
+	}
 	obj["metadata"] = meta
 	switch {
 	case v.key.Kind == manifests.KindSandbox:
 		obj["status"] = &v.status
 	case v.claim != nil:
 		obj["status"] = v.claim
+	case v.workload != nil:
+		obj["status"] = v.workload
 	}
 	return json.Marshal(obj)
 }

@@ -111,7 +111,7 @@ func (a *app) delete(ctx context.Context, client *api.Client, refs []*api.Ref, i
 		return failed
 	}
 	for _, ref := range deleted {
-		if ref.GetKind() != manifests.KindSandbox {
+		if (manifests.Key{Kind: ref.GetKind()}).IsConfig() {
 			continue
 		}
 		w := waiter{client: client, what: "its removal", deletion: true}

@@ -77,8 +77,13 @@ func (d *description) object(o *object) {
 	if o.Status.Source != nil {
 		d.field(0, "Source", o.Status.Source.String())
 	}
-	if o.isSandbox() {
+	d.field(0, "Controlled By", o.controller())
+	switch {
+	case o.isSandbox():
 		d.sandbox(o)
+		return
+	case o.isWorkload():
+		d.workload(o)
 		return
 	}
 	if o.Kind == manifests.KindPersistentVolumeClaim {

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vzreconciler/vzreconciler/internal/printer"
-	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/api"
 )
 
@@ -25,11 +24,13 @@ func (a *app) getCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get [KIND[,KIND…] [NAME…] | KIND/NAME…]",
 		Short: "Show objects",
-		Long: `Show objects: sandboxes (sb), pods (po), configmaps (cm), secrets,
-persistentvolumeclaims (pvc) or all, with what is true of them now. Sandboxes are every VM, whatever kind it was written as.`,
+		Long: `Show objects: sandboxes (sb), pods (po), statefulsets (sts), jobs, cronjobs (cj),
+configmaps (cm), secrets, persistentvolumeclaims (pvc) or all, with what is true of
+them now. Sandboxes are every VM, whatever kind it was written as or made by.`,
 		Example: `  vzctl get sandboxes -o wide
   vzctl get sandbox web -o jsonpath='{.status.phase}'
   vzctl get pods,configmaps --all-namespaces
+  vzctl get statefulsets,jobs,cronjobs
   vzctl get sandboxes -l app=web --watch`,
 		ValidArgsFunction: a.completeObjects,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -156,7 +157,7 @@ func (a *app) printTables(r rows, objects []object) error {
 				return err
 			}
 		}
-		if name == manifests.KindSandbox {
+		if table[0][len(table[0])-1].Text == "MESSAGE" {
 			table = trimEmpty(table)
 		}
 		if err := a.table().Write(table...); err != nil {

@@ -13,23 +13,25 @@ func (a *app) logsCmd() *cobra.Command {
 		since, sinceTime string
 	)
 	cmd := &cobra.Command{
-		Use:   "logs NAME…",
+		Use:   "logs NAME… | KIND/NAME…",
 		Short: "Show what containers printed",
 		Long: `Show what a container printed, in all its runs: its standard output on standard
 output, its standard error on standard error. --previous shows the run before the
 latest alone, --console the guest's kernel and agent. The lines of several
-containers have the container's name before them.`,
+containers have the container's name before them. The logs of a Job or a StatefulSet
+are those of all its sandboxes.`,
 		Example: `  vzctl logs web --tail=20
   vzctl logs -f web -c nginx --timestamps
   vzctl logs web --previous
   vzctl logs -f web db --all-containers
   vzctl logs web --since=10m
   vzctl logs web --since-time=2026-11-23T17:51:18Z
-  vzctl logs web --console`,
+  vzctl logs web --console
+  vzctl logs job/pi`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeSandboxes,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			refs, err := parseSandboxes(args, sel.namespace)
+			refs, err := parseRefs(args, sel.namespace)
 			if err != nil {
 				return err
 			}
@@ -44,6 +46,9 @@ containers have the container's name before them.`,
 				return err
 			}
 			defer client.Close()
+			if refs, err = sandboxesOf(cmd.Context(), client, refs); err != nil {
+				return err
+			}
 			reqs, err := view.requests(cmd.Context(), client, refs)
 			if err != nil {
 				return err

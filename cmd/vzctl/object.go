@@ -26,6 +26,8 @@ type object struct {
 	Data       map[string]json.RawMessage `json:"data"`
 	BinaryData map[string]json.RawMessage `json:"binaryData"`
 	Type       string                     `json:"type"`
+	// Revision is a ControllerRevision's number.
+	Revision int64 `json:"revision"`
 
 	raw json.RawMessage
 }
@@ -52,7 +54,11 @@ func decodeObjects(raws [][]byte) ([]object, error) {
 
 // isSandbox reports whether the object is a VM, whatever kind it was written as.
 func (o *object) isSandbox() bool {
-	return o.Kind != manifests.KindConfigMap && o.Kind != manifests.KindSecret && o.Kind != manifests.KindPersistentVolumeClaim
+	switch o.Kind {
+	case manifests.KindConfigMap, manifests.KindSecret, manifests.KindPersistentVolumeClaim, kindRevision:
+		return false
+	}
+	return !o.isWorkload()
 }
 
 // ref returns "sandbox/web", with the kind as written.
@@ -78,11 +84,16 @@ func (o *object) conditionIs(name string, status metav1.ConditionStatus) bool {
 // sandbox returns the sandbox in its internal form, with defaults; nil if it
 // cannot be read.
 func (o *object) sandbox() *manifests.Sandbox {
-	var m map[string]json.RawMessage
+	var m map[string]any
 	if err := json.Unmarshal(o.raw, &m); err != nil {
 		return nil
 	}
 	delete(m, "status")
+	if metadata, ok := m["metadata"].(map[string]any); ok {
+		// No manifest has these.
+		delete(metadata, "ownerReferences")
+		delete(metadata, "deletionTimestamp")
+	}
 	manifest, err := json.Marshal(m)
 	if err != nil {
 		return nil
@@ -126,6 +137,9 @@ func (o *object) restarts() (n int32) {
 func (o *object) state() string {
 	if o.DeletionTimestamp != nil {
 		return "Terminating"
+	}
+	if o.isWorkload() {
+		return o.workloadState()
 	}
 	if w := o.waiting(); w != nil && w.Reason != "" && o.Status.Phase != manifests.PhaseStopping && o.Status.Phase != manifests.PhaseStopped {
 		if w == harmed(o.Status.InitContainerStatuses) {

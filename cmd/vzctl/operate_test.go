@@ -281,6 +281,6 @@ func TestClaims(t *testing.T) {
 	}}
 	wantOutput(t, vzctl(t, b, "", "get", "pvc").stdout, lines(
 		`NAME   STATUS   CAPACITY   REQUESTED   ACCESS MODES   AGE`,
-		`data   Bound    1Gi        2Gi         RWO,ROX        <unknown>`,
+		`data   Bound    1Gi        2Gi         RWO,ROX        -`,
 	))
 }

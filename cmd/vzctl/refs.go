@@ -20,6 +20,9 @@ type kind struct {
 	aliases []string // plural and short names
 }
 
+// kindRevision is the kind of a template that a StatefulSet has had.
+const kindRevision = "ControllerRevision"
+
 var kindPod = kind{"pod", manifests.KindSandbox, []string{"pods", "po"}}
 
 // kinds returns the kinds there are.
@@ -27,6 +30,10 @@ func kinds() []kind {
 	return []kind{
 		{"sandbox", manifests.KindSandbox, []string{"sandboxes", "sb"}},
 		kindPod,
+		{"statefulset", manifests.KindStatefulSet, []string{"statefulsets", "sts"}},
+		{"job", manifests.KindJob, []string{"jobs"}},
+		{"cronjob", manifests.KindCronJob, []string{"cronjobs", "cj"}},
+		{"controllerrevision", kindRevision, []string{"controllerrevisions"}},
 		{"configmap", manifests.KindConfigMap, []string{"configmaps", "cm"}},
 		{"secret", manifests.KindSecret, []string{"secrets"}},
 		{"persistentvolumeclaim", manifests.KindPersistentVolumeClaim, []string{"persistentvolumeclaims", "pvc"}},

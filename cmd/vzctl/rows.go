@@ -45,6 +45,14 @@ func (r rows) header(table string) []printer.Cell {
 		names = append(names, "NAME", "TYPE", "DATA", "AGE")
 	case manifests.KindPersistentVolumeClaim:
 		names = append(names, "NAME", "STATUS", "CAPACITY", "REQUESTED", "ACCESS MODES", "AGE")
+	case kindRevision:
+		names = append(names, "NAME", "CONTROLLER", "REVISION", "AGE")
+	case manifests.KindStatefulSet:
+		names = append(names, r.withTemplate("NAME", "READY", "AGE")...)
+	case manifests.KindJob:
+		names = append(names, r.withTemplate("NAME", "STATUS", "COMPLETIONS", "DURATION", "AGE")...)
+	case manifests.KindCronJob:
+		names = append(names, r.withTemplate("NAME", "SCHEDULE", "TIMEZONE", "SUSPEND", "ACTIVE", "LAST SCHEDULE", "AGE")...)
 	default:
 		names = append(names, "NAME", "READY", "STATUS", "RESTARTS", "AGE")
 		if r.wide {
@@ -83,6 +91,12 @@ func (r rows) row(o *object) []printer.Cell {
 		add(quantity(c.Spec.Resources.Requests.Storage()))
 		add(accessModes(c.Spec.AccessModes))
 		add(r.age(o))
+	case kindRevision:
+		add(strings.ToLower(o.controller()))
+		add(strconv.FormatInt(o.Revision, 10))
+		add(r.age(o))
+	case manifests.KindStatefulSet, manifests.KindJob, manifests.KindCronJob:
+		return append(row, r.workload(o)...)
 	default:
 		add(o.readyOf())
 		row = append(row, r.state(o))
@@ -94,6 +108,38 @@ func (r rows) row(o *object) []printer.Cell {
 		row = append(row, printer.Cell{Text: o.trouble(), Color: printer.Yellow})
 	}
 	return row
+}
+
+// withTemplate adds the columns of a workload's template to its others.
+func (r rows) withTemplate(names ...string) []string {
+	if r.wide {
+		names = append(names, "CONTAINERS", "IMAGES")
+	}
+	return append(names, "MESSAGE")
+}
+
+// workload returns the cells of a workload that follow its name.
+func (r rows) workload(o *object) []printer.Cell {
+	var texts []string
+	switch o.Kind {
+	case manifests.KindJob:
+		j := decodeAs[job](o)
+		texts = []string{j.state(o), j.completions(), j.took(r.now), r.age(o)}
+	case manifests.KindCronJob:
+		c := decodeAs[cronJob](o)
+		texts = []string{c.Spec.Schedule, c.timeZone(), c.suspended(), strconv.Itoa(len(c.Status.Active)), c.lastSchedule(r.now), r.age(o)}
+	default:
+		texts = []string{decodeAs[statefulSet](o).ready(), r.age(o)}
+	}
+	if r.wide {
+		names, images := o.namesAndImages()
+		texts = append(texts, names, images)
+	}
+	cells := make([]printer.Cell, len(texts), len(texts)+1)
+	for i, text := range texts {
+		cells[i].Text = text
+	}
+	return append(cells, printer.Cell{Text: o.trouble(), Color: printer.Yellow})
 }
 
 func (r rows) wideCells(o *object) []printer.Cell {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 )
@@ -93,6 +94,14 @@ func (s StateDir) Bundle(namespace, name string) Bundle {
 
 // Volumes holds a directory per namespace, which holds the volumes of claims.
 func (s StateDir) Volumes() string { return s.join("volumes") }
+
+// Workloads holds the records of the objects that make sandboxes.
+func (s StateDir) Workloads() string { return s.join("workloads") }
+
+// Workload is the directory of one of them.
+func (s StateDir) Workload(kind, namespace, name string) string {
+	return s.join("workloads", strings.ToLower(kind), namespace, name)
+}
 
 // Events is where events are kept.
 func (s StateDir) Events() string { return s.join("events") }

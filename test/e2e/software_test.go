@@ -199,7 +199,7 @@ func TestExamplesRun(t *testing.T) {
 	h := newHost(t)
 	run(t, "cp", "-R", filepath.Join(repo(t), "examples")+"/.", h.folder)
 	h.start()
-	h.vzctlOK("wait", "--for=condition=Ready", "sandbox", "--all", "--timeout=180s")
+	h.vzctlOK("wait", "--for=condition=Ready", "sandbox", "hello", "web", "agent", "--timeout=180s")
 	h.eventually(soon, "hello says hello", func() error {
 		if got := h.vzctlOK("logs", "hello"); !strings.HasPrefix(got, "hello from hello, Linux ") {
 			return fmt.Errorf("it says %q", got)
@@ -218,6 +218,7 @@ func TestExamplesRun(t *testing.T) {
 	if got := h.vzctlOK("logs", "counter"); got != "start number 1\n" {
 		t.Errorf("counter says %q", got)
 	}
+	h.wantWorkloadExamples()
 	// A secret is nowhere on the disk, in a log or in a status.
 	if out, err := exec.CommandContext(t.Context(), "grep", "-rlF", "change-me", h.state).CombinedOutput(); err == nil {
 		t.Errorf("the secret is in %s", out)

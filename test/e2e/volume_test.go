@@ -91,7 +91,7 @@ func TestVolumeOutlivesWhatHappensToItsSandbox(t *testing.T) {
 		return nil
 	})
 	h.vzctlOK("volume", "rm", "data")
-	if got := h.vzctlOK("volume", "list", "-o", "json"); strings.Contains(got, "data") {
+	if got := h.vzctlOK("volume", "list", "-o", "json"); strings.Contains(got, `"name": "data"`) {
 		t.Errorf("volumes after the removal: %s", got)
 	}
 }

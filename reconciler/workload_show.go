@@ -1,0 +1,180 @@
+package reconciler
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/workload"
+)
+
+func lower(kind string) string { return strings.ToLower(kind) }
+
+// showWorkload replaces what the API shows of a workload, if it has changed.
+// w.mu is held.
+func (m *Manager) showWorkload(w *workloadObject, now time.Time) {
+	v := &view{key: w.key, apiVersion: workloadVersion(w.key.Kind), kind: w.key.Kind, problem: w.trouble()}
+	var old []metav1.Condition
+	if was := w.view.Load(); was != nil {
+		old = workloadConditions(was.workload)
+	}
+	var generation int64
+	if r := w.record; r != nil {
+		v.manifest, v.source, v.owner = r.Manifest, r.Source, r.Owner
+		v.uid, v.generation, v.created, v.deleted = r.UID, r.Generation, r.CreationTimestamp, r.DeletionTimestamp
+		v.labels, v.revisions = r.Workload.labels(), r.Workload.Revisions
+		generation = r.Generation
+	} else if obj := w.intent.object; obj != nil {
+		v.manifest, v.source, v.labels = obj.Manifest, obj.Position, obj.Meta().Labels
+	}
+	synced := &conditionSet{old: old, now: now, generation: generation}
+	switch {
+	case v.problem != nil:
+		synced.setBool(manifests.ConditionSynced, false, v.problem.Reason, v.problem.Message)
+	case v.deleted != nil:
+		synced.setBool(manifests.ConditionSynced, false, ReasonDeleting, "it is being removed, and what it has made")
+	default:
+		synced.setBool(manifests.ConditionSynced, true, ReasonSynced, "")
+	}
+	if v.problem != nil && (w.record == nil || w.obstacle != nil) {
+		synced.setBool(manifests.ConditionStalled, true, v.problem.Reason, v.problem.Message)
+	}
+	v.workload = w.status(synced.conditions, generation)
+	if was := w.view.Load(); was != nil && was.equal(v) {
+		return
+	}
+	w.view.Store(v)
+	m.hub.changed(w.key)
+	m.wakeOwner(&w.managed)
+}
+
+// trouble says why the workload is not as its manifest says, nil if it is.
+func (w *workloadObject) trouble() *problem {
+	switch {
+	case w.unreadable != "":
+		return &problem{ReasonRecordUnreadable, w.unreadable + ": mend or remove the file; until then what it has made is left alone"}
+	case w.diskError != nil:
+		return &problem{ReasonDiskError, w.diskError.Error()}
+	case w.intent.problem != nil:
+		return w.intent.problem
+	case w.refused != nil:
+		return w.refused
+	}
+	return w.obstacle
+}
+
+// status is that of the workload's kind, with conditions of all workloads before
+// its own.
+func (w *workloadObject) status(first []metav1.Condition, generation int64) any {
+	var (
+		rec    WorkloadRecord
+		source *manifests.Position
+	)
+	if w.record != nil {
+		rec, source = *w.record.Workload, new(w.record.Source)
+	}
+	conditions := func(own []metav1.Condition) []metav1.Condition {
+		all := slices.Clone(first)
+		for _, c := range own {
+			stuck := slices.ContainsFunc(first, func(f metav1.Condition) bool {
+				return f.Type == c.Type || f.Type == manifests.ConditionStalled && c.Type == manifests.ConditionReconciling
+			})
+			if !stuck {
+				c.ObservedGeneration = generation
+				all = append(all, c)
+			}
+		}
+		return all
+	}
+	switch w.key.Kind {
+	case manifests.KindJob:
+		st := rec.JobState.Status
+		st.ObservedGeneration, st.Conditions, st.Source = generation, conditions(st.Conditions), source
+		return &st
+	case manifests.KindCronJob:
+		st := rec.CronJobStatus
+		st.ObservedGeneration, st.Conditions, st.Source = generation, conditions(st.Conditions), source
+		return &st
+	default:
+		st := rec.StatefulSetStatus
+		st.ObservedGeneration, st.Conditions, st.Source = generation, conditions(st.Conditions), source
+		return &st
+	}
+}
+
+func workloadConditions(status any) []metav1.Condition {
+	switch st := status.(type) {
+	case *manifests.JobStatus:
+		return st.Conditions
+	case *manifests.CronJobStatus:
+		return st.Conditions
+	case *manifests.StatefulSetStatus:
+		return st.Conditions
+	}
+	return nil
+}
+
+func workloadVersion(kind string) string {
+	if kind == manifests.KindStatefulSet {
+		return "apps/v1"
+	}
+	return "batch/v1"
+}
+
+func (rec *WorkloadRecord) labels() map[string]string {
+	switch {
+	case rec.Job != nil:
+		return rec.Job.Labels
+	case rec.CronJob != nil:
+		return rec.CronJob.Labels
+	case rec.StatefulSet != nil:
+		return rec.StatefulSet.Labels
+	}
+	return nil
+}
+
+// tell records what a plan has to tell.
+func (m *Manager) tell(key manifests.Key, events []workload.Event) {
+	for _, e := range events {
+		typ := eventNormal
+		if e.Warning {
+			typ = eventWarning
+		}
+		m.event(key, typ, e.Reason, "%s", e.Message)
+	}
+}
+
+// kindRevision is the kind of a template that a StatefulSet has had.
+const kindRevision = "ControllerRevision"
+
+// revisionViews shows the revisions of a StatefulSet as Kubernetes does.
+func (v *view) revisionViews() []*view {
+	views := make([]*view, 0, len(v.revisions))
+	for _, r := range v.revisions {
+		var data struct {
+			Data struct {
+				Spec struct {
+					Template json.RawMessage `json:"template"`
+				} `json:"spec"`
+			} `json:"data"`
+			Revision int64 `json:"revision"`
+		}
+		data.Data.Spec.Template, data.Revision = r.Manifest, r.Revision
+		manifest, err := json.Marshal(&data)
+		if err != nil { // It was read from JSON.
+			continue
+		}
+		views = append(views, &view{
+			key:        manifests.Key{Kind: kindRevision, Namespace: v.key.Namespace, Name: r.Name},
+			apiVersion: "apps/v1", kind: kindRevision, manifest: manifest, labels: r.Template.Labels,
+			uid: v.uid + "-" + types.UID(r.Hash), generation: 1, created: r.CreationTimestamp, source: v.source,
+			owner: &metav1.OwnerReference{APIVersion: v.apiVersion, Kind: v.kind, Name: v.key.Name, UID: v.uid, Controller: new(true)},
+		})
+	}
+	return views
+}

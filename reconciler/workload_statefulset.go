@@ -1,0 +1,82 @@
+package reconciler
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/workload"
+)
+
+func (m *Manager) runStatefulSet(w *workloadObject, now time.Time) (time.Time, error) {
+	rec := w.record.Workload
+	spec := &rec.StatefulSet.Spec
+	revisions, update := workload.Revise(w.key.Name, rec.Revisions, &spec.Template, templateManifest(w.record.Manifest), now)
+	there := m.sandboxesOf(w.key)
+	p := workload.PlanStatefulSet(w.key.Name, spec, rec.StatefulSetStatus, update, there, now)
+	revisions = workload.Forget(revisions, *spec.RevisionHistoryLimit, func(name string) bool {
+		return name == update || name == p.Status.CurrentRevision ||
+			slices.ContainsFunc(there, func(s workload.Sandbox) bool { return s.Revision == name }) ||
+			slices.ContainsFunc(p.Want, func(r workload.Replica) bool { return r.Revision == name })
+	})
+	// Kept before it is carried out: a sandbox's revision must be known.
+	err := w.decide(func(rec *WorkloadRecord) { rec.StatefulSetStatus, rec.Revisions = p.Status, revisions })
+	if err != nil {
+		return time.Time{}, err
+	}
+	m.removeOwned(w, manifests.KindSandbox, p.Delete)
+	for _, r := range p.Want {
+		if err := m.makeReplica(w, r, revisions, now); err != nil {
+			return time.Time{}, err
+		}
+	}
+	for _, s := range there {
+		wanted := slices.ContainsFunc(p.Want, func(r workload.Replica) bool { return r.Name == s.Name })
+		if !wanted && !s.Deleting && !slices.Contains(p.Delete, s.Name) { // on its way out, in its turn
+			m.entrust(manifests.Key{Kind: manifests.KindSandbox, Namespace: w.key.Namespace, Name: s.Name}, w.reference(), intent{})
+		}
+	}
+	return p.Again, nil
+}
+
+// templateManifest is the template of a set as it was written.
+func templateManifest(manifest json.RawMessage) json.RawMessage {
+	var written struct {
+		Spec struct {
+			Template json.RawMessage `json:"template"`
+		} `json:"spec"`
+	}
+	_ = json.Unmarshal(manifest, &written) // it has been parsed
+	return written.Spec.Template
+}
+
+// makeReplica makes a replica, or keeps it as its revision says.
+func (m *Manager) makeReplica(w *workloadObject, r workload.Replica, revisions []manifests.Revision, now time.Time) error {
+	i := slices.IndexFunc(revisions, func(rev manifests.Revision) bool { return rev.Name == r.Revision })
+	if i < 0 { // Its revision is not known any more: it stays as it is.
+		m.entrust(manifests.Key{Kind: manifests.KindSandbox, Namespace: w.key.Namespace, Name: r.Name}, w.reference(), intent{})
+		return nil
+	}
+	template := revisions[i].Template.DeepCopy()
+	template.Spec.Hostname = r.Name
+	meta := metav1.ObjectMeta{Name: r.Name, Namespace: w.key.Namespace, Labels: map[string]string{
+		appsv1.StatefulSetPodNameLabel:  r.Name,
+		appsv1.PodIndexLabel:            strconv.Itoa(r.Ordinal),
+		appsv1.StatefulSetRevisionLabel: r.Revision,
+	}}
+	p, err := m.makeSandbox(w, meta, template, now)
+	switch {
+	case err != nil:
+		return err
+	case p != nil:
+		w.obstacle = p
+	case r.Create:
+		m.event(w.key, eventNormal, "SuccessfulCreate", "make sandbox %s", r.Name)
+	}
+	return nil
+}
