@@ -9,8 +9,8 @@ import (
 )
 
 // pieceBytes is the most that a message carries of an archive. A message costs
-// the guest the same whether it is large or small; one of this size fits twice
-// into the window of a stream, so that one is under way while another is handled.
+// the guest the same whether it is large or small; several of this size fit into
+// the window of a stream, so that some are under way while one is handled.
 const pieceBytes = 512 << 10
 
 // PieceWriter makes a Writer of a function that sends pieces. What is written in

@@ -73,7 +73,7 @@ func findPort(ctx context.Context) (string, error) {
 
 // openPort opens the port once the host is connected to it.
 func openPort(ctx context.Context, dev string) (io.ReadWriteCloser, error) {
-	var port *os.File
+	var file *os.File
 	err := waitFor(ctx, 20*time.Millisecond, func() (bool, error) {
 		f, err := os.OpenFile(dev, os.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENXIO) {
@@ -87,10 +87,13 @@ func openPort(ctx context.Context, dev string) (io.ReadWriteCloser, error) {
 			f.Close()
 			return false, err
 		}
-		port = f
+		file = f
 		return true, nil
 	})
-	return port, err
+	if err != nil {
+		return nil, err
+	}
+	return newPort(file)
 }
 
 // hostConnected asks the driver, which knows.

@@ -7,7 +7,8 @@ import (
 
 // A write to the port costs the guest an exit to the hypervisor, whatever its
 // size up to portWrite, which is the most that the kernel takes at a time. yamux
-// writes each frame's header and body apart; here they go together.
+// writes each frame's header and body apart; here a header goes with the first
+// of its body.
 
 const (
 	// portWrite is the most that one write to a virtio-serial port carries.
@@ -16,8 +17,10 @@ const (
 	// of a data frame, the length of the body that follows.
 	headerBytes = 12
 	typeData    = 0
-	// grpcWrite is how much gRPC gathers, so that a frame of it fills one write.
-	grpcWrite = portWrite - headerBytes
+	// grpcWrite is how much gRPC gathers, and so what a frame carries at the most:
+	// several writes, as each frame goes through the hands of three goroutines. With
+	// its header it fills them.
+	grpcWrite = 4*portWrite - headerBytes
 )
 
 // frameWriter holds a data frame's header back until its body comes. It is used
@@ -36,8 +39,13 @@ func (w *frameWriter) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	held := len(w.buf)
-	w.buf = append(w.buf, p...)
+	first := min(len(p), portWrite-held)
+	w.buf = append(w.buf, p[:first]...)
 	n, err := w.WriteCloser.Write(w.buf)
 	w.buf = w.buf[:0]
-	return max(n-held, 0), err
+	if err != nil || first == len(p) {
+		return max(n-held, 0), err
+	}
+	n, err = w.WriteCloser.Write(p[first:])
+	return first + n, err
 }

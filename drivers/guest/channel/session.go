@@ -16,8 +16,9 @@ const (
 	// statistics and chunks of output.
 	MaxResponseBytes = 1 << 20
 
-	// windowBytes is how much may be under way on a stream before it is read.
-	windowBytes = 1 << 20
+	// windowBytes is how much may be under way on a stream before it is read. Each
+	// quarter of it that is read costs a message the other way.
+	windowBytes = 4 << 20
 )
 
 // joined reads what the handshake's buffer still holds before the rest.
