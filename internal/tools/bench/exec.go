@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -127,12 +126,8 @@ type agentVM struct {
 }
 
 func bareAgent(ctx context.Context, h *host) (*agentVM, error) {
-	data, err := os.ReadFile(bundle.StateDir(h.state).Bundle("default", "exec").ConfigurationFile())
+	config, err := h.configuration("exec")
 	if err != nil {
-		return nil, err
-	}
-	var config drivers.Configuration
-	if err := json.Unmarshal(data, &config); err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp("/tmp", "vzb") // short, for sockets
@@ -141,7 +136,7 @@ func bareAgent(ctx context.Context, h *host) (*agentVM, error) {
 	}
 	vm := &agentVM{rt: linuxvm.New(qemu.New(qemu.Options{}), linuxvm.Options{}), dir: dir, env: config.Containers[0].Process.Env}
 	config.ID, config.SocketDir = "default/bare", dir
-	if err := state.WriteJSON(filepath.Join(dir, drivers.ConfigurationFile), &config); err != nil {
+	if err := state.WriteJSON(filepath.Join(dir, drivers.ConfigurationFile), config); err != nil {
 		vm.end()
 		return nil, err
 	}

@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
 
 // host is a daemon with a state directory and a folder of its own.
@@ -146,6 +149,16 @@ func (h *host) ready(ctx context.Context, name string) (*sandbox, error) {
 		s.stages = append(s.stages, stage{name: st.Name, at: st.Time})
 	}
 	return s, nil
+}
+
+// configuration is what the runtime of a sandbox was told.
+func (h *host) configuration(name string) (*drivers.Configuration, error) {
+	data, err := os.ReadFile(bundle.StateDir(h.state).Bundle("default", name).ConfigurationFile())
+	if err != nil {
+		return nil, err
+	}
+	config := &drivers.Configuration{}
+	return config, json.Unmarshal(data, config)
 }
 
 func (h *host) down(ctx context.Context, name string) error {

@@ -28,6 +28,7 @@ func main() {
 	flag.StringVar(&o.busybox, "busybox", "/bin/busybox", "static busybox for the bare QEMU's init")
 	flag.IntVar(&o.runs, "runs", 9, "cold starts of each kind, alternating")
 	flag.IntVar(&o.copies, "copies", 5, "copies of each kind, alternating")
+	flag.IntVar(&o.copyMiB, "copy-size", 100, "MiB that are copied at a time")
 	flag.IntVar(&o.many, "sandboxes", 20, "sandboxes to hold at once for the daemon's memory")
 	flag.DurationVar(&o.idle, "idle", 30*time.Second, "how long CPU use is measured")
 	flag.StringVar(&o.only, "only", "", "one part alone: cold, exec, copies or footprint")
@@ -43,7 +44,8 @@ func main() {
 type options struct {
 	bin, image, deb, busybox string
 	only                     string
-	runs, many, copies       int
+	runs, many               int
+	copies, copyMiB          int
 	idle                     time.Duration
 }
 
