@@ -78,7 +78,7 @@ func (c checker) unknown(e entry, t reflect.Type, fields []fieldInfo, path *fiel
 		for i, f := range fields {
 			names[i] = f.name
 		}
-		meant = closest(e.name, names)
+		meant = Closest(e.name, names)
 	}
 	message := "unknown field"
 	if meant == "" && (t == reflect.TypeFor[agentSandboxSpec]() || t == reflect.TypeFor[agentSandboxAlphaSpec]()) &&

@@ -143,6 +143,15 @@ spec:
 `, []string{
 			`x.yaml:9:4: Sandbox default/web: not valid YAML: did not find expected key; is the line indented as its neighbours are?`,
 		}},
+		"a bracket that is not closed": {"kind: [unclosed\n", []string{
+			`x.yaml:1:7: not valid YAML: did not find expected ',' or ']'`,
+		}},
+		"a brace that is not closed": {"apiVersion: v1\nkind: Pod\nmetadata:\n  labels: {a: b}\n  annotations: {a: [b], c: {d: e}\nspec: {}\n", []string{
+			`x.yaml:5:16: not valid YAML: did not find expected ',' or '}'`,
+		}},
+		"a quote that is not closed": {"kind: Pod\nmetadata: {name: web}\nspec:\n  hostname: \"web\n", []string{
+			`x.yaml:4:13: Sandbox default/web: not valid YAML: found unexpected end of stream`,
+		}},
 		"an item of a List": {`apiVersion: v1
 kind: List
 items:
@@ -193,7 +202,7 @@ func TestSuggestionsAreWhatWasMeant(t *testing.T) {
 		"volumeMount": "volumeMounts", "arg": "args", "": "", "zzz": "", "namne": "name", "enb": "env",
 		"a-very-long-word-that-nobody-has-ever-used-as-the-name-of-a-field-at-all": "",
 	} {
-		if got := closest(word, fields); got != want {
+		if got := Closest(word, fields); got != want {
 			t.Errorf("%q: got %q, want %q", word, got, want)
 		}
 	}

@@ -47,6 +47,6 @@ func FuzzParse(f *testing.F) {
 func FuzzClosest(f *testing.F) {
 	f.Add("imge", "image")
 	f.Fuzz(func(t *testing.T, a, b string) {
-		closest(a, []string{b, "image"})
+		Closest(a, []string{b, "image"})
 	})
 }

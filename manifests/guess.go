@@ -55,7 +55,7 @@ func treeKey(root *node) *Key {
 // keyKind is the kind that a Key has for a document's kind; a misspelt kind
 // counts as the one that was meant.
 func keyKind(kind string) string {
-	if known := closest(kind, kindNames()); known != "" {
+	if known := Closest(kind, kindNames()); known != "" {
 		kind = known
 	}
 	if kind == "Pod" {

@@ -96,7 +96,7 @@ func (r *report) findKind() (kind, bool) {
 	}
 	versions := apiVersionsOf(name.text())
 	if len(versions) == 0 {
-		r.didYouMeanAt(name, "", closest(name.text(), kindNames()), "there is no kind %q", clip(name.text()))
+		r.didYouMeanAt(name, "", Closest(name.text(), kindNames()), "there is no kind %q", clip(name.text()))
 		return kind{}, false
 	}
 	for _, k := range kinds() {
@@ -108,7 +108,7 @@ func (r *report) findKind() (kind, bool) {
 		r.errorAt(name, "", "kind %s is not supported yet", name.text())
 		return kind{}, false
 	}
-	meant := cmp.Or(closest(version.text(), versions), versions[0])
+	meant := cmp.Or(Closest(version.text(), versions), versions[0])
 	r.didYouMeanAt(version, "", meant, "there is no kind %s in %q; it is in %s",
 		name.text(), clip(version.text()), strings.Join(versions, ", "))
 	return kind{}, false

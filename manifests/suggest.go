@@ -2,10 +2,10 @@ package manifests
 
 import "strings"
 
-// closest returns the candidate most like word, or "" when none is like it. A
+// Closest returns the candidate most like word, or "" when none is like it. A
 // candidate that differs in case alone is closest of all; failing one spelt
 // alike, the only one that the word is part of will do.
-func closest(word string, candidates []string) string {
+func Closest(word string, candidates []string) string {
 	const longest = 64 // no name of ours is longer, and the work is bounded
 	if word == "" || len(word) > longest {
 		return ""

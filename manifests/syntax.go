@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -27,7 +28,7 @@ func parseYAML(c chunk) (docs []*yaml.Node, err *treeError) {
 		return docs, nil
 	}
 	line, message := syntaxLine(text, perr)
-	return nil, &treeError{line: line + c.line, column: firstColumn(text, line), message: "not valid YAML: " + message}
+	return nil, &treeError{line: line + c.line, column: syntaxColumn(text, line, message), message: "not valid YAML: " + message}
 }
 
 // decodeYAML parses all documents of text.
@@ -90,6 +91,30 @@ func syntaxLine(text []byte, err error) (line int, message string) {
 		message += "; is the line indented as its neighbours are?"
 	}
 	return lo, strings.TrimSuffix(message, "\n")
+}
+
+// syntaxColumn finds the column that a syntax error is at: of a bracket or quote
+// that is not closed that of the opening one, else the first of the line.
+func syntaxColumn(text []byte, line int, message string) int {
+	first := firstColumn(text, line)
+	switch message {
+	case "did not find expected ',' or ']'", "did not find expected ',' or '}'", "did not find expected node content", "found unexpected end of stream":
+	default:
+		return first
+	}
+	const searched = 4 << 20 // bytes parsed, as the text is parsed again and again
+	lines := bytes.SplitAfter(text, []byte{'\n'})
+	before, rest := bytes.Join(lines[:line-1], nil), lines[line-1]
+	if len(text)*len(rest) > searched {
+		return first
+	}
+	for n := len(rest) - 1; n >= first; n-- {
+		// Up to here nothing was open.
+		if _, err := decodeYAML(slices.Concat(before, rest[:n])); err == nil {
+			return n + 1
+		}
+	}
+	return first
 }
 
 // firstColumn is the column of the first character of a line that is not blank.

@@ -83,7 +83,7 @@ func oneOf[T ~string](r *report, path *field.Path, value T, allowed ...T) {
 			words[i] = "empty"
 		}
 	}
-	r.didYouMean(path, closest(string(value), words), "must be %s", orList(words))
+	r.didYouMean(path, Closest(string(value), words), "must be %s", orList(words))
 }
 
 func orList(words []string) string {

@@ -123,7 +123,7 @@ func (r *report) validateResources(path *field.Path, limits corev1.ResourceList)
 		case corev1.ResourceMemory:
 			r.bytesInRange(at, &q, minMemoryLimit, maxMemoryBytes)
 		default:
-			r.didYouMean(at, closest(string(name), []string{"cpu", "memory"}), "only cpu and memory can be limited")
+			r.didYouMean(at, Closest(string(name), []string{"cpu", "memory"}), "only cpu and memory can be limited")
 		}
 	}
 }
@@ -134,7 +134,7 @@ func (r *report) validateMounts(path *field.Path, mounts []corev1.VolumeMount, v
 	for i, m := range mounts {
 		at := path.Index(i)
 		if !volumes.Has(m.Name) {
-			r.didYouMean(at.Child("name"), closest(m.Name, sets.List(volumes)), "there is no volume %q", clip(m.Name))
+			r.didYouMean(at.Child("name"), Closest(m.Name, sets.List(volumes)), "there is no volume %q", clip(m.Name))
 		}
 		r.validateMountPath(at.Child("mountPath"), m.MountPath, paths)
 		if p := m.SubPath; p != "" && (strings.HasPrefix(p, "/") || len(p) > maxPathBytes || hasDotDot(p) || hasControl(p)) {

@@ -104,7 +104,7 @@ func (r *report) validateFieldRef(path *field.Path, ref *corev1.ObjectFieldSelec
 	case "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs":
 		r.errorf(path.Child("fieldPath"), "%s is not supported yet", ref.FieldPath)
 	default:
-		r.didYouMean(path.Child("fieldPath"), closest(ref.FieldPath, []string{"metadata.name", "metadata.namespace"}),
+		r.didYouMean(path.Child("fieldPath"), Closest(ref.FieldPath, []string{"metadata.name", "metadata.namespace"}),
 			"must be metadata.name, metadata.namespace, metadata.labels['KEY'] or metadata.annotations['KEY']")
 	}
 }

@@ -44,7 +44,7 @@ func (r *report) validateCapabilities(path *field.Path, capabilities []corev1.Ca
 	for i, c := range capabilities {
 		name := strings.TrimPrefix(strings.ToUpper(string(c)), "CAP_")
 		if !slices.Contains(known, name) {
-			r.didYouMean(path.Index(i), closest(name, known), "there is no capability %q", clip(string(c)))
+			r.didYouMean(path.Index(i), Closest(name, known), "there is no capability %q", clip(string(c)))
 		}
 	}
 }
