@@ -22,7 +22,8 @@ import (
 // goes away they are ErrUnreachable.
 type Client struct {
 	ControlClient
-	conn *grpc.ClientConn
+	conn  *grpc.ClientConn
+	first *firstConn
 }
 
 // Dial connects to the daemon that listens on a Unix socket. It fails at once,
@@ -37,12 +38,9 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 	if err != nil {
 		return nil, &UnreachableError{Socket: socket, Err: err}
 	}
-	var mu sync.Mutex
+	unused := &firstConn{conn: first}
 	next := func(ctx context.Context, _ string) (net.Conn, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if conn := first; conn != nil {
-			first = nil
+		if conn := unused.take(); conn != nil {
 			return conn, nil
 		}
 		return dial(ctx)
@@ -59,11 +57,33 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("connect to the daemon: %w", err), first.Close())
 	}
-	return &Client{ControlClient: NewControlClient(conn), conn: conn}, nil
+	return &Client{ControlClient: NewControlClient(conn), conn: conn, first: unused}, nil
 }
 
 // Close ends the connection and the calls under way.
-func (c *Client) Close() error { return c.conn.Close() }
+func (c *Client) Close() error {
+	err := c.conn.Close()
+	if conn := c.first.take(); conn != nil {
+		err = errors.Join(err, conn.Close())
+	}
+	return err
+}
+
+// firstConn is the connection that Dial made, until gRPC takes it, which it does
+// with the first call.
+type firstConn struct {
+	mu   sync.Mutex
+	conn net.Conn
+}
+
+// take returns the connection once, then nil.
+func (f *firstConn) take() net.Conn {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	conn := f.conn
+	f.conn = nil
+	return conn
+}
 
 // Exec runs a process in a sandbox, connected to stdio, until it exits.
 // Cancelling ctx kills it.
