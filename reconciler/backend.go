@@ -99,11 +99,7 @@ func (m *Manager) sandbox(ref *api.Ref) (*object, error) {
 	if o := m.object(key); o != nil {
 		return o, nil
 	}
-	return nil, notFound(key)
-}
-
-func notFound(key manifests.Key) error {
-	return fmt.Errorf("%s: %w", key, drivers.ErrNotFound)
+	return nil, m.notFound(key)
 }
 
 // running returns the instance of a sandbox that runs, and the record it was

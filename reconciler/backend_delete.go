@@ -26,7 +26,7 @@ func (m *Manager) Delete(ctx context.Context, req *api.DeleteRequest) (*api.Dele
 	}
 	v := m.lookup(key)
 	if v == nil {
-		return nil, notFound(key)
+		return nil, m.notFound(key)
 	}
 	m.editing.Lock()
 	defer m.editing.Unlock()

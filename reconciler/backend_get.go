@@ -84,7 +84,7 @@ func (m *Manager) Get(_ context.Context, req *api.GetRequest) ([]json.RawMessage
 	views := m.views(q)
 	for _, name := range q.names {
 		if !slices.ContainsFunc(views, func(v *view) bool { return v.key.Name == name }) {
-			return nil, notFound(manifests.Key{Kind: q.kind.keys[0], Namespace: req.GetNamespace(), Name: name})
+			return nil, m.notFound(manifests.Key{Kind: q.kind.keys[0], Namespace: req.GetNamespace(), Name: name})
 		}
 	}
 	objects := make([]json.RawMessage, 0, len(views))

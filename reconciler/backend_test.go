@@ -364,6 +364,27 @@ func TestStatisticsTellWhyThereAreNone(t *testing.T) {
 	})
 }
 
+func TestMissingObjectsAreToldWithWhatIsThere(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("web.yaml", sandbox("frontend"))
+		w.write("other.yaml", strings.Replace(sandbox("db"), "name: db", "name: db, namespace: prod", 1))
+		for name, want := range map[string]string{
+			"frontned": `did you mean "frontend"?`,
+			"db":       "another namespace: -n prod",
+			"zzz":      `"vzctl get sandboxes -A" shows`,
+		} {
+			_, err := w.m.Get(t.Context(), &api.GetRequest{Kind: "sandbox", Namespace: "default", Names: []string{name}})
+			if !errors.Is(err, drivers.ErrNotFound) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %s", name, err, want)
+			}
+		}
+		_, err := w.m.Get(t.Context(), &api.GetRequest{Kind: "pod", Namespace: "default", Names: []string{"frontend"}})
+		if err == nil || !strings.Contains(err.Error(), "what has that name is a Sandbox") {
+			t.Errorf("a sandbox that is no Pod: %v", err)
+		}
+	})
+}
+
 func TestLogsEndWhenTheSandboxIsRemoved(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.write("web.yaml", sandbox("web"))
