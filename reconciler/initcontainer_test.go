@@ -46,11 +46,11 @@ func TestInitContainersRunOneAfterTheOtherBeforeTheRest(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.write("web.yaml", withInit("Always", "sleep 10", "sleep 10"))
 		after(time.Second)
-		w.wantInit("web", "running ContainerCreating")
+		w.wantInit("web", "running PodInitializing")
 		w.wantPhase("web", manifests.PhaseStarting)
 		w.wantCondition("web", manifests.ConditionReady, "False", "", "init container first has not completed")
-		if cs := w.status("web").ContainerStatuses[0]; cs.State.Running != nil {
-			t.Errorf("the container runs already: %+v", cs)
+		if w := w.status("web").ContainerStatuses[0].State.Waiting; w == nil || w.Reason != reasonInitializing {
+			t.Errorf("the container does not wait for them: %+v", w)
 		}
 		after(10 * time.Second)
 		w.wantInit("web", "Completed running")
@@ -94,8 +94,8 @@ func TestInitContainerThatFails(t *testing.T) {
 		phase manifests.Phase
 	}{
 		// As the kubelet: an init container is tried again unless the policy is Never.
-		"Always":    {"CrashLoopBackOff ContainerCreating", manifests.PhaseStarting},
-		"OnFailure": {"CrashLoopBackOff ContainerCreating", manifests.PhaseStarting},
+		"Always":    {"CrashLoopBackOff PodInitializing", manifests.PhaseStarting},
+		"OnFailure": {"CrashLoopBackOff PodInitializing", manifests.PhaseStarting},
 		"Never":     {"Error Stopped", manifests.PhaseFailed},
 	} {
 		t.Run(policy, func(t *testing.T) {

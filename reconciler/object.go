@@ -40,6 +40,7 @@ type object struct {
 	snapshot drivers.Snapshot
 	lostWhy  string
 	vmUp     bool // the VM was seen to run, and its end was not taken in yet
+	neverRan bool // the last VM ended because nothing could be started in it
 	ending   bool // its end was asked for
 
 	references []manifests.Reference // of the sandbox as applied

@@ -64,7 +64,11 @@ func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 		f.problem = &problem{ReasonDiskError, o.diskError.Error()}
 	}
 	if o.vmBackoff.delay > 0 && !o.vmUp {
-		f.lost = "the virtual machine was lost; back-off until " + o.vmBackoff.until.Local().Format(time.TimeOnly)
+		f.lost, f.lostReason = "the virtual machine was lost", ReasonVMLost
+		if o.neverRan {
+			f.lost, f.lostReason = "no container could be started", ReasonNotBooted
+		}
+		f.lost += "; back-off until " + o.vmBackoff.until.Local().Format(time.TimeOnly)
 	}
 	f.images = o.imagesFor == o.record.BuildHash || o.record.Built != nil && o.record.Built.BuildHash == o.record.BuildHash
 	if o.op != nil {
@@ -73,7 +77,21 @@ func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 	f.failedVerb, f.failure = o.lastFailure()
 	f.inits = o.containerStatuses(o.spec().PodTemplate.Spec.InitContainers)
 	f.containers = o.containerStatuses(o.spec().PodTemplate.Spec.Containers)
+	if f.initialising() {
+		initializing(f.inits)
+		initializing(f.containers)
+	}
 	return f
+}
+
+// initializing says of containers that wait for their first run that init
+// containers come before them.
+func initializing(statuses []corev1.ContainerStatus) {
+	for i := range statuses {
+		if w := statuses[i].State.Waiting; w != nil && w.Reason == reasonCreating {
+			statuses[i].State = waiting(reasonInitializing, "")
+		}
+	}
 }
 
 func (o *object) containerStatuses(specs []corev1.Container) []corev1.ContainerStatus {

@@ -42,6 +42,7 @@ type facts struct {
 	survivor   bool   // the VM runs on without its plugin process
 	images     bool   // every image is here
 	lost       string // why the VM that was there is not any more
+	lostReason string
 	paused     string // who wants it paused
 	outcome    *Outcome
 	problem    *problem
@@ -189,7 +190,7 @@ func (f *facts) booted(c *conditionSet) {
 		}
 		c.setBool(manifests.ConditionBooted, false, reason, f.retryMessage())
 	case f.lost != "" && f.desired.Goal.up() && f.outcome == nil:
-		c.setBool(manifests.ConditionBooted, false, ReasonVMLost, f.lost)
+		c.setBool(manifests.ConditionBooted, false, f.lostReason, f.lost)
 	default:
 		c.setBool(manifests.ConditionBooted, false, ReasonNotBooted, "")
 	}

@@ -3,8 +3,10 @@ package reconciler
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
@@ -85,8 +87,8 @@ func bootedAt(s drivers.Snapshot, now time.Time) time.Time {
 
 // takeInLoss notes that the VM is gone, if it was there until now.
 func (m *Manager) takeInLoss(o *object, why string, now time.Time) {
-	if !o.vmUp {
-		return
+	if !o.vmUp || o.op != nil && o.op.action.Verb == ActStart && !o.ending {
+		return // or it is not known yet whether a start that failed took the VM along
 	}
 	o.vmUp = false
 	if o.ending {
@@ -103,8 +105,26 @@ func (m *Manager) takeInLoss(o *object, why string, now time.Time) {
 	if o.record.Built != nil && o.attach != AttachUp {
 		m.opts.Metrics.AddPluginRestart(o.record.Built.Runtime)
 	}
-	m.event(o.key, eventWarning, ReasonVMLost, "%s; back-off %s before the next start", why, delay)
+	if o.neverRan = o.startFailed(); !o.neverRan {
+		m.event(o.key, eventWarning, ReasonVMLost, "%s; back-off %s before the next start", why, delay)
+	}
 	o.newStart(now)
+}
+
+// startFailed reports that the VM ended because nothing could be started in it: a
+// runtime keeps none that never ran. The container's own event has told of it.
+func (o *object) startFailed() bool {
+	if slices.ContainsFunc(o.snapshot.Timeline, func(s drivers.Stage) bool { return s.Name == drivers.StageRunning }) {
+		return false
+	}
+	for _, c := range o.containers {
+		for _, t := range []*corev1.ContainerStateTerminated{c.status.State.Terminated, c.status.LastTerminationState.Terminated} {
+			if t != nil && t.Reason == reasonStartError && !t.FinishedAt.Time.Before(o.vmStarted) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // takeInOutcome notes the end of a sandbox whose containers have all exited for
