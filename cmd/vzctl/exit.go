@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/kernels"
@@ -70,7 +71,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitTimedOut
 	case errors.Is(err, api.ErrUnreachable):
 		return exitUnreachable
-	case errors.Is(err, drivers.ErrNotFound), errors.Is(err, kernels.ErrNotInstalled):
+	case errors.Is(err, drivers.ErrNotFound), errors.Is(err, kernels.ErrNotInstalled), errors.Is(err, fs.ErrNotExist):
 		return exitNotFound
 	default:
 		return exitFailed

@@ -51,7 +51,7 @@ func TestExitCodes(t *testing.T) {
 		"exec fails":                    {failing(drivers.ErrInvalidState), "exec web -- false", exitFailed},
 		"exec in what is not there":     {failing(drivers.ErrNotFound), "exec web -- false", exitNotFound},
 		"what this daemon cannot do":    {&apitest.Backend{}, "image list", exitFailed},
-		"a file that is not there":      {holds(), "apply -f /nonexistent.yaml", exitFailed},
+		"a file that is not there":      {holds(), "apply -f /nonexistent.yaml", exitNotFound},
 		"validate without a file":       {holds(), "validate", exitUsage},
 		"kernel that is not there":      {holds(), "kernel rm nope --state-dir /nonexistent", exitNotFound},
 		"version without anything else": {holds(), "--version", exitDone},

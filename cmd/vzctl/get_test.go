@@ -29,6 +29,24 @@ func TestGetTables(t *testing.T) {
 		s["containerStatuses"] = nil
 		s["conditions"] = []any{condition("Ready", "False", "NoKernel", "kernel \"default\" is not installed: run vzctl kernel install\x1b[31m")}
 	})
+	preparing := webJSON(t, 30*time.Minute, func(m map[string]any) {
+		s := status(m)
+		s["phase"] = "Starting"
+		s["initContainerStatuses"] = []any{
+			map[string]any{"name": "a", "ready": true}, map[string]any{"name": "b", "state": map[string]any{"waiting": map[string]any{"reason": "PodInitializing"}}},
+		}
+		s["containerStatuses"] = []any{map[string]any{"name": "main", "state": map[string]any{"waiting": map[string]any{"reason": "PodInitializing"}}}}
+	})
+	failing := webJSON(t, 30*time.Minute, func(m map[string]any) {
+		s := status(m)
+		s["phase"] = "Starting"
+		s["initContainerStatuses"] = []any{
+			map[string]any{"name": "a", "restartCount": 2, "state": map[string]any{"waiting": map[string]any{"reason": "CrashLoopBackOff", "message": "exit code 1"}}},
+		}
+		s["containerStatuses"] = []any{map[string]any{"name": "main", "state": map[string]any{"waiting": map[string]any{"reason": "PodInitializing"}}}}
+	})
+	unread := json.RawMessage(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web","namespace":"default"},"status":{"phase":"Pending","conditions":[` +
+		`{"type":"Synced","status":"False","reason":"InvalidManifest","message":"/m/web.yaml:1:7: not valid YAML"}]}}`)
 	settings := json.RawMessage(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"settings","namespace":"default"},"data":{"a":"1","b":"2"}}`)
 	secret := json.RawMessage(`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s","namespace":"default"},"type":"Opaque","data":{"a":"MQ=="}}`)
 
@@ -52,7 +70,19 @@ func TestGetTables(t *testing.T) {
 		)},
 		"control characters are made visible": {[]json.RawMessage{pending}, "get sb", lines(
 			`NAME   READY   STATUS    RESTARTS   AGE   MESSAGE`,
-			`web    0/0     Pending   0          30m   kernel "default" is not installed: run vzctl kernel install\x1b[31m`,
+			`web    -       Pending   0          30m   kernel "default" is not installed: run vzctl kernel install\x1b[31m`,
+		)},
+		"init containers on their way": {[]json.RawMessage{preparing}, "get sb", lines(
+			`NAME   READY   STATUS     RESTARTS   AGE`,
+			`web    0/1     Init:1/2   0          30m`,
+		)},
+		"an init container that crashes": {[]json.RawMessage{failing}, "get sb", lines(
+			`NAME   READY   STATUS                  RESTARTS   AGE   MESSAGE`,
+			`web    0/1     Init:CrashLoopBackOff   0          30m   exit code 1`,
+		)},
+		"one that could never be read": {[]json.RawMessage{unread}, "get sb", lines(
+			`NAME   READY   STATUS    RESTARTS   AGE   MESSAGE`,
+			`web    -       Pending   0          -     /m/web.yaml:1:7: not valid YAML`,
 		)},
 		"wide": {[]json.RawMessage{web}, "get sandbox web -o wide", lines(
 			`NAME   READY   STATUS    RESTARTS   AGE   RUNTIME    IMAGE                         CPUS   MEMORY   SOURCE`,
@@ -64,13 +94,13 @@ func TestGetTables(t *testing.T) {
 		)},
 		"several kinds": {[]json.RawMessage{settings, web, secret}, "get all", lines(
 			`NAME                 DATA   AGE`,
-			`configmap/settings   2      <unknown>`,
+			`configmap/settings   2      -`,
 			``,
 			`NAME          READY   STATUS    RESTARTS   AGE`,
 			`sandbox/web   1/1     Running   3          30m`,
 			``,
 			`NAME       TYPE     DATA   AGE`,
-			`secret/s   Opaque   1      <unknown>`,
+			`secret/s   Opaque   1      -`,
 		)},
 		"names":             {[]json.RawMessage{settings, web}, "get all -o name", lines("configmap/settings", "sandbox/web")},
 		"a field":           {[]json.RawMessage{web}, "get sandbox web -o jsonpath={.status.containerStatuses[0].restartCount}", "3"},

@@ -100,14 +100,19 @@ func (o *object) hasContainer(name string) bool {
 	return name == "" || slices.ContainsFunc(slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses), func(c corev1.ContainerStatus) bool { return c.Name == name })
 }
 
-// ready returns how many containers are ready, of how many.
-func (o *object) ready() (ready, total int) {
+// readyOf says how many containers are ready, of how many: "1/2"; "-" when it is
+// not known which there are, as no manifest of it could be read yet.
+func (o *object) readyOf() string {
+	if len(o.Status.ContainerStatuses) == 0 {
+		return "-"
+	}
+	ready := 0
 	for _, c := range o.Status.ContainerStatuses {
 		if c.Ready {
 			ready++
 		}
 	}
-	return ready, len(o.Status.ContainerStatuses)
+	return fmt.Sprintf("%d/%d", ready, len(o.Status.ContainerStatuses))
 }
 
 func (o *object) restarts() (n int32) {
@@ -123,6 +128,9 @@ func (o *object) state() string {
 		return "Terminating"
 	}
 	if w := o.waiting(); w != nil && w.Reason != "" && o.Status.Phase != manifests.PhaseStopping && o.Status.Phase != manifests.PhaseStopped {
+		if w == harmed(o.Status.InitContainerStatuses) {
+			return "Init:" + w.Reason
+		}
 		return w.Reason
 	}
 	if o.Status.Phase == "" {
@@ -143,7 +151,14 @@ func (o *object) state() string {
 // waiting returns why a container waits that has come to harm: creating one is
 // the normal way up.
 func (o *object) waiting() *corev1.ContainerStateWaiting {
-	for _, c := range slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses) {
+	if w := harmed(o.Status.InitContainerStatuses); w != nil {
+		return w
+	}
+	return harmed(o.Status.ContainerStatuses)
+}
+
+func harmed(statuses []corev1.ContainerStatus) *corev1.ContainerStateWaiting {
+	for _, c := range statuses {
 		if w := c.State.Waiting; w != nil && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
 			return w
 		}

@@ -75,8 +75,7 @@ func (r rows) row(o *object) []printer.Cell {
 		add(data)
 		add(r.age(o))
 	default:
-		ready, total := o.ready()
-		add(strconv.Itoa(ready) + "/" + strconv.Itoa(total))
+		add(o.readyOf())
 		row = append(row, r.state(o))
 		add(strconv.Itoa(int(o.restarts())))
 		add(r.age(o))
@@ -122,7 +121,7 @@ func (r rows) wideCells(o *object) []printer.Cell {
 
 func (r rows) age(o *object) string {
 	if o.CreationTimestamp.IsZero() {
-		return "<unknown>"
+		return "-" // of what was never applied
 	}
 	return age(r.now, o.CreationTimestamp.Time)
 }

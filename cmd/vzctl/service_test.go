@@ -88,7 +88,7 @@ func TestWhatCannotBeInstalledIsRefused(t *testing.T) {
 		args []string
 		code int
 	}{
-		"no such configuration": {[]string{"--config", "nonexistent.yaml"}, exitFailed},
+		"no such configuration": {[]string{"--config", "nonexistent.yaml"}, exitNotFound},
 		"no name of a variable": {[]string{"--env", "A B=1"}, exitFailed},
 		"user of a user":        {[]string{"--run-as", "root"}, exitUsage},
 		"empty directory":       {[]string{"--manifests", "a,,b"}, exitUsage},

@@ -24,7 +24,8 @@ func (a *app) statsCmd() *cobra.Command {
 		Use:   "stats [NAME…]",
 		Short: "Show what sandboxes use: CPU, memory, processes, network, disk",
 		Long: `Show what running sandboxes use, again and again: on a terminal in place, else
-one table after the other; with -o json one document after the other.
+one table after the other; with -o json one document after the other. With
+--no-stream it is shown once.
 
 CPU is the share of one CPU over the interval; HOST MEM is what the VM takes of
 the host's memory. With -o wide there is the pressure too, where the guest's kernel
