@@ -23,7 +23,7 @@ import (
 const pieceBytes = 1 << 20
 
 func main() {
-	fmt.Println("rawport:", run())
+	fmt.Fprintln(os.Stderr, "rawport:", run())
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
@@ -110,6 +110,6 @@ func openPort() (*os.File, error) {
 		if len(ports) > 0 {
 			return os.OpenFile(ports[0], os.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 }
