@@ -1,8 +1,8 @@
 //go:build linux
 
 // Command rawport is PID 1 of a guest that does nothing but use the agent's port
-// as fast as it can: it takes so many bytes and answers with one, waits for another,
-// sends as many, and begins anew. How many is its only argument on the kernel's command line,
+// as fast as it can: it sends a byte when it is there, takes so many bytes and answers
+// with one, waits for another, sends as many, and takes the next. How many is its only argument on the kernel's command line,
 // "rawport=N".
 package main
 
@@ -45,6 +45,9 @@ func run() error {
 		return err
 	}
 	piece := make([]byte, pieceBytes)
+	if _, err := port.Write(piece[:1]); err != nil {
+		return err
+	}
 	for {
 		if _, err := io.CopyBuffer(onlyWriter{io.Discard}, io.LimitReader(port, total), piece); err != nil {
 			return err
