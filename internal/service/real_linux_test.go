@@ -126,10 +126,17 @@ func TestUnderSystemd(t *testing.T) {
 	if second.PID == first.PID {
 		t.Error("a restart left the old process")
 	}
+	// One that is killed is started again, and what it had started runs on.
+	must(syscall.Kill(second.PID, syscall.SIGKILL))
+	eventually(t, "systemd to start it again", func() bool {
+		got, err := m.Status(t.Context())
+		return err == nil && got.State == Running && got.PID != 0 && got.PID != second.PID
+	})
+	sandboxesLive(t, notes, 3)
 	must(m.Stop(t.Context()))
 	status(Stopped)
 	must(m.Restart(t.Context()))
-	sandboxesLive(t, notes, 3)
+	sandboxesLive(t, notes, 4)
 
 	// One whose command line is wrong is not started over and over.
 	wrong := s
@@ -149,7 +156,7 @@ func TestUnderSystemd(t *testing.T) {
 	must(m.Start(t.Context()))
 	must(m.Uninstall(t.Context()))
 	status(NotInstalled)
-	sandboxesLive(t, notes, 4)
+	sandboxesLive(t, notes, 5)
 }
 
 // outside runs this test again under a systemd of its own.
@@ -282,7 +289,7 @@ func sandboxesLive(t *testing.T, notes string, want int) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

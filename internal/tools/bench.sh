@@ -2,5 +2,8 @@
 # Run by "make bench".
 set -eu
 cd "$(dirname "$0")/../.."
-go run ./internal/tools/bench -kernel "$(ls .cache/debs/linux-image-*.deb | head -n 1)" -busybox "$(command -v busybox)" "$@"
+bench() { go run ./internal/tools/bench -kernel "$(ls .cache/debs/linux-image-*.deb | head -n 1)" -busybox "$(command -v busybox)" "$@"; }
+bench "$@"
+# 1 GiB once, too long for a test.
+bench -only copies -copies 1 -copy-size 1024
 go test -run '^$' -bench . -benchmem -benchtime 1s ./manifests/... ./reconciler/... ./internal/... ./drivers/wire/... | grep -v '^ok\|no test files'

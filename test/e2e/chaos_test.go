@@ -12,14 +12,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vzreconciler/vzreconciler/internal/procfs"
 	"github.com/vzreconciler/vzreconciler/manifests"
 )
 
 // chaosRounds is how many processes are killed.
 const chaosRounds = 50
 
-// TestChaos kills a daemon, a plugin process or a hypervisor, again and again and
-// without warning, while three sandboxes are worked with. In the end all is as
+// TestChaos kills a daemon, a plugin process, a hypervisor or a guest with its
+// agent, again and again and without warning, while three sandboxes are worked with. In the end all is as
 // the manifests say, nothing has leaked, and no sandbox was restarted but those
 // whose VM was hit.
 func TestChaos(t *testing.T) {
@@ -38,18 +39,22 @@ func TestChaos(t *testing.T) {
 	names := []string{"a", "b", "c"}
 	yaml := map[string]string{}
 	for _, name := range names {
-		yaml[name] = sandboxYAML(name, counting)
+		yaml[name] = crashable(name, counting)
 		h.write(name+".yaml", yaml[name])
 	}
 	for _, name := range names {
 		h.waitReady(name)
 	}
 	before := h.resources()
-	hits := map[string]int{} // of a sandbox's hypervisor
+	hits := map[string]int{} // of a sandbox's VM
 	for round := range chaosRounds {
 		name := names[random.IntN(len(names))]
 		worked := h.work(random.IntN(5), name, yaml, round)
 		switch victim := random.IntN(10); {
+		case victim == 0, round == chaosRounds/2:
+			if h.crashGuest(name) {
+				hits[name]++
+			}
 		case victim < 4:
 			h.kill()
 			h.start()
@@ -82,7 +87,7 @@ func TestChaos(t *testing.T) {
 // when it is done.
 func (h *host) work(what int, name string, yaml map[string]string, round int) <-chan struct{} {
 	if what == 0 {
-		yaml[name] = strings.Replace(sandboxYAML(name, counting), "tier: one", fmt.Sprintf("tier: round%d", round), 1)
+		yaml[name] = strings.Replace(crashable(name, counting), "tier: one", fmt.Sprintf("tier: round%d", round), 1)
 		h.write(name+".yaml", yaml[name])
 	}
 	done := make(chan struct{})
@@ -110,6 +115,38 @@ func (h *host) killOf(name string, pid func(*manifests.RuntimeStatus) int) bool 
 	}
 	p := pid(s.Status.Runtime)
 	return p > 0 && syscall.Kill(p, syscall.SIGKILL) == nil
+}
+
+// crashable is a sandbox whose container can do what crashGuest asks of it.
+func crashable(name, command string) string {
+	return strings.Replace(sandboxYAML(name, command), "        command:",
+		"        securityContext: {capabilities: {add: [SYS_ADMIN]}}\n        command:", 1)
+}
+
+// crashGuest ends the agent of a sandbox amid its work. It is PID 1 of the guest,
+// which nothing there can kill: what can be is the kernel under it, by a container
+// that may mount a /proc of its own. It reports whether that came about.
+func (h *host) crashGuest(name string) bool {
+	h.t.Helper()
+	s, err := h.get(name)
+	if err != nil || s.Status.Runtime == nil || s.Status.Phase != manifests.PhaseRunning {
+		return false
+	}
+	id, err := procfs.Lookup(s.Status.Runtime.HypervisorPID)
+	if err != nil {
+		return false
+	}
+	_, errOut, _ := h.vzctl("exec", name, "--", "sh", "-c", "mkdir -p /p && mount -t proc proc /p && echo c > /p/sysrq-trigger")
+	if strings.Contains(errOut, "invalid state") {
+		return false // another has been hit just before
+	}
+	h.eventually(20*time.Second, "the machine of "+name+" ends with its kernel", func() error {
+		if now, err := procfs.Lookup(id.PID); err == nil && now == id {
+			return fmt.Errorf("it runs; vzctl exec said %q", errOut)
+		}
+		return nil
+	})
+	return true
 }
 
 // wantRuns checks that the log of a counting container is that of so many runs,

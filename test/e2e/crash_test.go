@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -139,6 +140,38 @@ func TestKilledHypervisorIsRecovered(t *testing.T) {
 	})
 	if n := after.Status.ContainerStatuses[0].RestartCount; n == 0 {
 		t.Error("the restart is not counted")
+	}
+	h.wantNoOrphans([]string{"web"})
+}
+
+// The agent is lost with the guest's kernel: what had reached the log stays.
+func TestCrashedGuestIsRecovered(t *testing.T) {
+	h := startHost(t)
+	h.write("web.yaml", crashable("web", counting))
+	before := h.waitReady("web")
+	h.eventually(20*time.Second, "it has counted", func() error {
+		if len(h.numbers("web")) < 20 {
+			return errNotYet
+		}
+		return nil
+	})
+	seen := len(h.numbers("web"))
+	if !h.crashGuest("web") {
+		t.Fatal("the guest was not there to be crashed")
+	}
+	after := h.waitFor("web", "runs in another VM", func(s *manifests.Sandbox) error {
+		if bootID(s) == bootID(before) || bootID(s) == "" {
+			return errNotYet
+		}
+		return readyAt(1)(s)
+	})
+	cs := after.Status.ContainerStatuses[0]
+	if last := cs.LastTerminationState.Terminated; cs.RestartCount != 1 || last == nil || last.Reason != "VirtualMachineLost" {
+		t.Errorf("%d restarts, last %+v; want one, for the loss of the VM", cs.RestartCount, last)
+	}
+	h.wantRuns("web", 2)
+	if first := slices.Index(h.numbers("web")[1:], "1") + 1; first < seen {
+		t.Errorf("the log has %d lines of the first run, %d were seen before its end", first, seen)
 	}
 	h.wantNoOrphans([]string{"web"})
 }

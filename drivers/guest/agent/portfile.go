@@ -11,9 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// portRead is the most that the driver gives in a call.
+const portRead = 4 << 10
+
 // port is an open virtio-serial port, or any other file that never blocks.
 //
-// The driver takes 32 KiB in a call and gives 4 KiB, so a copy is thousands of
+// The driver takes 32 KiB in a call and gives portRead, so a copy is thousands of
 // calls. Each lasts long enough, in an emulated guest, for Go to hand its one
 // processor to another thread and to fetch it back: hence calls that Go does not
 // know of, and as many in a row as there is data.
@@ -52,7 +55,9 @@ func (f *port) Read(p []byte) (n int, err error) {
 				f.left = true
 				return true
 			default:
-				n += m
+				if n += m; m < portRead {
+					return true // most likely all there is
+				}
 			}
 		}
 		return true

@@ -53,14 +53,15 @@ func copies(ctx context.Context, o options, h *host, out io.Writer) error {
 		}},
 	}
 	times, cpu := make([][]time.Duration, len(ways)), make([][]time.Duration, len(ways))
-	// The first of each warms up and is not counted.
-	for i := range o.copies + 1 {
+	// The first of each warms up and is not counted, unless it is the only one.
+	warm := min(o.copies-1, 1)
+	for i := range o.copies + warm {
 		for k, way := range ways {
 			used, start := cpuTime(way.qemu), time.Now()
 			if err := way.run(); err != nil {
 				return fmt.Errorf("%s: %w", way.name, err)
 			}
-			if i > 0 {
+			if i >= warm {
 				times[k] = append(times[k], time.Since(start))
 				cpu[k] = append(cpu[k], cpuTime(way.qemu)-used)
 			}

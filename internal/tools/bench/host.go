@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/plugins"
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
 
@@ -67,7 +68,8 @@ func startHost(ctx context.Context, o options, dir string) (*host, error) {
 	}
 }
 
-// close removes every sandbox, then ends the daemon.
+// close removes every sandbox, then ends the daemon. What a busy host did not
+// remove in time would outlive the daemon: that is ended the hard way.
 func (h *host) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -78,6 +80,14 @@ func (h *host) close() {
 	_, _ = h.vzctl(ctx, "wait", "--for=delete", "sandbox", "--all", "--timeout=90s")
 	_ = h.cmd.Process.Signal(os.Interrupt)
 	_ = h.cmd.Wait()
+	cctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	left, _ := filepath.Glob(filepath.Join(h.state, "sandboxes", "*", "*"))
+	for _, dir := range left {
+		if err := plugins.CleanUp(cctx, dir); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: left behind:", err)
+		}
+	}
 }
 
 func (h *host) vzctl(ctx context.Context, args ...string) (string, error) {

@@ -64,8 +64,14 @@ func startRawPort(ctx context.Context, h *host, like string, size int64) (_ *raw
 	if err != nil {
 		return nil, err
 	}
-	r.port, err = r.machine.DialAgent(ctx)
-	return r, err
+	if r.port, err = r.machine.DialAgent(ctx); err != nil {
+		return nil, err
+	}
+	defer r.bound(ctx)()
+	if _, err = io.ReadFull(r.port, make([]byte, 1)); err != nil {
+		return nil, fmt.Errorf("the guest does not answer: %w", err)
+	}
+	return r, nil
 }
 
 func (r *rawPort) pid() int { return r.machine.Describe().PID }

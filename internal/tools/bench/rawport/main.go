@@ -1,8 +1,8 @@
 //go:build linux
 
 // Command rawport is PID 1 of a guest that does nothing but use the agent's port
-// as fast as it can: it takes so many bytes and answers with one, waits for another,
-// sends as many, and begins anew. How many is its only argument on the kernel's command line,
+// as fast as it can: it sends a byte when it is there, takes so many bytes and answers
+// with one, waits for another, sends as many, and takes the next. How many is its only argument on the kernel's command line,
 // "rawport=N".
 package main
 
@@ -23,7 +23,7 @@ import (
 const pieceBytes = 1 << 20
 
 func main() {
-	fmt.Println("rawport:", run())
+	fmt.Fprintln(os.Stderr, "rawport:", run())
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
@@ -45,6 +45,9 @@ func run() error {
 		return err
 	}
 	piece := make([]byte, pieceBytes)
+	if _, err := port.Write(piece[:1]); err != nil {
+		return err
+	}
 	for {
 		if _, err := io.CopyBuffer(onlyWriter{io.Discard}, io.LimitReader(port, total), piece); err != nil {
 			return err
@@ -110,6 +113,6 @@ func openPort() (*os.File, error) {
 		if len(ports) > 0 {
 			return os.OpenFile(ports[0], os.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond)
 	}
 }
