@@ -39,9 +39,9 @@ func objectMetaField(name string) fieldUse {
 // sandboxField knows the fields of a Sandbox's spec, ours and agent-sandbox's.
 func sandboxField(name string) fieldUse {
 	switch name {
-	case "operatingMode", "replicas", "shutdownPolicy", "podTemplate", "vm":
+	case "operatingMode", "replicas", "shutdownPolicy", "podTemplate", "vm", "dependsOn", "progressDeadlineSeconds":
 		return fieldUse{class: supported}
-	case "shutdownTime", "volumeClaimTemplates", "networks", "sockets", "dependsOn":
+	case "shutdownTime", "volumeClaimTemplates", "networks", "sockets":
 		return fieldUse{class: notYet}
 	case "service":
 		return noEffect(noCluster)
@@ -92,9 +92,10 @@ func podSecurityField(name string) fieldUse {
 func containerField(name string) fieldUse {
 	switch name {
 	case "name", "image", "command", "args", "workingDir", "ports", "envFrom", "env", "resources",
-		"volumeMounts", "imagePullPolicy", "securityContext", "stdin", "stdinOnce", "tty":
+		"volumeMounts", "imagePullPolicy", "securityContext", "stdin", "stdinOnce", "tty",
+		"livenessProbe", "readinessProbe", "startupProbe":
 		return fieldUse{class: supported}
-	case "restartPolicy", "restartPolicyRules", "volumeDevices", "livenessProbe", "readinessProbe", "startupProbe",
+	case "restartPolicy", "restartPolicyRules", "volumeDevices",
 		"lifecycle", "terminationMessagePath", "terminationMessagePolicy":
 		return fieldUse{class: notYet}
 	case "resizePolicy":

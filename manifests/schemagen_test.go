@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/invopop/jsonschema"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // This file makes schema.json. It lives among the tests so that the package
@@ -101,6 +103,11 @@ func (m *schemaMaker) value(t reflect.Type) *jsonschema.Schema {
 			{Type: "string", Pattern: `^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$`},
 			{Type: "number"},
 		}}
+	case reflect.TypeFor[intstr.IntOrString]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+			{Type: "integer", Minimum: "1", Maximum: "65535"},
+			{Type: "string", MinLength: new(uint64(1)), MaxLength: new(uint64(15))},
+		}}
 	case reflect.TypeFor[metav1.Time]():
 		return &jsonschema.Schema{Type: "string", Format: "date-time"}
 	case reflect.TypeFor[json.RawMessage]():
@@ -186,6 +193,24 @@ func constrain(s *jsonschema.Schema, f fieldInfo) {
 		s.Default = DefaultGracePeriodSeconds
 	case "PodSpec.containers":
 		s.MinItems = new(uint64(1))
+	case "SandboxSpec.progressDeadlineSeconds":
+		between(1, math.MaxInt32)
+		s.Default = DefaultProgressDeadlineSeconds
+	case "Dependency.kind":
+		enum("Sandbox", "Pod")
+		s.Default = KindSandbox
+	case "Dependency.condition":
+		enum("Started", "Ready", "Completed")
+		s.Default = "Ready"
+	case "Probe.initialDelaySeconds", "Probe.timeoutSeconds", "Probe.periodSeconds", "Probe.successThreshold", "Probe.failureThreshold":
+		between(0, math.MaxInt32)
+	case "Probe.terminationGracePeriodSeconds":
+		between(1, maxGracePeriod)
+	case "GRPCAction.port":
+		between(1, 65535)
+	case "HTTPGetAction.scheme":
+		enum("HTTP", "HTTPS")
+		s.Default = "HTTP"
 	case "PodOS.name":
 		enum("linux")
 	case "Container.imagePullPolicy":

@@ -42,6 +42,7 @@ func (r *report) validatePod(path *field.Path, pod *corev1.PodSpec) {
 	volumes := r.validateVolumes(path.Child("volumes"), pod.Volumes)
 	names := sets.New[string]()
 	r.validateContainers(path.Child("initContainers"), pod.InitContainers, names, volumes)
+	r.refuseProbes(path.Child("initContainers"), pod.InitContainers)
 	if len(pod.Containers) == 0 {
 		r.errorf(path.Child("containers"), "required: at least one container")
 	}
