@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"slices"
 	"time"
 
@@ -194,7 +195,7 @@ func nextConfig(key manifests.Key, was *config, v verdict) (now *config, changed
 	return &next, changed, durable
 }
 
-// wakeUsers wakes the sandboxes that refer to a config object. m.mu is held.
+// wakeUsers wakes the sandboxes that refer to an object. m.mu is held.
 func (m *Manager) wakeUsers(key manifests.Key) {
 	for user := range m.users[key] {
 		m.queue.Add(user)
@@ -205,28 +206,50 @@ func (m *Manager) wakeUsers(key manifests.Key) {
 func (m *Manager) refer(o *object) {
 	m.unrefer(o)
 	o.references = o.record.Sandbox.References()
+	for _, d := range o.record.Sandbox.Spec.DependsOn {
+		o.dependencies = append(o.dependencies, d.Key(o.key.Namespace))
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, ref := range o.references {
-		users := m.users[ref.Key]
+	for key := range o.used() {
+		users := m.users[key]
 		if users == nil {
 			users = map[manifests.Key]struct{}{}
-			m.users[ref.Key] = users
+			m.users[key] = users
 		}
 		users[o.key] = struct{}{}
+	}
+}
+
+// used gives out what the sandbox as applied refers to. o.mu is held.
+func (o *object) used() iter.Seq[manifests.Key] {
+	return func(yield func(manifests.Key) bool) {
+		for _, ref := range o.references {
+			if !yield(ref.Key) {
+				return
+			}
+		}
+		for _, key := range o.dependencies {
+			if !yield(key) {
+				return
+			}
+		}
 	}
 }
 
 func (m *Manager) unrefer(o *object) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, ref := range o.references {
-		delete(m.users[ref.Key], o.key)
-		if len(m.users[ref.Key]) == 0 {
-			delete(m.users, ref.Key)
+	for key := range o.used() {
+		delete(m.users[key], o.key)
+		if len(m.users[key]) == 0 {
+			delete(m.users, key)
 		}
 	}
-	o.references = nil
+	for _, key := range o.dependencies {
+		m.queue.Add(key) // It may wait for the end of this one.
+	}
+	o.references, o.dependencies = nil, nil
 }
 
 // newUID returns a random UUID.

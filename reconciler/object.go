@@ -20,6 +20,9 @@ type object struct {
 	// view is what the API shows; it is replaced, never changed.
 	view atomic.Pointer[view]
 
+	// leaving says that the manifests have it no more; see awaitDependents.
+	leaving atomic.Bool
+
 	// refreshing has room for one: whoever asks the instance for its state.
 	refreshing chan struct{}
 
@@ -42,18 +45,22 @@ type object struct {
 	vmUp     bool // the VM was seen to run, and its end was not taken in yet
 	ending   bool // its end was asked for
 
-	references []manifests.Reference // of the sandbox as applied
-	containers map[string]*container
-	vmBackoff  backoff // before the next VM after one that was lost
-	vmStarted  time.Time
-	prepared   *prepared
-	imagesFor  string // the BuildHash of which every image is here
-	hasTurn    bool   // to boot, see takeTurn
+	references   []manifests.Reference // of the sandbox as applied
+	dependencies []manifests.Key       // of the sandbox as applied
+	containers   map[string]*container
+	probers      map[proberKey]*prober
+	vmBackoff    backoff // before the next VM after one that was lost
+	vmStarted    time.Time
+	prepared     *prepared
+	imagesFor    string // the BuildHash of which every image is here
+	hasTurn      bool   // to boot, see takeTurn
 
 	op       *operation
 	failures map[Verb]*failure
 	goal     goalKey // as last planned for
 
+	progress  progress
+	change    change            // accepted and not yet applied
 	stages    []manifests.Stage // passed before the VM's own, for the current start
 	since     time.Time         // when what is now on its way to Ready was seen
 	wasReady  bool

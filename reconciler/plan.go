@@ -44,6 +44,9 @@ type Desired struct {
 	// Blocked says that what the sandbox refers to is not there: what runs may go
 	// on, but nothing can be built.
 	Blocked bool
+	// Waiting says that other objects come first: what runs may go on, and all may
+	// be brought here, but no VM is built; what is to be deleted is not yet.
+	Waiting bool
 }
 
 // Attachment is how the reconciler stands with a sandbox's plugin process.
@@ -84,6 +87,8 @@ type ObservedContainer struct {
 	Done bool
 	// Completed says that its process in this VM has exited with 0.
 	Completed bool
+	// Unhealthy says that a probe found its process to be one that must be ended.
+	Unhealthy bool
 	// StartAfter is the end of its back-off.
 	StartAfter time.Time
 }
@@ -99,6 +104,7 @@ const (
 	ActBootstrap  Verb = "Bootstrap"      // write the configuration, boot the VM
 	ActTakeOver   Verb = "TakeOver"       // have the new plugin process take over the VM of one that died
 	ActStart      Verb = "StartContainer" // start a container's init process
+	ActKill       Verb = "KillContainer"  // end a container's init process
 	ActPause      Verb = "Pause"          // stop the VM's CPUs
 	ActResume     Verb = "Resume"         // let them run again
 	ActStop       Verb = "Stop"           // end the containers and the VM
@@ -138,6 +144,8 @@ func plan(d Desired, o Observed) Plan {
 		return Plan{}
 	case o.Survivor:
 		return takeOver(o)
+	case d.Goal == GoalDelete && d.Waiting:
+		return Plan{}
 	case d.Goal == GoalDelete:
 		p, done := end(o)
 		if !done {
@@ -193,7 +201,7 @@ func bringUp(d Desired, o Observed) Plan {
 	}
 	switch o.State {
 	case drivers.StateCreated:
-		if d.Blocked { // It must not hold a turn to boot while it waits.
+		if d.Blocked || d.Waiting { // It must not hold a turn to boot while it waits.
 			return do(ActShutdown).after(o.Now, o.EndAfter)
 		}
 		return prepare(o).then(ActBootstrap).starts(d).after(o.Now, o.BuildAfter)
@@ -201,6 +209,11 @@ func bringUp(d Desired, o Observed) Plan {
 		p, initialised := initialise(d, o)
 		if !initialised {
 			return p
+		}
+		if o.State == drivers.StateRunning {
+			if p := killUnhealthy(d, o); len(p.Actions) > 0 || !p.Again.IsZero() {
+				return p
+			}
 		}
 		p = startContainers(d, o)
 		if d.Goal == GoalPause && len(p.Actions) == 0 && p.Again.IsZero() && o.State == drivers.StateRunning {
@@ -229,6 +242,9 @@ func build(d Desired, o Observed) Plan {
 		return Plan{}
 	}
 	p := prepare(o)
+	if d.Waiting {
+		return p.after(o.Now, o.BuildAfter)
+	}
 	if o.Attach == AttachUp {
 		ending, done := end(o)
 		if !done {
@@ -287,6 +303,18 @@ func startContainers(d Desired, o Observed) Plan {
 		p = Plan{Again: earliest(p.Again, delayed.Again)}
 	}
 	return p
+}
+
+// killUnhealthy ends the containers that must be; their restart policy says what
+// follows.
+func killUnhealthy(d Desired, o Observed) Plan {
+	var p Plan
+	for _, name := range d.Containers {
+		if o.Containers[name].Unhealthy && o.Processes[name] == drivers.ProcessRunning {
+			p.Actions = append(p.Actions, Action{ActKill, name})
+		}
+	}
+	return p.after(o.Now, o.EndAfter)
 }
 
 func do(verbs ...Verb) Plan { return Plan{}.then(verbs...) }

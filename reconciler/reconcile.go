@@ -66,7 +66,14 @@ func (m *Manager) reconcile(key manifests.Key) (again time.Time, err error) {
 	} else if len(p.Actions) > 0 {
 		m.begin(o, p.Actions[0], goal)
 	}
-	return p.Again, errors.Join(o.diskError, m.publish(o, d, refs, now))
+	m.syncProbers(o)
+	o.keepProgress(d, now)
+	err = errors.Join(o.diskError, m.publish(o, d, refs, now))
+	again = p.Again
+	if at := o.deadline(); at.After(now) {
+		again = earliest(again, at)
+	}
+	return again, err
 }
 
 // accept makes the record say what the manifests want, if they want anything
@@ -133,15 +140,15 @@ func (m *Manager) update(o *object, in intent, now time.Time) error {
 	next.Manifest, next.Sandbox = obj.Manifest, obj.Sandbox
 	next.SpecHash = obj.Sandbox.SpecHash()
 	changed := next.SpecHash != r.SpecHash
-	var change manifests.Change
+	var diff manifests.Change
 	if changed {
 		next.Generation++
-		change = manifests.Classify(r.Sandbox, obj.Sandbox)
-		if change.Class > manifests.ChangeLive {
+		diff = manifests.Classify(r.Sandbox, obj.Sandbox)
+		if diff.Class > manifests.ChangeLive {
 			next.BuildHash = next.SpecHash
 		}
 		policy := obj.Sandbox.Spec.PodTemplate.Spec.RestartPolicy
-		if change.Class > manifests.ChangeLive || policy != r.Sandbox.Spec.PodTemplate.Spec.RestartPolicy {
+		if diff.Class > manifests.ChangeLive || policy != r.Sandbox.Spec.PodTemplate.Spec.RestartPolicy {
 			next.Outcome = nil
 		}
 	}
@@ -153,19 +160,20 @@ func (m *Manager) update(o *object, in intent, now time.Time) error {
 		return nil
 	}
 	o.since = in.seen
+	o.change.add(diff)
 	if r.Outcome != nil && next.Outcome == nil {
 		for _, c := range o.containers {
 			c.stopped(drivers.ProcessStatus{}, now)
 		}
 	}
-	if change.Class > manifests.ChangeLive {
+	if diff.Class > manifests.ChangeLive {
 		o.newStart(in.seen)
 	}
-	paths := make([]string, 0, len(change.Fields))
-	for _, f := range change.Fields {
+	paths := make([]string, 0, len(diff.Fields))
+	for _, f := range diff.Fields {
 		paths = append(paths, f.Path)
 	}
-	m.event(o.key, eventNormal, "Updated", "%s changed (%s)", strings.Join(paths, ", "), change.Class)
+	m.event(o.key, eventNormal, "Updated", "%s changed (%s)", strings.Join(paths, ", "), diff.Class)
 	return nil
 }
 
@@ -203,6 +211,8 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 	case r.Overrides.Paused || r.Sandbox.Spec.OperatingMode == manifests.OperatingModePaused:
 		d.Goal = GoalPause
 	}
+	refs.waiting = m.waitingFor(o, d.Goal)
+	d.Waiting = len(refs.waiting) > 0
 	for _, c := range r.Sandbox.Spec.PodTemplate.Spec.InitContainers {
 		d.InitContainers = append(d.InitContainers, c.Name)
 	}
@@ -236,7 +246,9 @@ func (m *Manager) observed(o *object, refs referred, now time.Time) Observed {
 	}
 	for name, c := range o.containers {
 		p, _ := o.snapshot.Process(name)
-		ob.Containers[name] = ObservedContainer{Done: c.done, Completed: completed(p), StartAfter: c.backoff.until}
+		ob.Containers[name] = ObservedContainer{
+			Done: c.done, Completed: completed(p), Unhealthy: c.health.failed != nil, StartAfter: c.backoff.until,
+		}
 	}
 	for verb, f := range o.failures {
 		if slices.Contains(buildVerbs, verb) {

@@ -215,6 +215,9 @@ func TestExamplesRun(t *testing.T) {
 	if got := h.vzctlOK("exec", "agent", "--", "id", "-u"); got != "65534\n" {
 		t.Errorf("agent runs as %q", got)
 	}
+	if db, shop := h.mustGet("db"), h.mustGet("shop"); shop.Status.StartTime.Before(db.Status.StartTime) {
+		t.Errorf("shop started at %s, before db at %s", shop.Status.StartTime, db.Status.StartTime)
+	}
 	// A secret is nowhere on the disk, in a log or in a status.
 	if out, err := exec.CommandContext(t.Context(), "grep", "-rlF", "change-me", h.state).CombinedOutput(); err == nil {
 		t.Errorf("the secret is in %s", out)
