@@ -21,6 +21,7 @@ const (
 	CapabilityStatistics           = "statistics"           // Statistics
 	CapabilityStdin                = "stdin"                // ProcessSpec.Stdin: input from those who attach
 	CapabilityTerminal             = "terminal"             // ProcessSpec.Terminal, and Resize
+	CapabilityUpdate               = "update"               // Update
 	CapabilityVolumes              = "volumes"              // Configuration.Volumes
 )
 
@@ -29,7 +30,7 @@ func Capabilities() []string {
 	return []string{
 		CapabilityAttach, CapabilityContainers, CapabilityCopy, CapabilityDial, CapabilityExec,
 		CapabilityNestedVirtualization, CapabilityPause, CapabilitySnapshotDisk, CapabilityStatistics,
-		CapabilityStdin, CapabilityTerminal, CapabilityVolumes,
+		CapabilityStdin, CapabilityTerminal, CapabilityUpdate, CapabilityVolumes,
 	}
 }
 

@@ -190,6 +190,9 @@ type fakeAgent struct {
 	sessions  map[string]*fakeSession
 	runs      uint64 // of this machine
 	setTimes  int
+	updates   []*wire.Live
+	// noUpdate makes it an agent that does not know Update.
+	noUpdate bool
 }
 
 func (a *fakeAgent) init(m *fakeMachine) {
@@ -488,6 +491,16 @@ func (a *fakeAgent) Statistics(context.Context, *agentpb.StatisticsRequest) (*wi
 		Containers:      map[string]*wire.ResourceUse{"web": {Processes: 1}, "invented": {}},
 		HostMemoryBytes: 1 << 60,
 	}, nil
+}
+
+func (a *fakeAgent) Update(ctx context.Context, live *wire.Live) (*agentpb.UpdateResponse, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.noUpdate {
+		return a.UnimplementedAgentServer.Update(ctx, live)
+	}
+	a.updates = append(a.updates, live)
+	return &agentpb.UpdateResponse{}, nil
 }
 
 func (a *fakeAgent) SetTime(context.Context, *agentpb.SetTimeRequest) (*agentpb.SetTimeResponse, error) {

@@ -125,7 +125,7 @@ func (s *sandbox) Info(context.Context) (drivers.Info, error) {
 		Version: s.opts.Version,
 		Capabilities: []string{
 			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityCopy, drivers.CapabilityDial, drivers.CapabilityExec, drivers.CapabilityNestedVirtualization,
-			drivers.CapabilityPause, drivers.CapabilitySnapshotDisk, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
+			drivers.CapabilityPause, drivers.CapabilitySnapshotDisk, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityUpdate, drivers.CapabilityVolumes,
 		},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: s.hv.RuntimeDataSchema(),

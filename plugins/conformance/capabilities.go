@@ -40,6 +40,7 @@ func capabilityOf(call string) string {
 		"resize":     drivers.CapabilityTerminal,
 		"pause":      drivers.CapabilityPause,
 		"resume":     drivers.CapabilityPause,
+		"update":     drivers.CapabilityUpdate,
 	}[call]
 }
 
@@ -91,7 +92,8 @@ func whatIsLackingSaysSo(s *suite) {
 			spec.Terminal = true
 			return rt.CreateProcess(s.ctx, "terminal", s.opts.Container, spec)
 		},
-		drivers.CapabilityPause: func() error { return rt.Pause(s.ctx) },
+		drivers.CapabilityPause:  func() error { return rt.Pause(s.ctx) },
+		drivers.CapabilityUpdate: func() error { return rt.Update(s.ctx, drivers.Live{}) },
 	}
 	maps.DeleteFunc(calls, func(c string, _ func() error) bool { return s.info.Can(c) })
 	if len(calls) == 0 {

@@ -128,6 +128,8 @@ func checks() []check {
 		{"CopyNeedsBootedOrRunning", copyNeedsUp},
 		{"CopySurvivesRestart", copySurvivesRestart},
 		{"SnapshotIsMadeOnce", snapshotIsMadeOnce},
+		{"UpdateChangesLimitsOfWhatRuns", updateChangesLimits},
+		{"UpdateNeedsBootedOrRunning", updateNeedsUp},
 		{"EventsTellOfEveryState", eventsTellOfEveryState},
 		{"ShutdownOnlyWhenStopped", shutdownOnlyWhenStopped},
 		{"KilledRuntimeEndsEveryCall", killedRuntimeEndsEveryCall},

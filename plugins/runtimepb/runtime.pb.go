@@ -1903,6 +1903,42 @@ func (*ShutdownResponse) Descriptor() ([]byte, []int) {
 	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{37}
 }
 
+type UpdateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateResponse) Reset() {
+	*x = UpdateResponse{}
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateResponse) ProtoMessage() {}
+
+func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
+func (*UpdateResponse) Descriptor() ([]byte, []int) {
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{38}
+}
+
 var File_plugins_runtimepb_runtime_proto protoreflect.FileDescriptor
 
 const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
@@ -2006,7 +2042,8 @@ const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
 	"\x14SnapshotDiskResponse\"\x0f\n" +
 	"\rEventsRequest\"\x11\n" +
 	"\x0fShutdownRequest\"\x12\n" +
-	"\x10ShutdownResponse2\xe9\x0e\n" +
+	"\x10ShutdownResponse\"\x10\n" +
+	"\x0eUpdateResponse2\xb8\x0f\n" +
 	"\aRuntime\x12S\n" +
 	"\x04Info\x12$.vzreconciler.runtime.v1.InfoRequest\x1a%.vzreconciler.runtime.v1.InfoResponse\x12V\n" +
 	"\x05Probe\x12%.vzreconciler.runtime.v1.ProbeRequest\x1a&.vzreconciler.runtime.v1.ProbeResponse\x12b\n" +
@@ -2029,7 +2066,8 @@ const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
 	"\aCopyOut\x12\".vzreconciler.wire.v1.CopyOutStart\x1a\x1b.vzreconciler.wire.v1.Piece0\x01\x12k\n" +
 	"\fSnapshotDisk\x12,.vzreconciler.runtime.v1.SnapshotDiskRequest\x1a-.vzreconciler.runtime.v1.SnapshotDiskResponse\x12U\n" +
 	"\x06Events\x12&.vzreconciler.runtime.v1.EventsRequest\x1a!.vzreconciler.runtime.v1.Snapshot0\x01\x12_\n" +
-	"\bShutdown\x12(.vzreconciler.runtime.v1.ShutdownRequest\x1a).vzreconciler.runtime.v1.ShutdownResponseB8Z6github.com/vzreconciler/vzreconciler/plugins/runtimepbb\x06proto3"
+	"\bShutdown\x12(.vzreconciler.runtime.v1.ShutdownRequest\x1a).vzreconciler.runtime.v1.ShutdownResponse\x12M\n" +
+	"\x06Update\x12\x1a.vzreconciler.wire.v1.Live\x1a'.vzreconciler.runtime.v1.UpdateResponseB8Z6github.com/vzreconciler/vzreconciler/plugins/runtimepbb\x06proto3"
 
 var (
 	file_plugins_runtimepb_runtime_proto_rawDescOnce sync.Once
@@ -2043,7 +2081,7 @@ func file_plugins_runtimepb_runtime_proto_rawDescGZIP() []byte {
 	return file_plugins_runtimepb_runtime_proto_rawDescData
 }
 
-var file_plugins_runtimepb_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_plugins_runtimepb_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_plugins_runtimepb_runtime_proto_goTypes = []any{
 	(*InfoRequest)(nil),           // 0: vzreconciler.runtime.v1.InfoRequest
 	(*InfoResponse)(nil),          // 1: vzreconciler.runtime.v1.InfoResponse
@@ -2083,39 +2121,41 @@ var file_plugins_runtimepb_runtime_proto_goTypes = []any{
 	(*EventsRequest)(nil),         // 35: vzreconciler.runtime.v1.EventsRequest
 	(*ShutdownRequest)(nil),       // 36: vzreconciler.runtime.v1.ShutdownRequest
 	(*ShutdownResponse)(nil),      // 37: vzreconciler.runtime.v1.ShutdownResponse
-	nil,                           // 38: vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
-	(*wire.ProcessSpec)(nil),      // 39: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Input)(nil),            // 40: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),     // 41: vzreconciler.wire.v1.TerminalSize
-	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
-	(*wire.ExitStatus)(nil),       // 44: vzreconciler.wire.v1.ExitStatus
-	(*wire.Address)(nil),          // 45: vzreconciler.wire.v1.Address
-	(*wire.Segment)(nil),          // 46: vzreconciler.wire.v1.Segment
-	(*wire.CopyIn)(nil),           // 47: vzreconciler.wire.v1.CopyIn
-	(*wire.CopyOutStart)(nil),     // 48: vzreconciler.wire.v1.CopyOutStart
-	(*wire.Output)(nil),           // 49: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),       // 50: vzreconciler.wire.v1.Statistics
-	(*wire.Piece)(nil),            // 51: vzreconciler.wire.v1.Piece
+	(*UpdateResponse)(nil),        // 38: vzreconciler.runtime.v1.UpdateResponse
+	nil,                           // 39: vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
+	(*wire.ProcessSpec)(nil),      // 40: vzreconciler.wire.v1.ProcessSpec
+	(*wire.Input)(nil),            // 41: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),     // 42: vzreconciler.wire.v1.TerminalSize
+	(*durationpb.Duration)(nil),   // 43: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
+	(*wire.ExitStatus)(nil),       // 45: vzreconciler.wire.v1.ExitStatus
+	(*wire.Address)(nil),          // 46: vzreconciler.wire.v1.Address
+	(*wire.Segment)(nil),          // 47: vzreconciler.wire.v1.Segment
+	(*wire.CopyIn)(nil),           // 48: vzreconciler.wire.v1.CopyIn
+	(*wire.CopyOutStart)(nil),     // 49: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Live)(nil),             // 50: vzreconciler.wire.v1.Live
+	(*wire.Output)(nil),           // 51: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),       // 52: vzreconciler.wire.v1.Statistics
+	(*wire.Piece)(nil),            // 53: vzreconciler.wire.v1.Piece
 }
 var file_plugins_runtimepb_runtime_proto_depIdxs = []int32{
-	38, // 0: vzreconciler.runtime.v1.BootstrapRequest.secrets:type_name -> vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
-	39, // 1: vzreconciler.runtime.v1.CreateProcessRequest.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	39, // 0: vzreconciler.runtime.v1.BootstrapRequest.secrets:type_name -> vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
+	40, // 1: vzreconciler.runtime.v1.CreateProcessRequest.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	11, // 2: vzreconciler.runtime.v1.ExecRequest.start:type_name -> vzreconciler.runtime.v1.ExecStart
-	40, // 3: vzreconciler.runtime.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
-	39, // 4: vzreconciler.runtime.v1.ExecStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	41, // 3: vzreconciler.runtime.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	40, // 4: vzreconciler.runtime.v1.ExecStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	13, // 5: vzreconciler.runtime.v1.AttachRequest.start:type_name -> vzreconciler.runtime.v1.AttachStart
-	40, // 6: vzreconciler.runtime.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
-	41, // 7: vzreconciler.runtime.v1.ResizeRequest.size:type_name -> vzreconciler.wire.v1.TerminalSize
-	42, // 8: vzreconciler.runtime.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	41, // 6: vzreconciler.runtime.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	42, // 7: vzreconciler.runtime.v1.ResizeRequest.size:type_name -> vzreconciler.wire.v1.TerminalSize
+	43, // 8: vzreconciler.runtime.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
 	23, // 9: vzreconciler.runtime.v1.Snapshot.processes:type_name -> vzreconciler.runtime.v1.ProcessStatus
 	24, // 10: vzreconciler.runtime.v1.Snapshot.machine:type_name -> vzreconciler.runtime.v1.Machine
 	25, // 11: vzreconciler.runtime.v1.Snapshot.timeline:type_name -> vzreconciler.runtime.v1.Stage
-	43, // 12: vzreconciler.runtime.v1.ProcessStatus.started_at:type_name -> google.protobuf.Timestamp
-	44, // 13: vzreconciler.runtime.v1.ProcessStatus.exit:type_name -> vzreconciler.wire.v1.ExitStatus
-	43, // 14: vzreconciler.runtime.v1.Stage.time:type_name -> google.protobuf.Timestamp
-	45, // 15: vzreconciler.runtime.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
-	46, // 16: vzreconciler.runtime.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	44, // 12: vzreconciler.runtime.v1.ProcessStatus.started_at:type_name -> google.protobuf.Timestamp
+	45, // 13: vzreconciler.runtime.v1.ProcessStatus.exit:type_name -> vzreconciler.wire.v1.ExitStatus
+	44, // 14: vzreconciler.runtime.v1.Stage.time:type_name -> google.protobuf.Timestamp
+	46, // 15: vzreconciler.runtime.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
+	47, // 16: vzreconciler.runtime.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
 	0,  // 17: vzreconciler.runtime.v1.Runtime.Info:input_type -> vzreconciler.runtime.v1.InfoRequest
 	2,  // 18: vzreconciler.runtime.v1.Runtime.Probe:input_type -> vzreconciler.runtime.v1.ProbeRequest
 	4,  // 19: vzreconciler.runtime.v1.Runtime.Bootstrap:input_type -> vzreconciler.runtime.v1.BootstrapRequest
@@ -2132,34 +2172,36 @@ var file_plugins_runtimepb_runtime_proto_depIdxs = []int32{
 	27, // 30: vzreconciler.runtime.v1.Runtime.Dial:input_type -> vzreconciler.runtime.v1.DialRequest
 	28, // 31: vzreconciler.runtime.v1.Runtime.Pause:input_type -> vzreconciler.runtime.v1.PauseRequest
 	30, // 32: vzreconciler.runtime.v1.Runtime.Resume:input_type -> vzreconciler.runtime.v1.ResumeRequest
-	47, // 33: vzreconciler.runtime.v1.Runtime.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
-	48, // 34: vzreconciler.runtime.v1.Runtime.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
+	48, // 33: vzreconciler.runtime.v1.Runtime.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
+	49, // 34: vzreconciler.runtime.v1.Runtime.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
 	33, // 35: vzreconciler.runtime.v1.Runtime.SnapshotDisk:input_type -> vzreconciler.runtime.v1.SnapshotDiskRequest
 	35, // 36: vzreconciler.runtime.v1.Runtime.Events:input_type -> vzreconciler.runtime.v1.EventsRequest
 	36, // 37: vzreconciler.runtime.v1.Runtime.Shutdown:input_type -> vzreconciler.runtime.v1.ShutdownRequest
-	1,  // 38: vzreconciler.runtime.v1.Runtime.Info:output_type -> vzreconciler.runtime.v1.InfoResponse
-	3,  // 39: vzreconciler.runtime.v1.Runtime.Probe:output_type -> vzreconciler.runtime.v1.ProbeResponse
-	5,  // 40: vzreconciler.runtime.v1.Runtime.Bootstrap:output_type -> vzreconciler.runtime.v1.BootstrapResponse
-	7,  // 41: vzreconciler.runtime.v1.Runtime.CreateProcess:output_type -> vzreconciler.runtime.v1.CreateProcessResponse
-	9,  // 42: vzreconciler.runtime.v1.Runtime.StartProcess:output_type -> vzreconciler.runtime.v1.StartProcessResponse
-	49, // 43: vzreconciler.runtime.v1.Runtime.Exec:output_type -> vzreconciler.wire.v1.Output
-	49, // 44: vzreconciler.runtime.v1.Runtime.Attach:output_type -> vzreconciler.wire.v1.Output
-	15, // 45: vzreconciler.runtime.v1.Runtime.Kill:output_type -> vzreconciler.runtime.v1.KillResponse
-	17, // 46: vzreconciler.runtime.v1.Runtime.Resize:output_type -> vzreconciler.runtime.v1.ResizeResponse
-	44, // 47: vzreconciler.runtime.v1.Runtime.Wait:output_type -> vzreconciler.wire.v1.ExitStatus
-	20, // 48: vzreconciler.runtime.v1.Runtime.Stop:output_type -> vzreconciler.runtime.v1.StopResponse
-	22, // 49: vzreconciler.runtime.v1.Runtime.State:output_type -> vzreconciler.runtime.v1.Snapshot
-	50, // 50: vzreconciler.runtime.v1.Runtime.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	46, // 51: vzreconciler.runtime.v1.Runtime.Dial:output_type -> vzreconciler.wire.v1.Segment
-	29, // 52: vzreconciler.runtime.v1.Runtime.Pause:output_type -> vzreconciler.runtime.v1.PauseResponse
-	31, // 53: vzreconciler.runtime.v1.Runtime.Resume:output_type -> vzreconciler.runtime.v1.ResumeResponse
-	32, // 54: vzreconciler.runtime.v1.Runtime.CopyIn:output_type -> vzreconciler.runtime.v1.CopyInResponse
-	51, // 55: vzreconciler.runtime.v1.Runtime.CopyOut:output_type -> vzreconciler.wire.v1.Piece
-	34, // 56: vzreconciler.runtime.v1.Runtime.SnapshotDisk:output_type -> vzreconciler.runtime.v1.SnapshotDiskResponse
-	22, // 57: vzreconciler.runtime.v1.Runtime.Events:output_type -> vzreconciler.runtime.v1.Snapshot
-	37, // 58: vzreconciler.runtime.v1.Runtime.Shutdown:output_type -> vzreconciler.runtime.v1.ShutdownResponse
-	38, // [38:59] is the sub-list for method output_type
-	17, // [17:38] is the sub-list for method input_type
+	50, // 38: vzreconciler.runtime.v1.Runtime.Update:input_type -> vzreconciler.wire.v1.Live
+	1,  // 39: vzreconciler.runtime.v1.Runtime.Info:output_type -> vzreconciler.runtime.v1.InfoResponse
+	3,  // 40: vzreconciler.runtime.v1.Runtime.Probe:output_type -> vzreconciler.runtime.v1.ProbeResponse
+	5,  // 41: vzreconciler.runtime.v1.Runtime.Bootstrap:output_type -> vzreconciler.runtime.v1.BootstrapResponse
+	7,  // 42: vzreconciler.runtime.v1.Runtime.CreateProcess:output_type -> vzreconciler.runtime.v1.CreateProcessResponse
+	9,  // 43: vzreconciler.runtime.v1.Runtime.StartProcess:output_type -> vzreconciler.runtime.v1.StartProcessResponse
+	51, // 44: vzreconciler.runtime.v1.Runtime.Exec:output_type -> vzreconciler.wire.v1.Output
+	51, // 45: vzreconciler.runtime.v1.Runtime.Attach:output_type -> vzreconciler.wire.v1.Output
+	15, // 46: vzreconciler.runtime.v1.Runtime.Kill:output_type -> vzreconciler.runtime.v1.KillResponse
+	17, // 47: vzreconciler.runtime.v1.Runtime.Resize:output_type -> vzreconciler.runtime.v1.ResizeResponse
+	45, // 48: vzreconciler.runtime.v1.Runtime.Wait:output_type -> vzreconciler.wire.v1.ExitStatus
+	20, // 49: vzreconciler.runtime.v1.Runtime.Stop:output_type -> vzreconciler.runtime.v1.StopResponse
+	22, // 50: vzreconciler.runtime.v1.Runtime.State:output_type -> vzreconciler.runtime.v1.Snapshot
+	52, // 51: vzreconciler.runtime.v1.Runtime.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	47, // 52: vzreconciler.runtime.v1.Runtime.Dial:output_type -> vzreconciler.wire.v1.Segment
+	29, // 53: vzreconciler.runtime.v1.Runtime.Pause:output_type -> vzreconciler.runtime.v1.PauseResponse
+	31, // 54: vzreconciler.runtime.v1.Runtime.Resume:output_type -> vzreconciler.runtime.v1.ResumeResponse
+	32, // 55: vzreconciler.runtime.v1.Runtime.CopyIn:output_type -> vzreconciler.runtime.v1.CopyInResponse
+	53, // 56: vzreconciler.runtime.v1.Runtime.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	34, // 57: vzreconciler.runtime.v1.Runtime.SnapshotDisk:output_type -> vzreconciler.runtime.v1.SnapshotDiskResponse
+	22, // 58: vzreconciler.runtime.v1.Runtime.Events:output_type -> vzreconciler.runtime.v1.Snapshot
+	37, // 59: vzreconciler.runtime.v1.Runtime.Shutdown:output_type -> vzreconciler.runtime.v1.ShutdownResponse
+	38, // 60: vzreconciler.runtime.v1.Runtime.Update:output_type -> vzreconciler.runtime.v1.UpdateResponse
+	39, // [39:61] is the sub-list for method output_type
+	17, // [17:39] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name
 	17, // [17:17] is the sub-list for extension extendee
 	0,  // [0:17] is the sub-list for field type_name
@@ -2188,7 +2230,7 @@ func file_plugins_runtimepb_runtime_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_runtimepb_runtime_proto_rawDesc), len(file_plugins_runtimepb_runtime_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

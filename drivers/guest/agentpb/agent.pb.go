@@ -1643,6 +1643,42 @@ func (*ShutdownResponse) Descriptor() ([]byte, []int) {
 	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{28}
 }
 
+type UpdateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateResponse) Reset() {
+	*x = UpdateResponse{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateResponse) ProtoMessage() {}
+
+func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
+func (*UpdateResponse) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{29}
+}
+
 var File_drivers_guest_agentpb_agent_proto protoreflect.FileDescriptor
 
 const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
@@ -1746,7 +1782,8 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x11\n" +
 	"\x0fSetTimeResponse\"\x11\n" +
 	"\x0fShutdownRequest\"\x12\n" +
-	"\x10ShutdownResponse2\x96\n" +
+	"\x10ShutdownResponse\"\x10\n" +
+	"\x0eUpdateResponse2\xe3\n" +
 	"\n" +
 	"\x05Agent\x12O\n" +
 	"\x04Info\x12\".vzreconciler.guest.v1.InfoRequest\x1a#.vzreconciler.guest.v1.InfoResponse\x12^\n" +
@@ -1764,7 +1801,8 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\x06Freeze\x12$.vzreconciler.guest.v1.FreezeRequest\x1a%.vzreconciler.guest.v1.FreezeResponse\x12O\n" +
 	"\x04Thaw\x12\".vzreconciler.guest.v1.ThawRequest\x1a#.vzreconciler.guest.v1.ThawResponse\x12X\n" +
 	"\aSetTime\x12%.vzreconciler.guest.v1.SetTimeRequest\x1a&.vzreconciler.guest.v1.SetTimeResponse\x12[\n" +
-	"\bShutdown\x12&.vzreconciler.guest.v1.ShutdownRequest\x1a'.vzreconciler.guest.v1.ShutdownResponseB<Z:github.com/vzreconciler/vzreconciler/drivers/guest/agentpbb\x06proto3"
+	"\bShutdown\x12&.vzreconciler.guest.v1.ShutdownRequest\x1a'.vzreconciler.guest.v1.ShutdownResponse\x12K\n" +
+	"\x06Update\x12\x1a.vzreconciler.wire.v1.Live\x1a%.vzreconciler.guest.v1.UpdateResponseB<Z:github.com/vzreconciler/vzreconciler/drivers/guest/agentpbb\x06proto3"
 
 var (
 	file_drivers_guest_agentpb_agent_proto_rawDescOnce sync.Once
@@ -1778,7 +1816,7 @@ func file_drivers_guest_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_drivers_guest_agentpb_agent_proto_rawDescData
 }
 
-var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*InfoRequest)(nil),             // 0: vzreconciler.guest.v1.InfoRequest
 	(*InfoResponse)(nil),            // 1: vzreconciler.guest.v1.InfoResponse
@@ -1809,37 +1847,39 @@ var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*SetTimeResponse)(nil),         // 26: vzreconciler.guest.v1.SetTimeResponse
 	(*ShutdownRequest)(nil),         // 27: vzreconciler.guest.v1.ShutdownRequest
 	(*ShutdownResponse)(nil),        // 28: vzreconciler.guest.v1.ShutdownResponse
-	nil,                             // 29: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
-	(*timestamppb.Timestamp)(nil),   // 30: google.protobuf.Timestamp
-	(*wire.Input)(nil),              // 31: vzreconciler.wire.v1.Input
-	(*wire.ProcessSpec)(nil),        // 32: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Address)(nil),            // 33: vzreconciler.wire.v1.Address
-	(*wire.Segment)(nil),            // 34: vzreconciler.wire.v1.Segment
-	(*durationpb.Duration)(nil),     // 35: google.protobuf.Duration
-	(*wire.CopyIn)(nil),             // 36: vzreconciler.wire.v1.CopyIn
-	(*wire.CopyOutStart)(nil),       // 37: vzreconciler.wire.v1.CopyOutStart
-	(*wire.Output)(nil),             // 38: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),         // 39: vzreconciler.wire.v1.Statistics
-	(*wire.Piece)(nil),              // 40: vzreconciler.wire.v1.Piece
+	(*UpdateResponse)(nil),          // 29: vzreconciler.guest.v1.UpdateResponse
+	nil,                             // 30: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	(*timestamppb.Timestamp)(nil),   // 31: google.protobuf.Timestamp
+	(*wire.Input)(nil),              // 32: vzreconciler.wire.v1.Input
+	(*wire.ProcessSpec)(nil),        // 33: vzreconciler.wire.v1.ProcessSpec
+	(*wire.Address)(nil),            // 34: vzreconciler.wire.v1.Address
+	(*wire.Segment)(nil),            // 35: vzreconciler.wire.v1.Segment
+	(*durationpb.Duration)(nil),     // 36: google.protobuf.Duration
+	(*wire.CopyIn)(nil),             // 37: vzreconciler.wire.v1.CopyIn
+	(*wire.CopyOutStart)(nil),       // 38: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Live)(nil),               // 39: vzreconciler.wire.v1.Live
+	(*wire.Output)(nil),             // 40: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),         // 41: vzreconciler.wire.v1.Statistics
+	(*wire.Piece)(nil),              // 42: vzreconciler.wire.v1.Piece
 }
 var file_drivers_guest_agentpb_agent_proto_depIdxs = []int32{
-	30, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
+	31, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
 	4,  // 1: vzreconciler.guest.v1.ConfigureRequest.volumes:type_name -> vzreconciler.guest.v1.Volume
-	29, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	30, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
 	3,  // 3: vzreconciler.guest.v1.ConfigureRequest.host_aliases:type_name -> vzreconciler.guest.v1.HostAlias
 	5,  // 4: vzreconciler.guest.v1.Volume.files:type_name -> vzreconciler.guest.v1.File
 	8,  // 5: vzreconciler.guest.v1.CreateContainerRequest.mounts:type_name -> vzreconciler.guest.v1.Mount
 	11, // 6: vzreconciler.guest.v1.RunRequest.start:type_name -> vzreconciler.guest.v1.RunStart
-	31, // 7: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
-	32, // 8: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	32, // 7: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
+	33, // 8: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	14, // 9: vzreconciler.guest.v1.FollowRequest.start:type_name -> vzreconciler.guest.v1.FollowStart
-	31, // 10: vzreconciler.guest.v1.FollowRequest.input:type_name -> vzreconciler.wire.v1.Input
+	32, // 10: vzreconciler.guest.v1.FollowRequest.input:type_name -> vzreconciler.wire.v1.Input
 	15, // 11: vzreconciler.guest.v1.FollowRequest.kept:type_name -> vzreconciler.guest.v1.Position
 	15, // 12: vzreconciler.guest.v1.FollowStart.from:type_name -> vzreconciler.guest.v1.Position
-	33, // 13: vzreconciler.guest.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
-	34, // 14: vzreconciler.guest.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
-	35, // 15: vzreconciler.guest.v1.FreezeRequest.limit:type_name -> google.protobuf.Duration
-	30, // 16: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
+	34, // 13: vzreconciler.guest.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
+	35, // 14: vzreconciler.guest.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	36, // 15: vzreconciler.guest.v1.FreezeRequest.limit:type_name -> google.protobuf.Duration
+	31, // 16: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
 	0,  // 17: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
 	2,  // 18: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
 	7,  // 19: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
@@ -1849,29 +1889,31 @@ var file_drivers_guest_agentpb_agent_proto_depIdxs = []int32{
 	16, // 23: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
 	18, // 24: vzreconciler.guest.v1.Agent.Dial:input_type -> vzreconciler.guest.v1.DialRequest
 	19, // 25: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
-	36, // 26: vzreconciler.guest.v1.Agent.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
-	37, // 27: vzreconciler.guest.v1.Agent.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
+	37, // 26: vzreconciler.guest.v1.Agent.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
+	38, // 27: vzreconciler.guest.v1.Agent.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
 	21, // 28: vzreconciler.guest.v1.Agent.Freeze:input_type -> vzreconciler.guest.v1.FreezeRequest
 	23, // 29: vzreconciler.guest.v1.Agent.Thaw:input_type -> vzreconciler.guest.v1.ThawRequest
 	25, // 30: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
 	27, // 31: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
-	1,  // 32: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
-	6,  // 33: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
-	9,  // 34: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
-	38, // 35: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
-	12, // 36: vzreconciler.guest.v1.Agent.Start:output_type -> vzreconciler.guest.v1.StartResponse
-	38, // 37: vzreconciler.guest.v1.Agent.Follow:output_type -> vzreconciler.wire.v1.Output
-	17, // 38: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
-	34, // 39: vzreconciler.guest.v1.Agent.Dial:output_type -> vzreconciler.wire.v1.Segment
-	39, // 40: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	20, // 41: vzreconciler.guest.v1.Agent.CopyIn:output_type -> vzreconciler.guest.v1.CopyInResponse
-	40, // 42: vzreconciler.guest.v1.Agent.CopyOut:output_type -> vzreconciler.wire.v1.Piece
-	22, // 43: vzreconciler.guest.v1.Agent.Freeze:output_type -> vzreconciler.guest.v1.FreezeResponse
-	24, // 44: vzreconciler.guest.v1.Agent.Thaw:output_type -> vzreconciler.guest.v1.ThawResponse
-	26, // 45: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
-	28, // 46: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
-	32, // [32:47] is the sub-list for method output_type
-	17, // [17:32] is the sub-list for method input_type
+	39, // 32: vzreconciler.guest.v1.Agent.Update:input_type -> vzreconciler.wire.v1.Live
+	1,  // 33: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
+	6,  // 34: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
+	9,  // 35: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
+	40, // 36: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
+	12, // 37: vzreconciler.guest.v1.Agent.Start:output_type -> vzreconciler.guest.v1.StartResponse
+	40, // 38: vzreconciler.guest.v1.Agent.Follow:output_type -> vzreconciler.wire.v1.Output
+	17, // 39: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
+	35, // 40: vzreconciler.guest.v1.Agent.Dial:output_type -> vzreconciler.wire.v1.Segment
+	41, // 41: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	20, // 42: vzreconciler.guest.v1.Agent.CopyIn:output_type -> vzreconciler.guest.v1.CopyInResponse
+	42, // 43: vzreconciler.guest.v1.Agent.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	22, // 44: vzreconciler.guest.v1.Agent.Freeze:output_type -> vzreconciler.guest.v1.FreezeResponse
+	24, // 45: vzreconciler.guest.v1.Agent.Thaw:output_type -> vzreconciler.guest.v1.ThawResponse
+	26, // 46: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
+	28, // 47: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
+	29, // 48: vzreconciler.guest.v1.Agent.Update:output_type -> vzreconciler.guest.v1.UpdateResponse
+	33, // [33:49] is the sub-list for method output_type
+	17, // [17:33] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name
 	17, // [17:17] is the sub-list for extension extendee
 	0,  // [0:17] is the sub-list for field type_name
@@ -1901,7 +1943,7 @@ func file_drivers_guest_agentpb_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drivers_guest_agentpb_agent_proto_rawDesc), len(file_drivers_guest_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
