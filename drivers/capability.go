@@ -23,6 +23,7 @@ const (
 	CapabilityStatistics           = "statistics"           // Statistics
 	CapabilityStdin                = "stdin"                // ProcessSpec.Stdin: input from those who attach
 	CapabilityTerminal             = "terminal"             // ProcessSpec.Terminal, and Resize
+	CapabilityUpdate               = "update"               // Update
 	CapabilityVolumes              = "volumes"              // Configuration.Volumes
 )
 
@@ -31,7 +32,7 @@ func Capabilities() []string {
 	return []string{
 		CapabilityAttach, CapabilityContainers, CapabilityCopy, CapabilityDial, CapabilityDiskVolumes, CapabilityExec,
 		CapabilityNestedVirtualization, CapabilityPause, CapabilitySaveState, CapabilitySnapshotDisk,
-		CapabilityStatistics, CapabilityStdin, CapabilityTerminal, CapabilityVolumes,
+		CapabilityStatistics, CapabilityStdin, CapabilityTerminal, CapabilityUpdate, CapabilityVolumes,
 	}
 }
 

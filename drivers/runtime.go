@@ -127,6 +127,12 @@ type Runtime interface {
 	// ErrInvalidArgument, and the bundle's own disk stays. If it fails, everything it
 	// made is cleaned up and the state is stopped.
 	RestoreState(ctx context.Context, req BootstrapRequest, path string) error
+	// Update makes a sandbox have other limits, resolver and host names than it was
+	// made with, without its processes being disturbed; it may be repeated. A memory
+	// limit below what the container cannot do without is ErrExhausted, and then
+	// nothing is changed of that container. A container that is not there is
+	// ErrNotFound. It needs booted or running.
+	Update(ctx context.Context, live Live) error
 
 	// Events sends the current Snapshot and then one after every change, until
 	// ctx is cancelled or the sandbox is shut down; then the channel is closed.

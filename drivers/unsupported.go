@@ -65,3 +65,6 @@ func (Unsupported) Pause(context.Context) error { return unsupported("pause") }
 
 // Resume implements Runtime.
 func (Unsupported) Resume(context.Context) error { return unsupported("resume") }
+
+// Update implements Runtime.
+func (Unsupported) Update(context.Context, Live) error { return unsupported("update") }

@@ -82,8 +82,8 @@ func (c checker) unknown(e entry, t reflect.Type, fields []fieldInfo, path *fiel
 	}
 	message := "unknown field"
 	if meant == "" && (t == reflect.TypeFor[agentSandboxSpec]() || t == reflect.TypeFor[agentSandboxAlphaSpec]()) &&
-		(e.name == "vm" || find(c.types.fieldsOf(reflect.TypeFor[VM]()), e.name) != nil) {
-		message = "unknown field: what a VM has and a Pod has not needs apiVersion " + APIVersion
+		(e.name == "vm" || e.name == "dependsOn" || find(c.types.fieldsOf(reflect.TypeFor[VM]()), e.name) != nil) {
+		message = "unknown field: what a Pod has not needs apiVersion " + APIVersion
 	}
 	c.didYouMeanAt(e.key, path.String(), meant, "%s", message)
 }

@@ -76,7 +76,7 @@ func TestClaimsThatClash(t *testing.T) {
 		"a volume of the template's name": {map[string]string{"spec": template, "pod": "volumes: [{name: data, emptyDir: {}}]"}, "a volume is named data too"},
 		"two templates of one name":       {map[string]string{"spec": second}, "another template is named data too"},
 		"a template without a name":       {map[string]string{"spec": strings.Replace(template, "name: data", "labels: {a: b}", 1)}, "required: the claim's volume is named by it"},
-		"a claim in two volumes":         {map[string]string{"pod": "volumes: [{name: a, persistentVolumeClaim: {claimName: x}}, {name: b, persistentVolumeClaim: {claimName: x}}]"}, "claim x is in another volume too"},
+		"a claim in two volumes":          {map[string]string{"pod": "volumes: [{name: a, persistentVolumeClaim: {claimName: x}}, {name: b, persistentVolumeClaim: {claimName: x}}]"}, "claim x is in another volume too"},
 		"more than the bus has room for":  {map[string]string{"pod": many + "]"}, "9 claims are more than 8"},
 	} {
 		if got := messages(t, sandboxWith(c.parts)); len(got) != 1 || !strings.Contains(got[0], c.want) {

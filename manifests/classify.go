@@ -74,7 +74,7 @@ func Classify(oldSandbox, newSandbox *Sandbox) Change {
 // classOf is the class of a change of one field, by its path without indices.
 func classOf(path string) ChangeClass {
 	switch path = withoutIndices(path); path {
-	case "spec.operatingMode", "spec.shutdownTime", "spec.shutdownPolicy",
+	case "spec.operatingMode", "spec.shutdownTime", "spec.shutdownPolicy", "spec.progressDeadlineSeconds",
 		"spec.podTemplate.spec.restartPolicy",
 		"spec.podTemplate.spec.terminationGracePeriodSeconds",
 		"spec.podTemplate.spec.containers.imagePullPolicy",
@@ -83,8 +83,10 @@ func classOf(path string) ChangeClass {
 	}
 	for _, live := range []string{
 		"metadata.labels", "metadata.annotations", "spec.podTemplate.metadata",
-		"spec.podTemplate.spec.containers.ports",
-		"spec.volumeClaimTemplates.metadata", "spec.volumeClaimTemplates.spec.resources",
+		"spec.podTemplate.spec.containers.ports", "spec.podTemplate.spec.containers.startupProbe",
+		"spec.podTemplate.spec.containers.livenessProbe", "spec.podTemplate.spec.containers.readinessProbe",
+		"spec.podTemplate.spec.containers.resources", "spec.podTemplate.spec.dnsConfig", "spec.podTemplate.spec.hostAliases",
+		"spec.dependsOn", "spec.volumeClaimTemplates.metadata", "spec.volumeClaimTemplates.spec.resources",
 	} {
 		if path == live || strings.HasPrefix(path, live+".") {
 			return ChangeLive

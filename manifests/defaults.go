@@ -1,6 +1,7 @@
 package manifests
 
 import (
+	"cmp"
 	"reflect"
 	"strings"
 
@@ -11,10 +12,12 @@ import (
 
 // Defaults of a Sandbox.
 const (
-	DefaultKernel                   = "default"
-	DefaultRosetta                  = "Auto"
-	DefaultGracePeriodSeconds       = 10
-	DefaultDiskBytes          int64 = 8 << 30
+	DefaultKernel             = "default"
+	DefaultRosetta            = "Auto"
+	DefaultGracePeriodSeconds = 10
+	// DefaultProgressDeadlineSeconds is a Deployment's.
+	DefaultProgressDeadlineSeconds       = 600
+	DefaultDiskBytes               int64 = 8 << 30
 	// MemoryOverheadBytes is what the VM's kernel and agent get beside the
 	// containers' limits.
 	MemoryOverheadBytes int64 = 128 << 20
@@ -37,6 +40,13 @@ func setDefaults(s *Sandbox) {
 	}
 	if s.Spec.ShutdownPolicy == nil {
 		s.Spec.ShutdownPolicy = new(ShutdownPolicyRetain)
+	}
+	if s.Spec.ProgressDeadlineSeconds == nil {
+		s.Spec.ProgressDeadlineSeconds = new(int32(DefaultProgressDeadlineSeconds))
+	}
+	for i := range s.Spec.DependsOn {
+		d := &s.Spec.DependsOn[i]
+		d.Kind, d.Condition = cmp.Or(d.Kind, KindSandbox), cmp.Or(d.Condition, DependencyReady)
 	}
 	pod := &s.Spec.PodTemplate.Spec
 	if pod.RestartPolicy == "" {
@@ -104,9 +114,29 @@ func setContainerDefaults(c *corev1.Container) {
 			from.FieldRef.APIVersion = "v1"
 		}
 	}
+	for _, p := range []*corev1.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
+		setProbeDefaults(p)
+	}
 	for name, q := range c.Resources.Limits {
 		normalise(&q, name == corev1.ResourceMemory)
 		c.Resources.Limits[name] = q
+	}
+}
+
+// setProbeDefaults fills a probe in as an API server does.
+func setProbeDefaults(p *corev1.Probe) {
+	if p == nil {
+		return
+	}
+	p.TimeoutSeconds = cmp.Or(p.TimeoutSeconds, 1)
+	p.PeriodSeconds = cmp.Or(p.PeriodSeconds, 10)
+	p.SuccessThreshold = cmp.Or(p.SuccessThreshold, 1)
+	p.FailureThreshold = cmp.Or(p.FailureThreshold, 3)
+	if get := p.HTTPGet; get != nil {
+		get.Path, get.Scheme = cmp.Or(get.Path, "/"), cmp.Or(get.Scheme, corev1.URISchemeHTTP)
+	}
+	if p.GRPC != nil && p.GRPC.Service == nil {
+		p.GRPC.Service = new("")
 	}
 }
 

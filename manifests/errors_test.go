@@ -128,7 +128,7 @@ spec:
   replicas: 1
   podTemplate: {spec: {containers: [{name: a, image: b}]}}
 `, []string{
-			`x.yaml:5:3: Sandbox default/web: spec.vm: unknown field: what a VM has and a Pod has not needs apiVersion vzreconciler.dev/v1alpha1`,
+			`x.yaml:5:3: Sandbox default/web: spec.vm: unknown field: what a Pod has not needs apiVersion vzreconciler.dev/v1alpha1`,
 			`x.yaml:6:3: Sandbox default/web: spec.replicas: unknown field`,
 		}},
 		"syntax": {`apiVersion: v1

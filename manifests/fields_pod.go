@@ -39,9 +39,10 @@ func objectMetaField(name string) fieldUse {
 // sandboxField knows the fields of a Sandbox's spec, ours and agent-sandbox's.
 func sandboxField(name string) fieldUse {
 	switch name {
-	case "operatingMode", "replicas", "shutdownTime", "shutdownPolicy", "podTemplate", "vm", "volumeClaimTemplates":
+	case "operatingMode", "replicas", "shutdownTime", "shutdownPolicy", "podTemplate", "vm", "volumeClaimTemplates",
+		"dependsOn", "progressDeadlineSeconds":
 		return fieldUse{class: supported}
-	case "networks", "sockets", "dependsOn":
+	case "networks", "sockets":
 		return fieldUse{class: notYet}
 	case "service":
 		return noEffect(noCluster)
@@ -92,13 +93,14 @@ func podSecurityField(name string) fieldUse {
 func containerField(name string) fieldUse {
 	switch name {
 	case "name", "image", "command", "args", "workingDir", "ports", "envFrom", "env", "resources",
-		"volumeMounts", "imagePullPolicy", "securityContext", "stdin", "stdinOnce", "tty":
+		"volumeMounts", "imagePullPolicy", "securityContext", "stdin", "stdinOnce", "tty",
+		"livenessProbe", "readinessProbe", "startupProbe":
 		return fieldUse{class: supported}
-	case "restartPolicy", "restartPolicyRules", "volumeDevices", "livenessProbe", "readinessProbe", "startupProbe",
+	case "restartPolicy", "restartPolicyRules", "volumeDevices",
 		"lifecycle", "terminationMessagePath", "terminationMessagePolicy":
 		return fieldUse{class: notYet}
 	case "resizePolicy":
-		return noEffect("a change of resources makes the sandbox anew")
+		return noEffect("limits change in the container that runs")
 	}
 	return fieldUse{}
 }

@@ -84,7 +84,6 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 			"volumeClaimTemplates: [{metadata: {name: a}, spec: {dataSource: {kind: PersistentVolumeClaim, name: b}}}]",
 			"networks: [{name: default}]",
 			"sockets: [{hostPath: a, containerPath: /a}]",
-			"dependsOn: [{kind: Sandbox, name: db}]",
 		},
 		"pod": {
 			"initContainers: [{name: a, image: b, restartPolicy: Always}]",
@@ -100,9 +99,6 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 		},
 		"container": {
 			"ports: [{containerPort: 80, hostPort: 8080}]",
-			"readinessProbe: {httpGet: {port: 80}}",
-			"livenessProbe: {exec: {command: [a]}}",
-			"startupProbe: {tcpSocket: {port: 1}}",
 			"lifecycle: {preStop: {exec: {command: [a]}}}",
 			"securityContext: {privileged: true}",
 			"env: [{name: A, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}]",

@@ -193,6 +193,10 @@ func (r *report) finish(k kind, obj *Object) {
 		}
 		setDefaults(s)
 		r.validateSandbox(s, podPath(k))
+		for i := range s.Spec.DependsOn {
+			n := r.locate(fmt.Sprintf("spec.dependsOn[%d]", i))
+			obj.DependsOn = append(obj.DependsOn, Position{File: r.file, Line: n.line, Column: n.column})
+		}
 	case obj.ConfigMap != nil:
 		r.types.dropHarmless(obj.ConfigMap)
 		setNamespace(&obj.ConfigMap.ObjectMeta)

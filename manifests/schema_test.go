@@ -102,6 +102,11 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 			"container": "env: [{name: A}, {name: B, valueFrom: {secretKeyRef: {name: s, key: k, optional: true}}}]\nenvFrom: [{prefix: A, configMapRef: {name: c}}]\n" +
 				"ports: [{containerPort: 80}]\nresources: {limits: {cpu: 0.5, memory: 64Mi}, requests: {cpu: 1m}}\nvolumeMounts: [{name: a, mountPath: /a}]\nsecurityContext: {capabilities: {drop: [ALL]}}",
 		}),
+		sandboxWith(map[string]string{
+			"spec": "dependsOn: [{name: a}, {kind: Pod, name: b, condition: Completed}]\nprogressDeadlineSeconds: 5",
+			"container": "ports: [{name: www, containerPort: 80}]\nstartupProbe: {exec: {command: [a]}, periodSeconds: 1}\n" +
+				"livenessProbe: {grpc: {port: 1}, terminationGracePeriodSeconds: 1}\nreadinessProbe: {httpGet: {port: www, httpHeaders: [{name: A, value: b}]}}",
+		}),
 		"apiVersion: v1\nkind: Secret\nmetadata: {name: a, creationTimestamp: null}\ntype: Opaque\ndata: {a: aGk=}\nstringData: {b: c}\n",
 		"apiVersion: agents.x-k8s.io/v1alpha1\nkind: Sandbox\nmetadata: {name: a}\nspec: {replicas: 0, podTemplate: {spec: {containers: [{name: a, image: b}]}}}\n",
 		"apiVersion: agents.x-k8s.io/v1beta1\nkind: Sandbox\nmetadata: {name: a}\nspec: {operatingMode: Suspended, podTemplate: {metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: b}]}}}\n",
@@ -131,7 +136,7 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		sandboxWith(map[string]string{"spec": "vm: {runtimeData: 1}"}),
 		sandboxWith(map[string]string{"container": "ports: [{containerPort: 80, hostPort: 80}]"}),
 		sandboxWith(map[string]string{"container": "resources: {limits: {gpu: 1}}"}),
-		sandboxWith(map[string]string{"container": "livenessProbe: {exec: {command: [a]}}"}),
+		sandboxWith(map[string]string{"container": "livenessProbe: {exec: {command: [a]}, period: 1}"}),
 		"apiVersion: agents.x-k8s.io/v1beta1\nkind: Sandbox\nmetadata: {name: a}\nspec: {operatingMode: Paused, podTemplate: {spec: {containers: [{name: a, image: b}]}}}\n",
 		"apiVersion: agents.x-k8s.io/v1beta1\nkind: Sandbox\nmetadata: {name: a}\nspec: {vm: {cpus: 1}, podTemplate: {spec: {containers: [{name: a, image: b}]}}}\n",
 		"apiVersion: agents.x-k8s.io/v1alpha1\nkind: Sandbox\nmetadata: {name: a}\nspec: {replicas: 2, podTemplate: {spec: {containers: [{name: a, image: b}]}}}\n",

@@ -2,6 +2,7 @@ package manifests
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -122,7 +123,11 @@ func (m *schemaMaker) value(t reflect.Type) *jsonschema.Schema {
 			{Type: "number"},
 		}}
 	case reflect.TypeFor[intstr.IntOrString]():
-		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "integer"}, {Type: "string", Pattern: "^[0-9]+%$"}}}
+		// A number, a percentage or the name of a port: only Parse knows which.
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+			{Type: "integer", Minimum: "0", Maximum: "65535"},
+			{Type: "string", MinLength: new(uint64(1)), MaxLength: new(uint64(15))},
+		}}
 	case reflect.TypeFor[metav1.Time]():
 		return &jsonschema.Schema{Type: "string", Format: "date-time"}
 	case reflect.TypeFor[json.RawMessage]():
@@ -234,6 +239,24 @@ func constrain(s *jsonschema.Schema, f fieldInfo) {
 	case "StatefulSetUpdateStrategy.type":
 		enum("RollingUpdate", "OnDelete")
 		s.Default = "RollingUpdate"
+	case "SandboxSpec.progressDeadlineSeconds":
+		between(1, math.MaxInt32)
+		s.Default = DefaultProgressDeadlineSeconds
+	case "Dependency.kind":
+		enum("Sandbox", "Pod")
+		s.Default = KindSandbox
+	case "Dependency.condition":
+		enum("Started", "Ready", "Completed")
+		s.Default = "Ready"
+	case "Probe.initialDelaySeconds", "Probe.timeoutSeconds", "Probe.periodSeconds", "Probe.successThreshold", "Probe.failureThreshold":
+		between(0, math.MaxInt32)
+	case "Probe.terminationGracePeriodSeconds":
+		between(1, maxGracePeriod)
+	case "GRPCAction.port":
+		between(1, 65535)
+	case "HTTPGetAction.scheme":
+		enum("HTTP", "HTTPS")
+		s.Default = "HTTP"
 	case "PodOS.name":
 		enum("linux")
 	case "Container.imagePullPolicy":

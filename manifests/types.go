@@ -55,6 +55,8 @@ type Object struct {
 	Manifest json.RawMessage
 	// Warnings are fields accepted without effect, for people.
 	Warnings []string
+	// DependsOn are the places of the items of a sandbox's spec.dependsOn.
+	DependsOn []Position
 
 	// One of these is set, by Key.Kind.
 	Sandbox   *Sandbox
@@ -99,8 +101,11 @@ type SandboxSpec struct {
 	Networks []NetworkAttachment `json:"networks,omitempty"`
 	// sockets forwarded between host and guest.
 	Sockets []Socket `json:"sockets,omitempty"`
-	// dependsOn are objects that must have a condition before this one starts.
+	// dependsOn are sandboxes of the same namespace that must have got somewhere before this one starts.
 	DependsOn []Dependency `json:"dependsOn,omitempty"`
+	// progressDeadlineSeconds is how long the sandbox may take to get Ready before it is reported as Stalled; it is
+	// tried on. Default: 600.
+	ProgressDeadlineSeconds *int32 `json:"progressDeadlineSeconds,omitempty"`
 }
 
 // OperatingMode is the desired state of operation.
@@ -199,12 +204,26 @@ type Socket struct {
 	Direction     string `json:"direction,omitempty"`
 }
 
-// Dependency is a condition of another object.
+// Dependency is where another sandbox must have got.
 type Dependency struct {
-	Kind      string `json:"kind"`
-	Name      string `json:"name"`
-	Condition string `json:"condition,omitempty"`
+	// kind of the other object: Sandbox or Pod. Default: Sandbox.
+	Kind string `json:"kind,omitempty"`
+	// name of the other object.
+	Name string `json:"name"`
+	// condition is Started (its containers have started), Ready, or Completed (it ran to its end, with success).
+	// Default: Ready.
+	Condition DependencyCondition `json:"condition,omitempty"`
 }
+
+// DependencyCondition is a point on another sandbox's way.
+type DependencyCondition string
+
+// The conditions of a dependency.
+const (
+	DependencyStarted   DependencyCondition = "Started"
+	DependencyReady     DependencyCondition = "Ready"
+	DependencyCompleted DependencyCondition = "Completed"
+)
 
 // Phase sums a sandbox's state up in one word.
 type Phase string
@@ -236,7 +255,7 @@ const (
 
 // SandboxStatus is what is true of a sandbox now.
 type SandboxStatus struct {
-	// observedGeneration is the generation that this status is about.
+	// observedGeneration is the newest generation that is applied, or that cannot be, as Stalled then says.
 	ObservedGeneration int64              `json:"observedGeneration,omitempty"`
 	Phase              Phase              `json:"phase,omitempty"`
 	Conditions         []metav1.Condition `json:"conditions,omitempty"`
@@ -247,10 +266,24 @@ type SandboxStatus struct {
 	PodIPs                []string                 `json:"podIPs,omitempty"`
 	// startTime is when the VM that runs now was started.
 	StartTime *metav1.Time `json:"startTime,omitempty"`
+	// lastApplied is the last change that was applied.
+	LastApplied *AppliedChange `json:"lastApplied,omitempty"`
 	// source is where the manifest came from.
 	Source *Position `json:"source,omitempty"`
 	// runtime is what the VM runs on.
 	Runtime *RuntimeStatus `json:"runtime,omitempty"`
+}
+
+// AppliedChange is a change of the spec that was brought about.
+type AppliedChange struct {
+	// generation that is now applied.
+	Generation int64 `json:"generation"`
+	// time at which it was.
+	Time metav1.Time `json:"time"`
+	// class is what it cost: "live", "recreate" and so on; empty for the first one.
+	Class string `json:"class,omitempty"`
+	// fields that were changed; of many, the first.
+	Fields []string `json:"fields,omitempty"`
 }
 
 // RuntimeStatus tells what a sandbox runs on.

@@ -61,6 +61,7 @@ func (r *report) validateContainer(at *field.Path, c *corev1.Container, volumes 
 	r.validateResources(at.Child("resources", "limits"), c.Resources.Limits)
 	r.validateSecurity(at.Child("securityContext"), c.SecurityContext)
 	r.validateMounts(at.Child("volumeMounts"), c.VolumeMounts, volumes)
+	r.validateProbes(at, c)
 }
 
 func (r *report) validateArgs(at *field.Path, args []string) {

@@ -47,6 +47,7 @@ func (r *report) validatePod(path *field.Path, s *Sandbox) {
 	}
 	names := sets.New[string]()
 	r.validateContainers(path.Child("initContainers"), pod.InitContainers, names, volumes)
+	r.refuseProbes(path.Child("initContainers"), pod.InitContainers)
 	if len(pod.Containers) == 0 {
 		r.errorf(path.Child("containers"), "required: at least one container")
 	}

@@ -1,6 +1,8 @@
 package manifests
 
 import (
+	"math"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -57,6 +59,8 @@ func (r *report) validateSandbox(s *Sandbox, pod *field.Path) {
 	oneOf(r, spec.Child("operatingMode"), s.Spec.OperatingMode,
 		OperatingModeRunning, OperatingModeSuspended, OperatingModePaused)
 	oneOf(r, spec.Child("shutdownPolicy"), *s.Spec.ShutdownPolicy, ShutdownPolicyRetain, ShutdownPolicyDelete)
+	inRange(r, spec.Child("progressDeadlineSeconds"), int64(*s.Spec.ProgressDeadlineSeconds), 1, math.MaxInt32)
+	r.validateDependencies(spec.Child("dependsOn"), s)
 	r.validateMachine(s, pod)
 }
 

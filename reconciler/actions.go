@@ -12,6 +12,7 @@ import (
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/procfs"
 	"github.com/vzreconciler/vzreconciler/internal/state"
+	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
 
@@ -40,6 +41,10 @@ func (m *Manager) perform(ctx context.Context, o *object, op *operation) error {
 		return m.takeOver(ctx, o)
 	case ActStart:
 		return m.startContainer(ctx, o, a.Container)
+	case ActKill:
+		return m.killContainer(ctx, o, a.Container)
+	case ActUpdate:
+		return m.updateLive(ctx, o)
 	case ActPause:
 		return m.call(ctx, o, drivers.Runtime.Pause)
 	case ActResume:
@@ -139,7 +144,7 @@ func (m *Manager) bootstrap(ctx context.Context, o *object, op *operation) error
 	}
 	next := *o.record
 	next.Built = &Build{
-		BuildHash: p.spec, ConfigHash: p.config, RestartedAt: next.Overrides.RestartedAt,
+		BuildHash: p.spec, ConfigHash: p.config, LiveHash: p.live, RestartedAt: next.Overrides.RestartedAt,
 		Runtime: p.runtime, Images: p.images, Claims: p.claims,
 	}
 	// Before the boot: what touches the disk is on record.
@@ -356,6 +361,7 @@ func (m *Manager) removeDisk(o *object) error {
 	if err := m.replaceRecord(o, &next); err != nil {
 		return err
 	}
+	o.stopProbers()
 	o.containers = nil
 	o.vmBackoff.reset()
 	return nil
@@ -425,10 +431,12 @@ func (o *object) gracePeriod() time.Duration {
 
 // startOver makes the object one of which nothing was ever applied.
 func (o *object) startOver() {
+	o.stopProbers()
 	o.record, o.attach = nil, AttachNone
 	o.containers, o.prepared, o.imagesFor, o.vmBackoff = nil, nil, "", backoff{}
 	o.vmUp, o.ending, o.measured = false, false, false
 	o.snapshot, o.stages, o.goal = drivers.Snapshot{}, nil, goalKey{}
-	o.status.Conditions, o.saved = nil, nil
+	o.progress, o.change = progress{}, change{}
+	o.status, o.saved = manifests.SandboxStatus{}, nil
 	clear(o.failures)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/vzreconciler/vzreconciler/internal/state"
 	"github.com/vzreconciler/vzreconciler/internal/volumes"
 	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
 
 // config is a ConfigMap, a Secret or a PersistentVolumeClaim: nothing runs for it,
@@ -202,7 +203,7 @@ func nextConfig(key manifests.Key, was *config, v verdict) (now *config, changed
 	return &next, changed, durable
 }
 
-// wakeUsers wakes the sandboxes that refer to a config object. m.mu is held.
+// wakeUsers wakes the sandboxes that refer to an object. m.mu is held.
 func (m *Manager) wakeUsers(key manifests.Key) {
 	for user := range m.users[key] {
 		m.queue.Add(user)
@@ -213,9 +214,13 @@ func (m *Manager) wakeUsers(key manifests.Key) {
 func (m *Manager) refer(o *object) {
 	m.unrefer(o)
 	o.references, o.claims = o.record.Sandbox.References(), o.record.Sandbox.Claims()
+	o.live = bundle.LiveHash(o.record.Sandbox)
+	for _, d := range o.record.Sandbox.Spec.DependsOn {
+		o.dependencies = append(o.dependencies, d.Key(o.key.Namespace))
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for key := range o.uses() {
+	for key := range o.used() {
 		users := m.users[key]
 		if users == nil {
 			users = map[manifests.Key]struct{}{}
@@ -225,12 +230,16 @@ func (m *Manager) refer(o *object) {
 	}
 }
 
-// uses yields the key of each config object that the sandbox refers to, and of
-// each claim made from its templates.
-func (o *object) uses() iter.Seq[manifests.Key] {
+// used gives out what the sandbox as applied refers to. o.mu is held.
+func (o *object) used() iter.Seq[manifests.Key] {
 	return func(yield func(manifests.Key) bool) {
 		for _, ref := range o.references {
 			if !yield(ref.Key) {
+				return
+			}
+		}
+		for _, key := range o.dependencies {
+			if !yield(key) {
 				return
 			}
 		}
@@ -245,13 +254,16 @@ func (o *object) uses() iter.Seq[manifests.Key] {
 func (m *Manager) unrefer(o *object) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for key := range o.uses() {
+	for key := range o.used() {
 		delete(m.users[key], o.key)
 		if len(m.users[key]) == 0 {
 			delete(m.users, key)
 		}
 	}
-	o.references, o.claims = nil, nil
+	for _, key := range o.dependencies {
+		m.queue.Add(key) // It may wait for the end of this one.
+	}
+	o.references, o.claims, o.dependencies = nil, nil, nil
 }
 
 // newUID returns a random UUID.

@@ -39,6 +39,9 @@ type container struct {
 	done bool
 	// init says that it is an init container, which runs to completion.
 	init bool
+	// probes are those of its spec, health is what they have found of this run.
+	probes probes
+	health health
 }
 
 func newContainer(spec corev1.Container) *container {
@@ -55,6 +58,8 @@ func restoreContainer(status corev1.ContainerStatus, policy corev1.RestartPolicy
 	switch {
 	case status.State.Running != nil:
 		c.started = status.State.Running.StartedAt.Time
+		// What an earlier daemon has found stands until it is found anew.
+		c.health = health{started: status.Started == nil || *status.Started, ready: status.Ready}
 	case status.State.Terminated != nil:
 		c.done = !ended && !restarts(policy, status.State.Terminated.ExitCode != 0)
 	case status.LastTerminationState.Terminated != nil:
@@ -73,6 +78,7 @@ func (c *container) observe(p drivers.ProcessStatus, policy corev1.RestartPolicy
 			c.status.RestartCount++
 		}
 		c.done = false
+		c.health = c.probes.fresh()
 		c.setRunning(p)
 	}
 	if !p.StartedAt.IsZero() {
@@ -99,20 +105,24 @@ func (c *container) sameRun(start time.Time) bool {
 }
 
 func (c *container) setRunning(p drivers.ProcessStatus) {
-	yes := true
 	c.status.State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(p.StartedAt)}}
-	c.status.Ready, c.status.Started = !c.init, &yes
+	c.showHealth()
 }
 
 func (c *container) setNotRunning(s corev1.ContainerState) {
 	no := false
+	c.health = health{}
 	c.status.State = s
 	c.status.Ready, c.status.Started = false, &no
 }
 
 // ended decides on what follows the end of a run.
 func (c *container) ended(t corev1.ContainerStateTerminated, policy corev1.RestartPolicy, now time.Time) {
-	if !restarts(policy, t.ExitCode != 0) {
+	unhealthy := c.health.failed
+	if unhealthy != nil {
+		t.Message = clip(unhealthy.message)
+	}
+	if !restarts(policy, t.ExitCode != 0 || unhealthy != nil) {
 		c.done = true
 		c.setNotRunning(corev1.ContainerState{Terminated: &t})
 		c.status.Ready = c.init && t.ExitCode == 0

@@ -85,6 +85,7 @@ func (m *Manager) restoreStatus(o *object) {
 	}
 	o.saved = data
 	o.status = st
+	o.restoreProgress()
 	o.wasReady = isTrue(st.Conditions, manifests.ConditionReady)
 	ended := st.Phase == manifests.PhaseStopped || st.Phase == manifests.PhaseStopping || st.Phase == manifests.PhasePending
 	o.containers = map[string]*container{}
@@ -124,6 +125,7 @@ func (o *object) syncContainers() {
 			c = newContainer(spec)
 		}
 		c.status.Image = spec.Image
+		c.probes = probes{startup: spec.StartupProbe, liveness: spec.LivenessProbe, readiness: spec.ReadinessProbe}
 		c.init = i < len(pod.InitContainers)
 		o.containers[spec.Name] = c
 	}

@@ -163,6 +163,7 @@ func invalid(errs []*manifests.Error) *problem {
 // look takes in what the manifests say now, and wakes each object for which
 // that is news.
 func (m *Manager) look(s source.Snapshot) {
+	s = refuseCycles(s)
 	x := indexSnapshot(s)
 	applied := m.appliedFrom()
 	verdicts := make(map[manifests.Key]verdict, len(applied))
@@ -194,6 +195,7 @@ func (m *Manager) look(s source.Snapshot) {
 	}
 	m.noteLook(s, verdicts, held)
 	m.lookAtConfigs(verdicts)
+	m.noteLeaving(verdicts)
 	for key, v := range verdicts {
 		if !key.IsConfig() && !v.open {
 			m.intend(key, v, s.Time)

@@ -46,7 +46,7 @@ type Manager struct {
 	owned     map[manifests.Key]map[manifests.Key]struct{}
 
 	configs  map[manifests.Key]*config
-	users    map[manifests.Key]map[manifests.Key]struct{} // of a config object
+	users    map[manifests.Key]map[manifests.Key]struct{} // of a config object, or of a sandbox
 	attached attachments
 	volumes  *volumes.Store
 	phases   map[manifests.Phase]int
@@ -175,11 +175,13 @@ func (m *Manager) ensureObject(key manifests.Key) *object {
 // forget drops an object that is no more. Its mutex is held.
 func (m *Manager) forget(o *object) {
 	o.dead = true
+	o.stopProbers()
 	m.mu.Lock()
 	delete(m.objects, o.key)
 	if v := o.view.Load(); v != nil {
 		m.countPhase(v.status.Phase, -1)
 	}
+	m.wakeUsers(o.key)
 	m.mu.Unlock()
 	m.opts.Metrics.Forget(o.key)
 	m.hub.removed(o.key, o.view.Load())

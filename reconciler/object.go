@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +20,9 @@ type object struct {
 
 	bundle bundle.Bundle
 
+	// leaving says that the manifests have it no more; see awaitDependents.
+	leaving atomic.Bool
+
 	// refreshing has room for one: whoever asks the instance for its state.
 	refreshing chan struct{}
 
@@ -33,20 +37,25 @@ type object struct {
 	neverRan bool // the last VM ended because nothing could be started in it
 	ending   bool // its end was asked for
 
-	references []manifests.Reference // of the sandbox as applied
-	claims     []manifests.Claim     // likewise
-	holding    bool                  // volumes: see attachments
-	containers map[string]*container
-	vmBackoff  backoff // before the next VM after one that was lost
-	vmStarted  time.Time
-	prepared   *prepared
-	imagesFor  string // the BuildHash of which every image is here
-	hasTurn    bool   // to boot, see takeTurn
+	references   []manifests.Reference // of the sandbox as applied
+	claims       []manifests.Claim     // likewise
+	dependencies []manifests.Key       // likewise
+	holding      bool                  // volumes: see attachments
+	live         string                // the hash of what can change while it runs
+	containers   map[string]*container
+	probers      map[proberKey]*prober
+	vmBackoff    backoff // before the next VM after one that was lost
+	vmStarted    time.Time
+	prepared     *prepared
+	imagesFor    string // the BuildHash of which every image is here
+	hasTurn      bool   // to boot, see takeTurn
 
 	op       *operation
 	failures map[Verb]*failure
 	goal     goalKey // as last planned for
 
+	progress  progress
+	change    change            // accepted and not yet applied
 	stages    []manifests.Stage // passed before the VM's own, for the current start
 	since     time.Time         // when what is now on its way to Ready was seen
 	wasReady  bool
@@ -107,6 +116,7 @@ type goalKey struct {
 // prepared is all that a boot needs.
 type prepared struct {
 	spec, config  string // the hashes of what it was made from
+	live          string // and of what can change later
 	configuration drivers.Configuration
 	secrets       map[string][]byte
 	images        map[string]string

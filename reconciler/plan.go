@@ -44,9 +44,14 @@ type Desired struct {
 	Rebuild    Rebuild
 	// Purge says that the disk goes with the VM, when that is to go.
 	Purge bool
+	// Update says that the VM that runs has limits or the like of an older manifest.
+	Update bool
 	// Blocked says that what the sandbox refers to is not there: what runs may go
 	// on, but nothing can be built.
 	Blocked bool
+	// Waiting says that other objects come first: what runs may go on, and all may
+	// be brought here, but no VM is built; what is to be deleted is not yet.
+	Waiting bool
 }
 
 // Attachment is how the reconciler stands with a sandbox's plugin process.
@@ -80,7 +85,9 @@ type Observed struct {
 	// BuildAfter and EndAfter are the times before which, after a failure, no
 	// step to build a VM may be tried again, and none of the others.
 	BuildAfter, EndAfter time.Time
-	Containers           map[string]ObservedContainer
+	// UpdateAfter is the same for Update, which puts nothing else off.
+	UpdateAfter time.Time
+	Containers  map[string]ObservedContainer
 }
 
 // ObservedContainer is what the reconciler remembers of a container.
@@ -89,6 +96,8 @@ type ObservedContainer struct {
 	Done bool
 	// Completed says that its process in this VM has exited with 0.
 	Completed bool
+	// Unhealthy says that a probe found its process to be one that must be ended.
+	Unhealthy bool
 	// StartAfter is the end of its back-off.
 	StartAfter time.Time
 }
@@ -104,6 +113,8 @@ const (
 	ActBootstrap  Verb = "Bootstrap"      // write the configuration, boot the VM
 	ActTakeOver   Verb = "TakeOver"       // have the new plugin process take over the VM of one that died
 	ActStart      Verb = "StartContainer" // start a container's init process
+	ActKill       Verb = "KillContainer"  // end a container's init process
+	ActUpdate     Verb = "Update"         // change limits and the like of what runs
 	ActPause      Verb = "Pause"          // stop the VM's CPUs
 	ActResume     Verb = "Resume"         // let them run again
 	ActStop       Verb = "Stop"           // end the containers and the VM
@@ -143,6 +154,8 @@ func plan(d Desired, o Observed) Plan {
 		return Plan{}
 	case o.Survivor:
 		return takeOver(o)
+	case d.Goal == GoalDelete && d.Waiting:
+		return Plan{}
 	case d.Goal == GoalDelete:
 		p, done := end(o)
 		if !done {
@@ -201,7 +214,7 @@ func bringUp(d Desired, o Observed) Plan {
 	}
 	switch o.State {
 	case drivers.StateCreated:
-		if d.Blocked { // It must not hold a turn to boot while it waits.
+		if d.Blocked || d.Waiting { // It must not hold a turn to boot while it waits.
 			return do(ActShutdown).after(o.Now, o.EndAfter)
 		}
 		return prepare(o).then(ActBootstrap).starts(d).after(o.Now, o.BuildAfter)
@@ -210,7 +223,19 @@ func bringUp(d Desired, o Observed) Plan {
 		if !initialised {
 			return p
 		}
+		if o.State == drivers.StateRunning {
+			if p := killUnhealthy(d, o); len(p.Actions) > 0 || !p.Again.IsZero() {
+				return p
+			}
+		}
 		p = startContainers(d, o)
+		if d.Update && len(p.Actions) == 0 {
+			u := do(ActUpdate).after(o.Now, o.UpdateAfter)
+			if len(u.Actions) > 0 {
+				return u
+			}
+			p.Again = earliest(p.Again, u.Again)
+		}
 		if d.Goal == GoalPause && len(p.Actions) == 0 && p.Again.IsZero() && o.State == drivers.StateRunning {
 			return do(ActPause).after(o.Now, o.EndAfter)
 		}
@@ -237,6 +262,9 @@ func build(d Desired, o Observed) Plan {
 		return Plan{}
 	}
 	p := prepare(o)
+	if d.Waiting {
+		return p.after(o.Now, o.BuildAfter)
+	}
 	if o.Attach == AttachUp {
 		ending, done := end(o)
 		if !done {
@@ -295,6 +323,18 @@ func startContainers(d Desired, o Observed) Plan {
 		p = Plan{Again: earliest(p.Again, delayed.Again)}
 	}
 	return p
+}
+
+// killUnhealthy ends the containers that must be; their restart policy says what
+// follows.
+func killUnhealthy(d Desired, o Observed) Plan {
+	var p Plan
+	for _, name := range d.Containers {
+		if o.Containers[name].Unhealthy && o.Processes[name] == drivers.ProcessRunning {
+			p.Actions = append(p.Actions, Action{ActKill, name})
+		}
+	}
+	return p.after(o.Now, o.EndAfter)
 }
 
 func do(verbs ...Verb) Plan { return Plan{}.then(verbs...) }

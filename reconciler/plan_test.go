@@ -17,6 +17,8 @@ func TestPlan(t *testing.T) {
 	blocked := with(run, func(d *Desired) { d.Blocked = true })
 	renew := with(run, func(d *Desired) { d.Rebuild = RebuildNew })
 	restart := with(run, func(d *Desired) { d.Rebuild = RebuildRestart })
+	update := with(run, func(d *Desired) { d.Update = true })
+	waiting := with(run, func(d *Desired) { d.Waiting = true })
 	goal := func(g Goal) Desired { return Desired{Goal: g, Containers: one} }
 	up := func(s drivers.State, p drivers.ProcessState) Observed {
 		return Observed{Now: now, Attach: AttachUp, State: s, Processes: map[string]drivers.ProcessState{"a": p}}
@@ -28,6 +30,7 @@ func TestPlan(t *testing.T) {
 	running := up(drivers.StateRunning, drivers.ProcessRunning)
 	exited := up(drivers.StateRunning, drivers.ProcessExited)
 	prepared := func(o *Observed) { o.Prepared = true }
+	unhealthy := func(o *Observed) { o.Containers = map[string]ObservedContainer{"a": {Unhealthy: true}} }
 
 	for _, tc := range []struct {
 		name string
@@ -57,6 +60,14 @@ func TestPlan(t *testing.T) {
 		{"blocked from nothing", blocked, none, "", time.Time{}},
 		{"blocked, but it runs", blocked, running, "", time.Time{}},
 		{"blocked after launch", blocked, up(drivers.StateCreated, ""), "Shutdown", time.Time{}},
+		{"waiting from nothing: all is brought here", waiting, none, "Prepare", time.Time{}},
+		{"waiting, prepared", waiting, obs(none, prepared), "", time.Time{}},
+		{"waiting, but it runs", waiting, running, "", time.Time{}},
+		{"waiting with a container that exited", waiting, exited, "StartContainer a", time.Time{}},
+		{"waiting after launch", waiting, up(drivers.StateCreated, ""), "Shutdown", time.Time{}},
+		{"waiting to be made anew: the old one stays", with(renew, func(d *Desired) { d.Waiting = true }), obs(running, prepared), "", time.Time{}},
+		{"waiting and lost", waiting, lost, "CleanUp", time.Time{}},
+		{"waiting to be deleted", with(goal(GoalDelete), func(d *Desired) { d.Waiting = true }), running, "", time.Time{}},
 		{"build put off", run, obs(none, func(o *Observed) { o.BuildAfter = later }), "", later},
 		{"clearing away is not put off by a failed build", run, obs(up(drivers.StateStopped, ""), func(o *Observed) { o.BuildAfter = later }), "Shutdown", time.Time{}},
 
@@ -70,6 +81,19 @@ func TestPlan(t *testing.T) {
 		{"a container that is done is not started in a fresh VM", run, obs(up(drivers.StateBooted, drivers.ProcessCreated), func(o *Observed) {
 			o.Containers = map[string]ObservedContainer{"a": {Done: true}}
 		}), "", time.Time{}},
+		{"unhealthy", run, obs(running, unhealthy), "KillContainer a", time.Time{}},
+		{"unhealthy, to be paused", goal(GoalPause), obs(running, unhealthy), "KillContainer a", time.Time{}},
+		{"unhealthy and paused", goal(GoalPause), obs(up(drivers.StatePaused, drivers.ProcessRunning), unhealthy), "", time.Time{}},
+		{"unhealthy, to be stopped", goal(GoalStop), obs(running, unhealthy), "Stop, Shutdown", time.Time{}},
+		{"unhealthy and gone", run, obs(exited, unhealthy), "StartContainer a", time.Time{}},
+		{"its end is retried later", run, obs(running, func(o *Observed) { unhealthy(o); o.EndAfter = later }), "", later},
+		{"update", update, running, "Update", time.Time{}},
+		{"update comes after starts", update, exited, "StartContainer a", time.Time{}},
+		{"update, nothing runs", update, none, "Prepare, Launch, Bootstrap, StartContainer a", time.Time{}},
+		{"update while paused", with(update, func(d *Desired) { d.Goal = GoalPause }), up(drivers.StatePaused, drivers.ProcessRunning), "", time.Time{}},
+		{"update, to be paused", with(update, func(d *Desired) { d.Goal = GoalPause }), running, "Update", time.Time{}},
+		{"a failed update is retried later", update, obs(running, func(o *Observed) { o.UpdateAfter = later }), "", later},
+		{"and puts no start off", update, obs(exited, func(o *Observed) { o.UpdateAfter = later }), "StartContainer a", time.Time{}},
 		{"finished", run, obs(exited, func(o *Observed) { o.Finished = true }), "Stop, Shutdown", time.Time{}},
 		{"finished and ended", run, obs(none, func(o *Observed) { o.Finished = true }), "", time.Time{}},
 

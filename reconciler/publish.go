@@ -34,7 +34,9 @@ func (m *Manager) publish(o *object, d Desired, refs referred, now time.Time) er
 		st.StartTime = &t
 	}
 	st.Runtime = m.runtimeStatus(o)
+	o.noteApplied(&st, d, now)
 	o.status = st
+	o.progressed(now)
 	m.measureReady(o, now)
 	m.show(o)
 	if o.op != nil && o.op.action.Verb == ActRemove {
@@ -50,7 +52,8 @@ func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 	f := facts{
 		now: now, generation: o.record.Generation, desired: d, attach: o.attach, snapshot: o.snapshot,
 		vmUp: o.vmUp, survivor: o.survivor(),
-		outcome: o.record.Outcome, problem: o.intent.problem, missing: refs.missing,
+		outcome: o.record.Outcome, problem: o.intent.problem, missing: refs.missing, waiting: refs.waiting,
+		deadline: o.deadline(), deadlineAfter: o.progressDeadline(), unready: o.unready(),
 		old: o.status.Conditions,
 	}
 	f.paused = "operatingMode is Paused"
@@ -144,7 +147,7 @@ func (m *Manager) runtimeOf(s *manifests.Sandbox) string {
 func (m *Manager) measureReady(o *object, now time.Time) {
 	ready := isTrue(o.status.Conditions, manifests.ConditionReady)
 	if ready && !o.wasReady {
-		m.event(o.key, eventNormal, "Ready", "every container runs")
+		m.event(o.key, eventNormal, "Ready", "every container is ready")
 	}
 	if ready && !o.since.IsZero() {
 		m.opts.Metrics.Converged(now.Sub(o.since))
@@ -192,6 +195,7 @@ func (m *Manager) showProblem(o *object, now time.Time) {
 // show replaces what the API shows, if it has changed.
 func (m *Manager) show(o *object) {
 	v := &view{key: o.key, status: o.status, problem: o.intent.problem}
+	v.known = o.record != nil && o.intent.known && o.attach != AttachUnknown
 	if r := o.record; r != nil {
 		v.apiVersion, v.kind, v.manifest = r.APIVersion, r.Kind, r.Manifest
 		v.labels = r.Sandbox.Labels
@@ -213,6 +217,7 @@ func (m *Manager) show(o *object) {
 		m.countPhase(was.status.Phase, -1)
 	}
 	m.countPhase(v.status.Phase, 1)
+	m.wakeUsers(o.key)
 	m.mu.Unlock()
 	m.hub.changed(o.key)
 	m.wakeOwner(&o.managed)

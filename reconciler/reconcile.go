@@ -13,6 +13,7 @@ import (
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 	"github.com/vzreconciler/vzreconciler/reconciler/events"
 )
 
@@ -69,7 +70,14 @@ func (m *Manager) reconcile(key manifests.Key) (again time.Time, err error) {
 	} else if len(p.Actions) > 0 && m.ready(o, p.Actions[0]) {
 		m.begin(o, p.Actions[0], goal)
 	}
-	return earliest(p.Again, o.expiry(now)), errors.Join(o.diskError, m.publish(o, d, refs, now))
+	m.syncProbers(o)
+	o.keepProgress(d, now)
+	err = errors.Join(o.diskError, m.publish(o, d, refs, now))
+	again = earliest(p.Again, o.expiry(now))
+	if at := o.deadline(); at.After(now) {
+		again = earliest(again, at)
+	}
+	return again, err
 }
 
 // ready reports whether a step can be taken: that to a new VM needs the sandbox's
@@ -150,15 +158,20 @@ func (m *Manager) update(o *object, in intent, now time.Time) error {
 	next.Manifest, next.Sandbox, next.Owner = obj.Manifest, obj.Sandbox, in.owner
 	next.SpecHash = obj.Sandbox.SpecHash()
 	changed := next.SpecHash != r.SpecHash
-	var change manifests.Change
+	var diff manifests.Change
 	if changed {
 		next.Generation++
-		change = manifests.Classify(r.Sandbox, obj.Sandbox)
-		if change.Class > manifests.ChangeLive {
+		diff = manifests.Classify(r.Sandbox, obj.Sandbox)
+		if diff.Class > manifests.ChangeLive {
 			next.BuildHash = next.SpecHash
 		}
+		if b := next.Built; b != nil && b.LiveHash == "" { // by an earlier version
+			built := *b
+			built.LiveHash = bundle.LiveHash(r.Sandbox)
+			next.Built = &built
+		}
 		policy := obj.Sandbox.Spec.PodTemplate.Spec.RestartPolicy
-		if change.Class > manifests.ChangeLive || policy != r.Sandbox.Spec.PodTemplate.Spec.RestartPolicy {
+		if diff.Class > manifests.ChangeLive || policy != r.Sandbox.Spec.PodTemplate.Spec.RestartPolicy {
 			next.Outcome = nil
 		}
 	}
@@ -170,19 +183,20 @@ func (m *Manager) update(o *object, in intent, now time.Time) error {
 		return nil
 	}
 	o.since = in.seen
+	o.change.add(diff)
 	if r.Outcome != nil && next.Outcome == nil {
 		for _, c := range o.containers {
 			c.stopped(drivers.ProcessStatus{}, now)
 		}
 	}
-	if change.Class > manifests.ChangeLive {
+	if diff.Class > manifests.ChangeLive {
 		o.newStart(in.seen)
 	}
-	paths := make([]string, 0, len(change.Fields))
-	for _, f := range change.Fields {
+	paths := make([]string, 0, len(diff.Fields))
+	for _, f := range diff.Fields {
 		paths = append(paths, f.Path)
 	}
-	m.event(o.key, eventNormal, "Updated", "%s changed (%s)", strings.Join(paths, ", "), change.Class)
+	m.event(o.key, eventNormal, "Updated", "%s changed (%s)", strings.Join(paths, ", "), diff.Class)
 	return nil
 }
 
@@ -222,6 +236,8 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 	case r.Overrides.Paused || r.Sandbox.Spec.OperatingMode == manifests.OperatingModePaused:
 		d.Goal = GoalPause
 	}
+	refs.waiting = m.waitingFor(o, d.Goal)
+	d.Waiting = len(refs.waiting) > 0
 	for _, c := range r.Sandbox.Spec.PodTemplate.Spec.InitContainers {
 		d.InitContainers = append(d.InitContainers, c.Name)
 	}
@@ -235,6 +251,7 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 		case !b.RestartedAt.Equal(r.Overrides.RestartedAt):
 			d.Rebuild = RebuildRestart
 		}
+		d.Update = b.LiveHash != "" && b.LiveHash != o.live
 	}
 	return d, refs
 }
@@ -248,7 +265,8 @@ func (m *Manager) observed(o *object, refs referred, now time.Time) Observed {
 		Finished:   o.record.Outcome != nil,
 		Disk:       o.record.Built != nil,
 		Survivor:   o.survivor(),
-		Prepared:   o.prepared != nil && o.prepared.spec == o.record.BuildHash && o.prepared.config == refs.hash,
+		Prepared: o.prepared != nil && o.prepared.spec == o.record.BuildHash && o.prepared.config == refs.hash &&
+			o.prepared.live == o.live,
 		BuildAfter: o.vmBackoff.until,
 	}
 	for _, p := range o.snapshot.Processes {
@@ -256,12 +274,17 @@ func (m *Manager) observed(o *object, refs referred, now time.Time) Observed {
 	}
 	for name, c := range o.containers {
 		p, _ := o.snapshot.Process(name)
-		ob.Containers[name] = ObservedContainer{Done: c.done, Completed: completed(p), StartAfter: c.backoff.until}
+		ob.Containers[name] = ObservedContainer{
+			Done: c.done, Completed: completed(p), Unhealthy: c.health.failed != nil, StartAfter: c.backoff.until,
+		}
 	}
 	for verb, f := range o.failures {
-		if slices.Contains(buildVerbs, verb) {
+		switch {
+		case slices.Contains(buildVerbs, verb):
 			ob.BuildAfter = latest(ob.BuildAfter, f.backoff.until)
-		} else {
+		case verb == ActUpdate:
+			ob.UpdateAfter = f.backoff.until
+		default:
 			ob.EndAfter = latest(ob.EndAfter, f.backoff.until)
 		}
 	}

@@ -15,6 +15,9 @@ type referred struct {
 	// missing are the references without which the sandbox cannot be built, for
 	// people: "Secret default/token", "key a of ConfigMap default/web".
 	missing []string
+	// waiting are the objects that come first, and what of them is awaited, for
+	// people: "Sandbox default/db to be Ready (it is Starting)".
+	waiting []string
 	// hash stands for what everything referred to holds, as far as it is there.
 	hash string
 }

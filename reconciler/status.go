@@ -47,13 +47,19 @@ type facts struct {
 	outcome    *Outcome
 	problem    *problem
 	missing    []string
-	action     *Action // under way
+	waiting    []string // the objects that come first
+	action     *Action  // under way
 	note       string
 	failedVerb Verb
 	failure    *failure
 	containers []corev1.ContainerStatus
 	inits      []corev1.ContainerStatus // of the init containers
-	old        []metav1.Condition
+	unready    map[string]string        // why a container that runs is not ready
+	// deadline is when the sandbox should be Ready, deadlineAfter the time it had;
+	// zero when nothing is under way.
+	deadline      time.Time
+	deadlineAfter time.Duration
+	old           []metav1.Condition
 }
 
 // phase sums the facts up in one word.
@@ -104,6 +110,9 @@ func (f *facts) ending() bool {
 	return f.desired.Goal == GoalStop || f.desired.Goal == GoalSuspend || f.desired.Goal == GoalExpire
 }
 
+// updating reports a VM that runs with something of an older manifest.
+func (f *facts) updating() bool { return f.desired.Update && f.vmUp && f.outcome == nil }
+
 func (f *facts) doing(verbs ...Verb) bool {
 	for _, v := range verbs {
 		if f.action != nil && f.action.Verb == v {
@@ -153,6 +162,8 @@ func (f *facts) synced(c *conditionSet) {
 		c.setBool(manifests.ConditionSynced, false, ReasonDeleting, "the sandbox is being removed")
 	case f.desired.Rebuild != RebuildNone:
 		c.setBool(manifests.ConditionSynced, false, ReasonProgressing, "the sandbox is still as an earlier manifest said")
+	case f.updating():
+		c.setBool(manifests.ConditionSynced, false, ReasonProgressing, f.obstacle("a change is to be applied to what runs"))
 	default:
 		c.setBool(manifests.ConditionSynced, true, ReasonSynced, "")
 	}
@@ -181,6 +192,8 @@ func (f *facts) booted(c *conditionSet) {
 		c.setBool(manifests.ConditionBooted, true, ReasonAgentUp, "")
 	case f.note == noteTurn:
 		c.setBool(manifests.ConditionBooted, false, ReasonWaitingForTurn, f.note)
+	case len(f.waiting) > 0 && f.desired.Goal.up() && f.failure == nil:
+		c.setBool(manifests.ConditionBooted, false, ReasonWaitingForDependencies, f.obstacle(""))
 	case f.doing(ActLaunch, ActBootstrap):
 		c.setBool(manifests.ConditionBooted, false, ReasonBooting, "")
 	case f.failed(ActLaunch, ActBootstrap) || f.failed(ActPrepare) && !f.failure.image:
@@ -204,7 +217,7 @@ func (f *facts) ready(c *conditionSet) bool {
 	}
 	switch {
 	case f.desired.Goal == GoalDelete:
-		return no(ReasonDeleting, "")
+		return no(ReasonDeleting, f.obstacle(""))
 	case f.desired.Goal == GoalExpire:
 		return no(ReasonSandboxExpired, "Sandbox has expired")
 	case f.desired.Goal == GoalSuspend:
@@ -220,23 +233,25 @@ func (f *facts) ready(c *conditionSet) bool {
 	case f.snapshot.State == drivers.StatePaused:
 		return no(ReasonSandboxPaused, f.paused)
 	}
-	message := f.containersMissing()
+	reason, message := f.containersMissing()
 	switch {
+	case len(f.waiting) > 0 && f.attach == AttachNone && f.failure == nil && f.action == nil:
+		return no(ReasonWaitingForDependencies, f.obstacle(""))
 	case f.survivor && f.vmUp:
 		return no(ReasonDependenciesNot, f.obstacle("the plugin process ended; a new one is taking the virtual machine over"))
 	case f.snapshot.State != drivers.StateRunning && f.snapshot.State != drivers.StateBooted,
 		f.snapshot.State == drivers.StateBooted && message == "":
 		return no(ReasonDependenciesNot, f.obstacle("the sandbox is not running yet"))
 	case message != "":
-		return no(ReasonDependenciesNot, message)
+		return no(reason, message)
 	}
 	c.setBool(manifests.ConditionReady, true, ReasonDependenciesReady, "")
 	return true
 }
 
-// containersMissing says which container does not run, and why; it is empty when
-// all do.
-func (f *facts) containersMissing() string {
+// containersMissing says which container does not run or is not ready, and why,
+// with the reason of the condition; it is empty when all are.
+func (f *facts) containersMissing() (reason, message string) {
 	for _, cs := range f.inits {
 		if cs.Ready {
 			continue
@@ -245,10 +260,17 @@ func (f *facts) containersMissing() string {
 		if w := cs.State.Waiting; w != nil && w.Message != "" {
 			message += ": " + w.Message
 		}
-		return message
+		return ReasonDependenciesNot, message
 	}
+	unready := ""
 	for _, cs := range f.containers {
 		if cs.Ready {
+			continue
+		}
+		if cs.State.Running != nil {
+			if unready == "" {
+				unready = "container " + cs.Name + " is not ready: " + f.unready[cs.Name]
+			}
 			continue
 		}
 		message := "container " + cs.Name + " is not running"
@@ -257,9 +279,9 @@ func (f *facts) containersMissing() string {
 		} else if t := cs.State.Terminated; t != nil {
 			message += fmt.Sprintf(": exited with code %d", t.ExitCode)
 		}
-		return message
+		return ReasonDependenciesNot, message
 	}
-	return ""
+	return ReasonContainersNotReady, unready
 }
 
 // obstacle says what stands in the way, for people.
@@ -269,6 +291,8 @@ func (f *facts) obstacle(fallback string) string {
 		return f.retryMessage()
 	case len(f.missing) > 0:
 		return "missing: " + strings.Join(f.missing, ", ")
+	case len(f.waiting) > 0 && f.action == nil:
+		return "waits for " + strings.Join(f.waiting, ", ")
 	case f.note != "":
 		return f.note
 	case f.problem != nil && f.attach != AttachUp:
@@ -329,11 +353,22 @@ func (f *facts) progress(c *conditionSet, ready bool, phase manifests.Phase) {
 	}
 	settled := ready || f.outcome != nil && f.attach == AttachNone ||
 		phase == manifests.PhaseStopped || phase == manifests.PhasePaused && f.desired.Goal == GoalPause
-	if settled && f.desired.Rebuild == RebuildNone {
+	if settled && f.desired.Rebuild == RebuildNone && (!f.updating() || phase == manifests.PhasePaused) {
 		return
 	}
 	reason := ReasonProgressing
 	message := f.obstacle("")
+	if message == "" {
+		_, message = f.containersMissing()
+	}
+	if !f.deadline.IsZero() && !f.now.Before(f.deadline) {
+		c.setBool(manifests.ConditionStalled, true, ReasonProgressDeadlineExceeded,
+			strings.TrimSuffix(fmt.Sprintf("not Ready within %s, tried on: %s", f.deadlineAfter, message), ": "))
+		return
+	}
+	if len(f.waiting) > 0 {
+		reason = ReasonWaitingForDependencies
+	}
 	if f.action != nil {
 		reason = string(f.action.Verb)
 		if f.note != "" {

@@ -30,11 +30,14 @@ type view struct {
 	revisions        []manifests.Revision // of a StatefulSet
 	owner            *metav1.OwnerReference
 	problem          *problem
+	// known says that the status is what this daemon has found, not what an earlier
+	// one has left.
+	known bool
 }
 
 func (v *view) equal(w *view) bool {
 	return v.apiVersion == w.apiVersion && v.kind == w.kind && v.uid == w.uid && v.generation == w.generation &&
-		v.source == w.source && v.deleted.Equal(w.deleted) && v.problem.equal(w.problem) && string(v.manifest) == string(w.manifest) &&
+		v.source == w.source && v.known == w.known && v.deleted.Equal(w.deleted) && v.problem.equal(w.problem) && string(v.manifest) == string(w.manifest) &&
 		reflect.DeepEqual(v.status, w.status) && equality.Semantic.DeepEqual(v.workload, w.workload) && reflect.DeepEqual(v.owner, w.owner)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -398,6 +399,11 @@ type testRuntimes struct {
 	pid      int
 	err      error
 	faults   fake.Faults
+	// answer, if not nil, is what probes of a sandbox get: by "exec" or "dial".
+	answer func(ctx context.Context, sandbox, by string) error
+	probed map[string]int // how often, by sandbox
+	// noUpdate makes the runtime one that cannot change what runs.
+	noUpdate bool
 	// hypervisor is the process that VMs are said to run in: one that outlives
 	// all of the test. Zero, as at first, VMs end with their plugin process.
 	hypervisor procfs.ID
@@ -410,6 +416,7 @@ type testProcess struct {
 	*fake.Runtime
 
 	owner *testRuntimes
+	name  string
 	pid   int
 	done  chan struct{}
 	end   sync.Once
@@ -418,7 +425,7 @@ type testProcess struct {
 }
 
 func newTestRuntimes() *testRuntimes {
-	return &testRuntimes{running: map[string]*testProcess{}, left: map[string]*fake.Runtime{}, launches: map[string]int{}, pid: 1000}
+	return &testRuntimes{running: map[string]*testProcess{}, left: map[string]*fake.Runtime{}, launches: map[string]int{}, probed: map[string]int{}, pid: 1000}
 }
 
 func (r *testRuntimes) Launch(_ context.Context, name, dir string) (Instance, error) {
@@ -434,7 +441,7 @@ func (r *testRuntimes) Launch(_ context.Context, name, dir string) (Instance, er
 		return nil, errors.New("a plugin process runs already")
 	}
 	r.pid++
-	p := &testProcess{owner: r, pid: r.pid, done: make(chan struct{})}
+	p := &testProcess{owner: r, name: filepath.Base(dir), pid: r.pid, done: make(chan struct{})}
 	if p.Runtime = r.left[dir]; p.Runtime != nil {
 		p.waiting.Store(true)
 		delete(r.left, dir)
@@ -569,6 +576,70 @@ func (p *testProcess) Bootstrap(ctx context.Context, req drivers.BootstrapReques
 	}()
 	return p.Runtime.Bootstrap(ctx, req)
 }
+
+// Exec answers probes, as Dial does. What the program prints is the error's text.
+func (p *testProcess) Exec(ctx context.Context, container string, spec drivers.ProcessSpec, stdio drivers.Stdio) (drivers.ExitStatus, error) {
+	answer := p.owner.answering(p.name)
+	if answer == nil {
+		return p.Runtime.Exec(ctx, container, spec, stdio)
+	}
+	err := answer(ctx, p.name, "exec")
+	if ctx.Err() != nil {
+		return drivers.ExitStatus{}, ctx.Err()
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(stdio.Stdout, err)
+		return drivers.ExitStatus{Code: 1}, nil
+	}
+	return drivers.ExitStatus{}, nil
+}
+
+func (p *testProcess) Dial(ctx context.Context, to drivers.Address) (drivers.Conn, error) {
+	answer := p.owner.answering(p.name)
+	if answer == nil {
+		return p.Runtime.Dial(ctx, to)
+	}
+	if err := answer(ctx, p.name, "dial"); err != nil {
+		return nil, err
+	}
+	return nopConn{}, nil
+}
+
+func (p *testProcess) Update(ctx context.Context, live drivers.Live) error {
+	if p.owner.noUpdate {
+		return drivers.Unsupported{}.Update(ctx, live)
+	}
+	return p.Runtime.Update(ctx, live)
+}
+
+// answering returns what answers a probe, and counts it.
+func (r *testRuntimes) answering(name string) func(ctx context.Context, sandbox, by string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.answer != nil {
+		r.probed[name]++
+	}
+	return r.answer
+}
+
+func (r *testRuntimes) setAnswer(answer func(ctx context.Context, sandbox, by string) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer = answer
+}
+
+func (r *testRuntimes) probes(name string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.probed[name]
+}
+
+type nopConn struct{}
+
+func (nopConn) Read([]byte) (int, error)    { return 0, io.EOF }
+func (nopConn) Write(p []byte) (int, error) { return len(p), nil }
+func (nopConn) Close() error                { return nil }
+func (nopConn) CloseWrite() error           { return nil }
 
 func (p *testProcess) Shutdown(ctx context.Context) error {
 	if err := p.Runtime.Shutdown(ctx); err != nil {

@@ -135,7 +135,14 @@ func TestDeleteOfWhatIsNotThere(t *testing.T) {
 func TestDescribe(t *testing.T) {
 	b := holds(webJSON(t, 30*time.Minute, func(m map[string]any) {
 		unsynced(m)
-		status(m)["observedGeneration"] = 1
+		status(m)["lastApplied"] = map[string]any{
+			"generation": 1, "time": time.Now().Add(-30 * time.Minute).UTC().Format(time.RFC3339),
+			"class": "live", "fields": []any{"spec.dependsOn", "metadata.labels"},
+		}
+		spec := m["spec"].(map[string]any)
+		spec["dependsOn"] = []any{map[string]any{"name": "db"}}
+		template := spec["podTemplate"].(map[string]any)["spec"].(map[string]any)
+		template["containers"].([]any)[0].(map[string]any)["livenessProbe"] = map[string]any{"httpGet": map[string]any{"path": "/ok", "port": 80}}
 		status(m)["containerStatuses"].([]any)[0].(map[string]any)["lastState"] = map[string]any{"terminated": map[string]any{
 			"exitCode": 137, "signal": 9, "reason": "OOMKilled", "finishedAt": time.Now().Add(-30 * time.Minute).UTC().Format(time.RFC3339),
 		}}
@@ -149,9 +156,12 @@ func TestDescribe(t *testing.T) {
 		t.Fatalf("%+v", out)
 	}
 	for _, want := range []string{
-		"Name:        web\nNamespace:   default\nKind:        Sandbox (vzreconciler.dev/v1alpha1)\nLabels:      app=web\n",
-		"Source:      /m/web.yaml:1:1\n",
-		"Generation:  2 (what runs is of 1)\n",
+		"Name:          web\nNamespace:     default\nKind:          Sandbox (vzreconciler.dev/v1alpha1)\nLabels:        app=web\n",
+		"Source:        /m/web.yaml:1:1\n",
+		"Generation:    2 (what runs is of 1)\nLast applied:  ",
+		" (30m ago) (live): spec.dependsOn, metadata.labels\n",
+		"Depends on:    sandbox/db Ready\n",
+		"    Liveness:    http-get http://:80/ok delay=0s timeout=1s period=10s #success=1 #failure=3\n",
 		"VM:\n  CPUs:    2\n  Memory:  512Mi\n",
 		"  Accelerator:     tcg\n",
 		"Containers:\n  main:\n    Image:       docker.io/library/busybox:1\n",

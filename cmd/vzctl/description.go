@@ -127,16 +127,13 @@ func valueSize(value json.RawMessage, base64 bool) int {
 
 func (d *description) sandbox(o *object) {
 	d.field(0, "Phase", string(o.Status.Phase))
-	generation := fmt.Sprintf("%d", o.Generation)
-	if o.Generation != o.Status.ObservedGeneration {
-		generation += fmt.Sprintf(" (what runs is of %d)", o.Status.ObservedGeneration)
-	}
-	d.field(0, "Generation", generation)
+	d.generation(o)
 	if t := o.Status.StartTime; t != nil {
 		d.field(0, "Started", d.since(t.Time))
 	}
 	d.field(0, "IPs", strings.Join(o.Status.PodIPs, ", "))
 	if s := o.sandbox(); s != nil {
+		d.dependencies(s.Spec.DependsOn)
 		d.vm(s.Spec.VM)
 	}
 	d.runtime(o.Status.Runtime)
@@ -214,6 +211,9 @@ func (d *description) containerList(title string, statuses []corev1.ContainerSta
 			d.field(2, "Args", strings.Join(s.Args, " "))
 			d.env(s.Env)
 			d.mounts(s.VolumeMounts)
+			d.probe("Startup", s.StartupProbe)
+			d.probe("Liveness", s.LivenessProbe)
+			d.probe("Readiness", s.ReadinessProbe)
 		}
 		d.containerState("State", c.State)
 		d.containerState("Last state", c.LastTerminationState)

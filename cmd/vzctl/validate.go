@@ -97,19 +97,30 @@ type invalidity struct {
 
 func validate(ctx context.Context, files []manifestFile, checker *runtimeChecker) validation {
 	v := validation{Objects: []validObject{}, Errors: []invalidity{}, Warnings: []invalidity{}}
-	first := map[manifests.Key]manifests.Position{}
-	for _, f := range files {
+	var all []manifests.Object
+	parsed := make([][]manifests.Object, len(files))
+	for i, f := range files {
 		objects, errs := manifests.Parse(f.path, f.data)
 		for _, err := range errs {
 			v.addError(err)
 		}
-		for _, o := range objects {
+		parsed[i] = objects
+		all = append(all, objects...)
+	}
+	circular := map[manifests.Key]bool{}
+	for _, err := range manifests.DependencyCycles(all) {
+		circular[*err.Key] = true
+		v.addError(err)
+	}
+	first := map[manifests.Key]manifests.Position{}
+	for i, f := range files {
+		for _, o := range parsed[i] {
 			if at, twice := first[o.Key]; twice {
 				v.addError(&manifests.Error{Position: o.Position, Key: &o.Key, Message: "is already in " + at.String()})
 				continue
 			}
 			first[o.Key] = o.Position
-			if v.checkRuntime(ctx, checker, f, o) {
+			if v.checkRuntime(ctx, checker, f, o) && !circular[o.Key] {
 				v.addObject(o)
 			}
 		}

@@ -107,3 +107,27 @@ func TestAFileTooLargeIsRefused(t *testing.T) {
 		t.Errorf("%+v", out)
 	}
 }
+
+func TestValidateNamesCyclesAcrossFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, on := range map[string]string{"a": "b", "b": "a", "c": "a"} {
+		text := "apiVersion: vzreconciler.dev/v1alpha1\nkind: Sandbox\nmetadata: {name: " + name + "}\nspec:\n  dependsOn: [{name: " + on + "}]\n" +
+			"  podTemplate: {spec: {containers: [{name: a, image: b}]}}\n"
+		if err := os.WriteFile(filepath.Join(dir, name+".yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := command(t, "", "validate", "-f", dir)
+	for _, want := range []string{
+		"a.yaml:5:15: Sandbox default/a: spec.dependsOn: the sandboxes wait for each other, and none could start: a → b → a\n",
+		"b.yaml:5:15: Sandbox default/b: spec.dependsOn: the sandboxes wait for each other, and none could start: b → a → b\n",
+		"Sandbox default/c is valid\n",
+	} {
+		if !strings.Contains(out.stdout, want) {
+			t.Errorf("no %q in\n%s", want, out.stdout)
+		}
+	}
+	if out.code != exitFailed || strings.Count(out.stdout, "is valid") != 1 {
+		t.Errorf("code %d, %s", out.code, out.stdout)
+	}
+}

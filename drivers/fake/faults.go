@@ -30,6 +30,8 @@ type Faults struct {
 	IgnoreSignals bool `json:"ignoreSignals,omitempty"`
 	// CrashAfter ends the machine that long after its boot.
 	CrashAfter Duration `json:"crashAfter,omitempty"`
+	// UpdateError makes every Update fail.
+	UpdateError string `json:"updateError,omitempty"`
 	// Unresponsive makes every call but Info hang until its context ends, once
 	// the machine has booted.
 	Unresponsive bool `json:"unresponsive,omitempty"`

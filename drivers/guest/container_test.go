@@ -256,6 +256,44 @@ func (v *vm) testStatistics(t *testing.T) {
 	}
 }
 
+func (v *vm) testUpdate(t *testing.T) {
+	update := func(live *wire.Live) error {
+		_, err := v.Agent.Update(t.Context(), live)
+		return wire.FromStatus(err)
+	}
+	defer func() {
+		if err := update(&wire.Live{
+			Limits:      []*wire.ContainerLimits{{Container: mainCtr}, {Container: small, CpuMillis: 500, MemoryBytes: 16 << 20}},
+			Nameservers: []string{"192.0.2.1"}, Searches: []string{"example.org", "example.com"}, DnsOptions: []string{"ndots:2"},
+			HostAliases: []*wire.HostAlias{{Ip: "192.0.2.7", Hostnames: []string{"db", "db.local"}}},
+		}); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := update(&wire.Live{
+		Limits:      []*wire.ContainerLimits{{Container: mainCtr, CpuMillis: 250, MemoryBytes: 48 << 20}},
+		Nameservers: []string{"192.0.2.2"}, HostAliases: []*wire.HostAlias{{Ip: "192.0.2.8", Hostnames: []string{"other"}}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := "25000 100000\n50331648\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\tsandbox\n192.0.2.8\tother\nnameserver 192.0.2.2\n"
+	if got := v.sh(t, mainCtr, "cat /sys/fs/cgroup/cpu.max /sys/fs/cgroup/memory.max /etc/hosts /etc/resolv.conf"); got != want {
+		t.Errorf("it has %q, want %q", got, want)
+	}
+	// What a container holds and cannot give up is not taken from it.
+	v.sh(t, mainCtr, "head -c 8000000 /dev/zero >/dev/shm/held")
+	err := update(&wire.Live{Limits: []*wire.ContainerLimits{{Container: mainCtr, MemoryBytes: 4 << 20}}})
+	if !errors.Is(err, drivers.ErrExhausted) || !strings.Contains(err.Error(), mainCtr) {
+		t.Errorf("a limit below what is used: %v", err)
+	}
+	if got := v.sh(t, mainCtr, "rm /dev/shm/held; cat /sys/fs/cgroup/memory.max"); got != "50331648\n" {
+		t.Errorf("the limit is then %q", got)
+	}
+	if err := update(&wire.Live{Limits: []*wire.ContainerLimits{{Container: "nosuch"}}}); !errors.Is(err, drivers.ErrNotFound) {
+		t.Errorf("a container that is not there: %v", err)
+	}
+}
+
 func (v *vm) testSetTime(t *testing.T) {
 	defer func() {
 		if _, err := v.Agent.SetTime(t.Context(), &agentpb.SetTimeRequest{Time: timestamppb.Now()}); err != nil {

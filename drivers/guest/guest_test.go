@@ -83,6 +83,7 @@ func TestGuest(t *testing.T) {
 		"RestartKeepsTheWritableLayer": v.testRestart,
 		"InitTakesEverythingWithIt":    v.testInitExit,
 		"StatisticsCount":              v.testStatistics,
+		"UpdateChangesWhatIsThere":     v.testUpdate,
 		"ClockFollowsTheHost":          v.testSetTime,
 		"DiskIsGrownToItsDevice":       v.testGrown,
 		"UnknownNamesAreNotFound":      v.testUnknown,

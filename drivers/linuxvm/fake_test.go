@@ -206,6 +206,9 @@ type fakeAgent struct {
 	boot      string
 	setTimes  int
 	seed      []byte // the latest
+	updates   []*wire.Live
+	// noUpdate makes it an agent that does not know Update.
+	noUpdate bool
 }
 
 func (a *fakeAgent) init(m *fakeMachine) {
@@ -507,6 +510,16 @@ func (a *fakeAgent) Statistics(context.Context, *agentpb.StatisticsRequest) (*wi
 		Containers:      map[string]*wire.ResourceUse{"web": {Processes: 1}, "invented": {}},
 		HostMemoryBytes: 1 << 60,
 	}, nil
+}
+
+func (a *fakeAgent) Update(ctx context.Context, live *wire.Live) (*agentpb.UpdateResponse, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.noUpdate {
+		return a.UnimplementedAgentServer.Update(ctx, live)
+	}
+	a.updates = append(a.updates, live)
+	return &agentpb.UpdateResponse{}, nil
 }
 
 func (a *fakeAgent) SetTime(_ context.Context, req *agentpb.SetTimeRequest) (*agentpb.SetTimeResponse, error) {

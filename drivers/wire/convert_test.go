@@ -120,3 +120,18 @@ func FuzzAnythingFromTheGuestCanBeStored(f *testing.F) {
 		}
 	})
 }
+
+func TestLiveComesBackTheSame(t *testing.T) {
+	for name, live := range map[string]drivers.Live{
+		"zero": {},
+		"full": {
+			Limits:      []drivers.ContainerLimits{{Container: "a", CPUMillis: 500, MemoryBytes: 1 << 40}, {Container: "b"}},
+			DNS:         drivers.DNS{Nameservers: []string{"1.1.1.1"}, Searches: []string{"a.b"}, Options: []string{"ndots:2"}},
+			HostAliases: []drivers.HostAlias{{IP: "10.0.0.1", Hostnames: []string{"a", "b"}}},
+		},
+	} {
+		if diff := cmp.Diff(live, ToLive(over(t, FromLive(live)))); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}

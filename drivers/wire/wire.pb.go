@@ -1383,6 +1383,197 @@ func (x *Piece) GetData() []byte {
 	return nil
 }
 
+// Live is what can change of a sandbox that runs; see drivers.Live.
+type Live struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limits        []*ContainerLimits     `protobuf:"bytes,1,rep,name=limits,proto3" json:"limits,omitempty"`
+	Nameservers   []string               `protobuf:"bytes,2,rep,name=nameservers,proto3" json:"nameservers,omitempty"`
+	Searches      []string               `protobuf:"bytes,3,rep,name=searches,proto3" json:"searches,omitempty"`
+	DnsOptions    []string               `protobuf:"bytes,4,rep,name=dns_options,json=dnsOptions,proto3" json:"dns_options,omitempty"`
+	HostAliases   []*HostAlias           `protobuf:"bytes,5,rep,name=host_aliases,json=hostAliases,proto3" json:"host_aliases,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Live) Reset() {
+	*x = Live{}
+	mi := &file_drivers_wire_wire_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Live) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Live) ProtoMessage() {}
+
+func (x *Live) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_wire_wire_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Live.ProtoReflect.Descriptor instead.
+func (*Live) Descriptor() ([]byte, []int) {
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Live) GetLimits() []*ContainerLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Live) GetNameservers() []string {
+	if x != nil {
+		return x.Nameservers
+	}
+	return nil
+}
+
+func (x *Live) GetSearches() []string {
+	if x != nil {
+		return x.Searches
+	}
+	return nil
+}
+
+func (x *Live) GetDnsOptions() []string {
+	if x != nil {
+		return x.DnsOptions
+	}
+	return nil
+}
+
+func (x *Live) GetHostAliases() []*HostAlias {
+	if x != nil {
+		return x.HostAliases
+	}
+	return nil
+}
+
+// ContainerLimits are those of one container; 0 is none.
+type ContainerLimits struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Container     string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
+	CpuMillis     int64                  `protobuf:"varint,2,opt,name=cpu_millis,json=cpuMillis,proto3" json:"cpu_millis,omitempty"`
+	MemoryBytes   int64                  `protobuf:"varint,3,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContainerLimits) Reset() {
+	*x = ContainerLimits{}
+	mi := &file_drivers_wire_wire_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainerLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainerLimits) ProtoMessage() {}
+
+func (x *ContainerLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_wire_wire_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainerLimits.ProtoReflect.Descriptor instead.
+func (*ContainerLimits) Descriptor() ([]byte, []int) {
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ContainerLimits) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *ContainerLimits) GetCpuMillis() int64 {
+	if x != nil {
+		return x.CpuMillis
+	}
+	return 0
+}
+
+func (x *ContainerLimits) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+// HostAlias is a line of /etc/hosts.
+type HostAlias struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ip            string                 `protobuf:"bytes,1,opt,name=ip,proto3" json:"ip,omitempty"`
+	Hostnames     []string               `protobuf:"bytes,2,rep,name=hostnames,proto3" json:"hostnames,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostAlias) Reset() {
+	*x = HostAlias{}
+	mi := &file_drivers_wire_wire_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostAlias) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostAlias) ProtoMessage() {}
+
+func (x *HostAlias) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_wire_wire_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostAlias.ProtoReflect.Descriptor instead.
+func (*HostAlias) Descriptor() ([]byte, []int) {
+	return file_drivers_wire_wire_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *HostAlias) GetIp() string {
+	if x != nil {
+		return x.Ip
+	}
+	return ""
+}
+
+func (x *HostAlias) GetHostnames() []string {
+	if x != nil {
+		return x.Hostnames
+	}
+	return nil
+}
+
 var File_drivers_wire_wire_proto protoreflect.FileDescriptor
 
 const file_drivers_wire_wire_proto_rawDesc = "" +
@@ -1498,7 +1689,22 @@ const file_drivers_wire_wire_proto_rawDesc = "" +
 	"\vfollow_link\x18\x03 \x01(\bR\n" +
 	"followLink\"\x1b\n" +
 	"\x05Piece\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04dataB3Z1github.com/vzreconciler/vzreconciler/drivers/wireb\x06proto3"
+	"\x04data\x18\x01 \x01(\fR\x04data\"\xe8\x01\n" +
+	"\x04Live\x12=\n" +
+	"\x06limits\x18\x01 \x03(\v2%.vzreconciler.wire.v1.ContainerLimitsR\x06limits\x12 \n" +
+	"\vnameservers\x18\x02 \x03(\tR\vnameservers\x12\x1a\n" +
+	"\bsearches\x18\x03 \x03(\tR\bsearches\x12\x1f\n" +
+	"\vdns_options\x18\x04 \x03(\tR\n" +
+	"dnsOptions\x12B\n" +
+	"\fhost_aliases\x18\x05 \x03(\v2\x1f.vzreconciler.wire.v1.HostAliasR\vhostAliases\"q\n" +
+	"\x0fContainerLimits\x12\x1c\n" +
+	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x1d\n" +
+	"\n" +
+	"cpu_millis\x18\x02 \x01(\x03R\tcpuMillis\x12!\n" +
+	"\fmemory_bytes\x18\x03 \x01(\x03R\vmemoryBytes\"9\n" +
+	"\tHostAlias\x12\x0e\n" +
+	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x1c\n" +
+	"\thostnames\x18\x02 \x03(\tR\thostnamesB3Z1github.com/vzreconciler/vzreconciler/drivers/wireb\x06proto3"
 
 var (
 	file_drivers_wire_wire_proto_rawDescOnce sync.Once
@@ -1512,7 +1718,7 @@ func file_drivers_wire_wire_proto_rawDescGZIP() []byte {
 	return file_drivers_wire_wire_proto_rawDescData
 }
 
-var file_drivers_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_drivers_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_drivers_wire_wire_proto_goTypes = []any{
 	(*EnvVar)(nil),                // 0: vzreconciler.wire.v1.EnvVar
 	(*TerminalSize)(nil),          // 1: vzreconciler.wire.v1.TerminalSize
@@ -1530,30 +1736,35 @@ var file_drivers_wire_wire_proto_goTypes = []any{
 	(*CopyIn)(nil),                // 13: vzreconciler.wire.v1.CopyIn
 	(*CopyOutStart)(nil),          // 14: vzreconciler.wire.v1.CopyOutStart
 	(*Piece)(nil),                 // 15: vzreconciler.wire.v1.Piece
-	nil,                           // 16: vzreconciler.wire.v1.Statistics.ContainersEntry
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*Live)(nil),                  // 16: vzreconciler.wire.v1.Live
+	(*ContainerLimits)(nil),       // 17: vzreconciler.wire.v1.ContainerLimits
+	(*HostAlias)(nil),             // 18: vzreconciler.wire.v1.HostAlias
+	nil,                           // 19: vzreconciler.wire.v1.Statistics.ContainersEntry
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
 }
 var file_drivers_wire_wire_proto_depIdxs = []int32{
 	0,  // 0: vzreconciler.wire.v1.ProcessSpec.env:type_name -> vzreconciler.wire.v1.EnvVar
 	1,  // 1: vzreconciler.wire.v1.ProcessSpec.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	17, // 2: vzreconciler.wire.v1.ExitStatus.finished_at:type_name -> google.protobuf.Timestamp
+	20, // 2: vzreconciler.wire.v1.ExitStatus.finished_at:type_name -> google.protobuf.Timestamp
 	1,  // 3: vzreconciler.wire.v1.Input.resize:type_name -> vzreconciler.wire.v1.TerminalSize
 	6,  // 4: vzreconciler.wire.v1.Output.started:type_name -> vzreconciler.wire.v1.Started
 	3,  // 5: vzreconciler.wire.v1.Output.exited:type_name -> vzreconciler.wire.v1.ExitStatus
-	17, // 6: vzreconciler.wire.v1.Started.started_at:type_name -> google.protobuf.Timestamp
+	20, // 6: vzreconciler.wire.v1.Started.started_at:type_name -> google.protobuf.Timestamp
 	10, // 7: vzreconciler.wire.v1.ResourceUse.cpu_pressure:type_name -> vzreconciler.wire.v1.Pressure
 	10, // 8: vzreconciler.wire.v1.ResourceUse.memory_pressure:type_name -> vzreconciler.wire.v1.Pressure
 	10, // 9: vzreconciler.wire.v1.ResourceUse.io_pressure:type_name -> vzreconciler.wire.v1.Pressure
-	17, // 10: vzreconciler.wire.v1.Statistics.time:type_name -> google.protobuf.Timestamp
+	20, // 10: vzreconciler.wire.v1.Statistics.time:type_name -> google.protobuf.Timestamp
 	9,  // 11: vzreconciler.wire.v1.Statistics.sandbox:type_name -> vzreconciler.wire.v1.ResourceUse
-	16, // 12: vzreconciler.wire.v1.Statistics.containers:type_name -> vzreconciler.wire.v1.Statistics.ContainersEntry
+	19, // 12: vzreconciler.wire.v1.Statistics.containers:type_name -> vzreconciler.wire.v1.Statistics.ContainersEntry
 	12, // 13: vzreconciler.wire.v1.CopyIn.start:type_name -> vzreconciler.wire.v1.CopyInStart
-	9,  // 14: vzreconciler.wire.v1.Statistics.ContainersEntry.value:type_name -> vzreconciler.wire.v1.ResourceUse
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	17, // 14: vzreconciler.wire.v1.Live.limits:type_name -> vzreconciler.wire.v1.ContainerLimits
+	18, // 15: vzreconciler.wire.v1.Live.host_aliases:type_name -> vzreconciler.wire.v1.HostAlias
+	9,  // 16: vzreconciler.wire.v1.Statistics.ContainersEntry.value:type_name -> vzreconciler.wire.v1.ResourceUse
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_drivers_wire_wire_proto_init() }
@@ -1593,7 +1804,7 @@ func file_drivers_wire_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drivers_wire_wire_proto_rawDesc), len(file_drivers_wire_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

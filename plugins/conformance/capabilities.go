@@ -44,6 +44,7 @@ func capabilityOf(call string) string {
 
 		"save state":    drivers.CapabilitySaveState,
 		"restore state": drivers.CapabilitySaveState,
+		"update":        drivers.CapabilityUpdate,
 	}[call]
 }
 
@@ -95,7 +96,8 @@ func whatIsLackingSaysSo(s *suite) {
 			spec.Terminal = true
 			return rt.CreateProcess(s.ctx, "terminal", s.opts.Container, spec)
 		},
-		drivers.CapabilityPause: func() error { return rt.Pause(s.ctx) },
+		drivers.CapabilityPause:  func() error { return rt.Pause(s.ctx) },
+		drivers.CapabilityUpdate: func() error { return rt.Update(s.ctx, drivers.Live{}) },
 		drivers.CapabilitySaveState: func() error {
 			return rt.SaveState(s.ctx, filepath.Join(sb.Request.Bundle, "saved"), drivers.SaveOptions{})
 		},

@@ -131,6 +131,8 @@ func checks() []check {
 		{"SavedSandboxGoesOn", savedGoesOn},
 		{"RestoredSandboxGoesOnWhereItWas", restoredGoesOn},
 		{"DamagedStateIsNotRestored", damagedIsNotRestored},
+		{"UpdateChangesLimitsOfWhatRuns", updateChangesLimits},
+		{"UpdateNeedsBootedOrRunning", updateNeedsUp},
 		{"EventsTellOfEveryState", eventsTellOfEveryState},
 		{"ShutdownOnlyWhenStopped", shutdownOnlyWhenStopped},
 		{"KilledRuntimeEndsEveryCall", killedRuntimeEndsEveryCall},

@@ -2098,6 +2098,42 @@ func (*ShutdownResponse) Descriptor() ([]byte, []int) {
 	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{41}
 }
 
+type UpdateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateResponse) Reset() {
+	*x = UpdateResponse{}
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateResponse) ProtoMessage() {}
+
+func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
+func (*UpdateResponse) Descriptor() ([]byte, []int) {
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{42}
+}
+
 var File_plugins_runtimepb_runtime_proto protoreflect.FileDescriptor
 
 const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
@@ -2214,7 +2250,8 @@ const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
 	"\x14RestoreStateResponse\"\x0f\n" +
 	"\rEventsRequest\"\x11\n" +
 	"\x0fShutdownRequest\"\x12\n" +
-	"\x10ShutdownResponse2\xba\x10\n" +
+	"\x10ShutdownResponse\"\x10\n" +
+	"\x0eUpdateResponse2\x89\x11\n" +
 	"\aRuntime\x12S\n" +
 	"\x04Info\x12$.vzreconciler.runtime.v1.InfoRequest\x1a%.vzreconciler.runtime.v1.InfoResponse\x12V\n" +
 	"\x05Probe\x12%.vzreconciler.runtime.v1.ProbeRequest\x1a&.vzreconciler.runtime.v1.ProbeResponse\x12b\n" +
@@ -2239,7 +2276,8 @@ const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
 	"\tSaveState\x12).vzreconciler.runtime.v1.SaveStateRequest\x1a*.vzreconciler.runtime.v1.SaveStateResponse\x12k\n" +
 	"\fRestoreState\x12,.vzreconciler.runtime.v1.RestoreStateRequest\x1a-.vzreconciler.runtime.v1.RestoreStateResponse\x12U\n" +
 	"\x06Events\x12&.vzreconciler.runtime.v1.EventsRequest\x1a!.vzreconciler.runtime.v1.Snapshot0\x01\x12_\n" +
-	"\bShutdown\x12(.vzreconciler.runtime.v1.ShutdownRequest\x1a).vzreconciler.runtime.v1.ShutdownResponseB8Z6github.com/vzreconciler/vzreconciler/plugins/runtimepbb\x06proto3"
+	"\bShutdown\x12(.vzreconciler.runtime.v1.ShutdownRequest\x1a).vzreconciler.runtime.v1.ShutdownResponse\x12M\n" +
+	"\x06Update\x12\x1a.vzreconciler.wire.v1.Live\x1a'.vzreconciler.runtime.v1.UpdateResponseB8Z6github.com/vzreconciler/vzreconciler/plugins/runtimepbb\x06proto3"
 
 var (
 	file_plugins_runtimepb_runtime_proto_rawDescOnce sync.Once
@@ -2253,7 +2291,7 @@ func file_plugins_runtimepb_runtime_proto_rawDescGZIP() []byte {
 	return file_plugins_runtimepb_runtime_proto_rawDescData
 }
 
-var file_plugins_runtimepb_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_plugins_runtimepb_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_plugins_runtimepb_runtime_proto_goTypes = []any{
 	(*InfoRequest)(nil),           // 0: vzreconciler.runtime.v1.InfoRequest
 	(*InfoResponse)(nil),          // 1: vzreconciler.runtime.v1.InfoResponse
@@ -2297,41 +2335,43 @@ var file_plugins_runtimepb_runtime_proto_goTypes = []any{
 	(*EventsRequest)(nil),         // 39: vzreconciler.runtime.v1.EventsRequest
 	(*ShutdownRequest)(nil),       // 40: vzreconciler.runtime.v1.ShutdownRequest
 	(*ShutdownResponse)(nil),      // 41: vzreconciler.runtime.v1.ShutdownResponse
-	nil,                           // 42: vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
-	nil,                           // 43: vzreconciler.runtime.v1.RestoreStateRequest.SecretsEntry
-	(*wire.ProcessSpec)(nil),      // 44: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Input)(nil),            // 45: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),     // 46: vzreconciler.wire.v1.TerminalSize
-	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
-	(*wire.ExitStatus)(nil),       // 49: vzreconciler.wire.v1.ExitStatus
-	(*wire.Address)(nil),          // 50: vzreconciler.wire.v1.Address
-	(*wire.Segment)(nil),          // 51: vzreconciler.wire.v1.Segment
-	(*wire.CopyIn)(nil),           // 52: vzreconciler.wire.v1.CopyIn
-	(*wire.CopyOutStart)(nil),     // 53: vzreconciler.wire.v1.CopyOutStart
-	(*wire.Output)(nil),           // 54: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),       // 55: vzreconciler.wire.v1.Statistics
-	(*wire.Piece)(nil),            // 56: vzreconciler.wire.v1.Piece
+	(*UpdateResponse)(nil),        // 42: vzreconciler.runtime.v1.UpdateResponse
+	nil,                           // 43: vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
+	nil,                           // 44: vzreconciler.runtime.v1.RestoreStateRequest.SecretsEntry
+	(*wire.ProcessSpec)(nil),      // 45: vzreconciler.wire.v1.ProcessSpec
+	(*wire.Input)(nil),            // 46: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),     // 47: vzreconciler.wire.v1.TerminalSize
+	(*durationpb.Duration)(nil),   // 48: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 49: google.protobuf.Timestamp
+	(*wire.ExitStatus)(nil),       // 50: vzreconciler.wire.v1.ExitStatus
+	(*wire.Address)(nil),          // 51: vzreconciler.wire.v1.Address
+	(*wire.Segment)(nil),          // 52: vzreconciler.wire.v1.Segment
+	(*wire.CopyIn)(nil),           // 53: vzreconciler.wire.v1.CopyIn
+	(*wire.CopyOutStart)(nil),     // 54: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Live)(nil),             // 55: vzreconciler.wire.v1.Live
+	(*wire.Output)(nil),           // 56: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),       // 57: vzreconciler.wire.v1.Statistics
+	(*wire.Piece)(nil),            // 58: vzreconciler.wire.v1.Piece
 }
 var file_plugins_runtimepb_runtime_proto_depIdxs = []int32{
-	42, // 0: vzreconciler.runtime.v1.BootstrapRequest.secrets:type_name -> vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
-	44, // 1: vzreconciler.runtime.v1.CreateProcessRequest.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	43, // 0: vzreconciler.runtime.v1.BootstrapRequest.secrets:type_name -> vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
+	45, // 1: vzreconciler.runtime.v1.CreateProcessRequest.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	11, // 2: vzreconciler.runtime.v1.ExecRequest.start:type_name -> vzreconciler.runtime.v1.ExecStart
-	45, // 3: vzreconciler.runtime.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
-	44, // 4: vzreconciler.runtime.v1.ExecStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	46, // 3: vzreconciler.runtime.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	45, // 4: vzreconciler.runtime.v1.ExecStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	13, // 5: vzreconciler.runtime.v1.AttachRequest.start:type_name -> vzreconciler.runtime.v1.AttachStart
-	45, // 6: vzreconciler.runtime.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
-	46, // 7: vzreconciler.runtime.v1.ResizeRequest.size:type_name -> vzreconciler.wire.v1.TerminalSize
-	47, // 8: vzreconciler.runtime.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	46, // 6: vzreconciler.runtime.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	47, // 7: vzreconciler.runtime.v1.ResizeRequest.size:type_name -> vzreconciler.wire.v1.TerminalSize
+	48, // 8: vzreconciler.runtime.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
 	23, // 9: vzreconciler.runtime.v1.Snapshot.processes:type_name -> vzreconciler.runtime.v1.ProcessStatus
 	24, // 10: vzreconciler.runtime.v1.Snapshot.machine:type_name -> vzreconciler.runtime.v1.Machine
 	25, // 11: vzreconciler.runtime.v1.Snapshot.timeline:type_name -> vzreconciler.runtime.v1.Stage
-	48, // 12: vzreconciler.runtime.v1.ProcessStatus.started_at:type_name -> google.protobuf.Timestamp
-	49, // 13: vzreconciler.runtime.v1.ProcessStatus.exit:type_name -> vzreconciler.wire.v1.ExitStatus
-	48, // 14: vzreconciler.runtime.v1.Stage.time:type_name -> google.protobuf.Timestamp
-	50, // 15: vzreconciler.runtime.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
-	51, // 16: vzreconciler.runtime.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
-	43, // 17: vzreconciler.runtime.v1.RestoreStateRequest.secrets:type_name -> vzreconciler.runtime.v1.RestoreStateRequest.SecretsEntry
+	49, // 12: vzreconciler.runtime.v1.ProcessStatus.started_at:type_name -> google.protobuf.Timestamp
+	50, // 13: vzreconciler.runtime.v1.ProcessStatus.exit:type_name -> vzreconciler.wire.v1.ExitStatus
+	49, // 14: vzreconciler.runtime.v1.Stage.time:type_name -> google.protobuf.Timestamp
+	51, // 15: vzreconciler.runtime.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
+	52, // 16: vzreconciler.runtime.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	44, // 17: vzreconciler.runtime.v1.RestoreStateRequest.secrets:type_name -> vzreconciler.runtime.v1.RestoreStateRequest.SecretsEntry
 	0,  // 18: vzreconciler.runtime.v1.Runtime.Info:input_type -> vzreconciler.runtime.v1.InfoRequest
 	2,  // 19: vzreconciler.runtime.v1.Runtime.Probe:input_type -> vzreconciler.runtime.v1.ProbeRequest
 	4,  // 20: vzreconciler.runtime.v1.Runtime.Bootstrap:input_type -> vzreconciler.runtime.v1.BootstrapRequest
@@ -2348,38 +2388,40 @@ var file_plugins_runtimepb_runtime_proto_depIdxs = []int32{
 	27, // 31: vzreconciler.runtime.v1.Runtime.Dial:input_type -> vzreconciler.runtime.v1.DialRequest
 	28, // 32: vzreconciler.runtime.v1.Runtime.Pause:input_type -> vzreconciler.runtime.v1.PauseRequest
 	30, // 33: vzreconciler.runtime.v1.Runtime.Resume:input_type -> vzreconciler.runtime.v1.ResumeRequest
-	52, // 34: vzreconciler.runtime.v1.Runtime.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
-	53, // 35: vzreconciler.runtime.v1.Runtime.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
+	53, // 34: vzreconciler.runtime.v1.Runtime.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
+	54, // 35: vzreconciler.runtime.v1.Runtime.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
 	33, // 36: vzreconciler.runtime.v1.Runtime.SnapshotDisk:input_type -> vzreconciler.runtime.v1.SnapshotDiskRequest
 	35, // 37: vzreconciler.runtime.v1.Runtime.SaveState:input_type -> vzreconciler.runtime.v1.SaveStateRequest
 	37, // 38: vzreconciler.runtime.v1.Runtime.RestoreState:input_type -> vzreconciler.runtime.v1.RestoreStateRequest
 	39, // 39: vzreconciler.runtime.v1.Runtime.Events:input_type -> vzreconciler.runtime.v1.EventsRequest
 	40, // 40: vzreconciler.runtime.v1.Runtime.Shutdown:input_type -> vzreconciler.runtime.v1.ShutdownRequest
-	1,  // 41: vzreconciler.runtime.v1.Runtime.Info:output_type -> vzreconciler.runtime.v1.InfoResponse
-	3,  // 42: vzreconciler.runtime.v1.Runtime.Probe:output_type -> vzreconciler.runtime.v1.ProbeResponse
-	5,  // 43: vzreconciler.runtime.v1.Runtime.Bootstrap:output_type -> vzreconciler.runtime.v1.BootstrapResponse
-	7,  // 44: vzreconciler.runtime.v1.Runtime.CreateProcess:output_type -> vzreconciler.runtime.v1.CreateProcessResponse
-	9,  // 45: vzreconciler.runtime.v1.Runtime.StartProcess:output_type -> vzreconciler.runtime.v1.StartProcessResponse
-	54, // 46: vzreconciler.runtime.v1.Runtime.Exec:output_type -> vzreconciler.wire.v1.Output
-	54, // 47: vzreconciler.runtime.v1.Runtime.Attach:output_type -> vzreconciler.wire.v1.Output
-	15, // 48: vzreconciler.runtime.v1.Runtime.Kill:output_type -> vzreconciler.runtime.v1.KillResponse
-	17, // 49: vzreconciler.runtime.v1.Runtime.Resize:output_type -> vzreconciler.runtime.v1.ResizeResponse
-	49, // 50: vzreconciler.runtime.v1.Runtime.Wait:output_type -> vzreconciler.wire.v1.ExitStatus
-	20, // 51: vzreconciler.runtime.v1.Runtime.Stop:output_type -> vzreconciler.runtime.v1.StopResponse
-	22, // 52: vzreconciler.runtime.v1.Runtime.State:output_type -> vzreconciler.runtime.v1.Snapshot
-	55, // 53: vzreconciler.runtime.v1.Runtime.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	51, // 54: vzreconciler.runtime.v1.Runtime.Dial:output_type -> vzreconciler.wire.v1.Segment
-	29, // 55: vzreconciler.runtime.v1.Runtime.Pause:output_type -> vzreconciler.runtime.v1.PauseResponse
-	31, // 56: vzreconciler.runtime.v1.Runtime.Resume:output_type -> vzreconciler.runtime.v1.ResumeResponse
-	32, // 57: vzreconciler.runtime.v1.Runtime.CopyIn:output_type -> vzreconciler.runtime.v1.CopyInResponse
-	56, // 58: vzreconciler.runtime.v1.Runtime.CopyOut:output_type -> vzreconciler.wire.v1.Piece
-	34, // 59: vzreconciler.runtime.v1.Runtime.SnapshotDisk:output_type -> vzreconciler.runtime.v1.SnapshotDiskResponse
-	36, // 60: vzreconciler.runtime.v1.Runtime.SaveState:output_type -> vzreconciler.runtime.v1.SaveStateResponse
-	38, // 61: vzreconciler.runtime.v1.Runtime.RestoreState:output_type -> vzreconciler.runtime.v1.RestoreStateResponse
-	22, // 62: vzreconciler.runtime.v1.Runtime.Events:output_type -> vzreconciler.runtime.v1.Snapshot
-	41, // 63: vzreconciler.runtime.v1.Runtime.Shutdown:output_type -> vzreconciler.runtime.v1.ShutdownResponse
-	41, // [41:64] is the sub-list for method output_type
-	18, // [18:41] is the sub-list for method input_type
+	55, // 41: vzreconciler.runtime.v1.Runtime.Update:input_type -> vzreconciler.wire.v1.Live
+	1,  // 42: vzreconciler.runtime.v1.Runtime.Info:output_type -> vzreconciler.runtime.v1.InfoResponse
+	3,  // 43: vzreconciler.runtime.v1.Runtime.Probe:output_type -> vzreconciler.runtime.v1.ProbeResponse
+	5,  // 44: vzreconciler.runtime.v1.Runtime.Bootstrap:output_type -> vzreconciler.runtime.v1.BootstrapResponse
+	7,  // 45: vzreconciler.runtime.v1.Runtime.CreateProcess:output_type -> vzreconciler.runtime.v1.CreateProcessResponse
+	9,  // 46: vzreconciler.runtime.v1.Runtime.StartProcess:output_type -> vzreconciler.runtime.v1.StartProcessResponse
+	56, // 47: vzreconciler.runtime.v1.Runtime.Exec:output_type -> vzreconciler.wire.v1.Output
+	56, // 48: vzreconciler.runtime.v1.Runtime.Attach:output_type -> vzreconciler.wire.v1.Output
+	15, // 49: vzreconciler.runtime.v1.Runtime.Kill:output_type -> vzreconciler.runtime.v1.KillResponse
+	17, // 50: vzreconciler.runtime.v1.Runtime.Resize:output_type -> vzreconciler.runtime.v1.ResizeResponse
+	50, // 51: vzreconciler.runtime.v1.Runtime.Wait:output_type -> vzreconciler.wire.v1.ExitStatus
+	20, // 52: vzreconciler.runtime.v1.Runtime.Stop:output_type -> vzreconciler.runtime.v1.StopResponse
+	22, // 53: vzreconciler.runtime.v1.Runtime.State:output_type -> vzreconciler.runtime.v1.Snapshot
+	57, // 54: vzreconciler.runtime.v1.Runtime.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	52, // 55: vzreconciler.runtime.v1.Runtime.Dial:output_type -> vzreconciler.wire.v1.Segment
+	29, // 56: vzreconciler.runtime.v1.Runtime.Pause:output_type -> vzreconciler.runtime.v1.PauseResponse
+	31, // 57: vzreconciler.runtime.v1.Runtime.Resume:output_type -> vzreconciler.runtime.v1.ResumeResponse
+	32, // 58: vzreconciler.runtime.v1.Runtime.CopyIn:output_type -> vzreconciler.runtime.v1.CopyInResponse
+	58, // 59: vzreconciler.runtime.v1.Runtime.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	34, // 60: vzreconciler.runtime.v1.Runtime.SnapshotDisk:output_type -> vzreconciler.runtime.v1.SnapshotDiskResponse
+	36, // 61: vzreconciler.runtime.v1.Runtime.SaveState:output_type -> vzreconciler.runtime.v1.SaveStateResponse
+	38, // 62: vzreconciler.runtime.v1.Runtime.RestoreState:output_type -> vzreconciler.runtime.v1.RestoreStateResponse
+	22, // 63: vzreconciler.runtime.v1.Runtime.Events:output_type -> vzreconciler.runtime.v1.Snapshot
+	41, // 64: vzreconciler.runtime.v1.Runtime.Shutdown:output_type -> vzreconciler.runtime.v1.ShutdownResponse
+	42, // 65: vzreconciler.runtime.v1.Runtime.Update:output_type -> vzreconciler.runtime.v1.UpdateResponse
+	42, // [42:66] is the sub-list for method output_type
+	18, // [18:42] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
 	18, // [18:18] is the sub-list for extension extendee
 	0,  // [0:18] is the sub-list for field type_name
@@ -2408,7 +2450,7 @@ func file_plugins_runtimepb_runtime_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_runtimepb_runtime_proto_rawDesc), len(file_plugins_runtimepb_runtime_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   44,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -47,6 +47,7 @@ const (
 	Runtime_RestoreState_FullMethodName  = "/vzreconciler.runtime.v1.Runtime/RestoreState"
 	Runtime_Events_FullMethodName        = "/vzreconciler.runtime.v1.Runtime/Events"
 	Runtime_Shutdown_FullMethodName      = "/vzreconciler.runtime.v1.Runtime/Shutdown"
+	Runtime_Update_FullMethodName        = "/vzreconciler.runtime.v1.Runtime/Update"
 )
 
 // RuntimeClient is the client API for Runtime service.
@@ -83,6 +84,7 @@ type RuntimeClient interface {
 	Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Snapshot], error)
 	// Shutdown is the last call: the process ends after it has answered.
 	Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownResponse, error)
+	Update(ctx context.Context, in *wire.Live, opts ...grpc.CallOption) (*UpdateResponse, error)
 }
 
 type runtimeClient struct {
@@ -353,6 +355,16 @@ func (c *runtimeClient) Shutdown(ctx context.Context, in *ShutdownRequest, opts 
 	return out, nil
 }
 
+func (c *runtimeClient) Update(ctx context.Context, in *wire.Live, opts ...grpc.CallOption) (*UpdateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateResponse)
+	err := c.cc.Invoke(ctx, Runtime_Update_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RuntimeServer is the server API for Runtime service.
 // All implementations must embed UnimplementedRuntimeServer
 // for forward compatibility.
@@ -387,6 +399,7 @@ type RuntimeServer interface {
 	Events(*EventsRequest, grpc.ServerStreamingServer[Snapshot]) error
 	// Shutdown is the last call: the process ends after it has answered.
 	Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error)
+	Update(context.Context, *wire.Live) (*UpdateResponse, error)
 	mustEmbedUnimplementedRuntimeServer()
 }
 
@@ -465,6 +478,9 @@ func (UnimplementedRuntimeServer) Events(*EventsRequest, grpc.ServerStreamingSer
 }
 func (UnimplementedRuntimeServer) Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Shutdown not implemented")
+}
+func (UnimplementedRuntimeServer) Update(context.Context, *wire.Live) (*UpdateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Update not implemented")
 }
 func (UnimplementedRuntimeServer) mustEmbedUnimplementedRuntimeServer() {}
 func (UnimplementedRuntimeServer) testEmbeddedByValue()                 {}
@@ -843,6 +859,24 @@ func _Runtime_Shutdown_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Runtime_Update_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(wire.Live)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuntimeServer).Update(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Runtime_Update_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuntimeServer).Update(ctx, req.(*wire.Live))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Runtime_ServiceDesc is the grpc.ServiceDesc for Runtime service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -917,6 +951,10 @@ var Runtime_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Shutdown",
 			Handler:    _Runtime_Shutdown_Handler,
+		},
+		{
+			MethodName: "Update",
+			Handler:    _Runtime_Update_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/kernels"
 	"github.com/vzreconciler/vzreconciler/manifests"
@@ -80,6 +82,7 @@ func asked(s *manifests.Sandbox) []wish {
 		if c.TTY {
 			wishes = append(wishes, wish{drivers.CapabilityTerminal, field + ".tty", "give a container a terminal"})
 		}
+		wishes = append(wishes, askedByProbes(field, &c)...)
 	}
 	if claims := s.Claims(); len(claims) > 0 {
 		field := pod + ".volumes"
@@ -93,6 +96,26 @@ func asked(s *manifests.Sandbox) []wish {
 	}
 	if len(s.Spec.PodTemplate.Spec.Volumes) > len(s.Claims()) {
 		wishes = append(wishes, wish{drivers.CapabilityVolumes, pod + ".volumes", "mount volumes"})
+	}
+	return wishes
+}
+
+// askedByProbes returns what a container's probes need.
+func askedByProbes(field string, c *corev1.Container) []wish {
+	var wishes []wish
+	for _, p := range []struct {
+		name  string
+		probe *corev1.Probe
+	}{
+		{"startupProbe", c.StartupProbe}, {"livenessProbe", c.LivenessProbe}, {"readinessProbe", c.ReadinessProbe},
+	} {
+		switch {
+		case p.probe == nil:
+		case p.probe.Exec != nil:
+			wishes = append(wishes, wish{drivers.CapabilityExec, field + "." + p.name, "probe a container by a program in it"})
+		default:
+			wishes = append(wishes, wish{drivers.CapabilityDial, field + "." + p.name, "probe a port of a container"})
+		}
 	}
 	return wishes
 }

@@ -28,7 +28,9 @@ spec:
   podTemplate:
     spec:
       containers:
-      - {name: main, image: scratch, command: [x]}
+      - name: main
+        image: scratch
+        command: [x]
 `
 
 const testSchema = `{"type": "object", "additionalProperties": false, "required": ["size"], "properties": {
@@ -49,6 +51,10 @@ func TestWhatARuntimeLacksIsAMisfit(t *testing.T) {
 		{"pause, which it can", "  operatingMode: Paused\n", all, nil},
 		{"nested", "  vm: {nestedVirtualization: true}\n", none, []string{`spec.vm.nestedVirtualization: runtime "r" 1 cannot let a guest run VMs of its own (it has no capability "nestedVirtualization")`}},
 		{"two containers", "      - {name: b, image: scratch, command: [x]}\n", none, []string{`spec.podTemplate.spec.containers[1]: runtime "r" 1 cannot run more than one container in a sandbox (it has no capability "containers")`}},
+		{"probes", "        readinessProbe: {tcpSocket: {port: 1}}\n        livenessProbe: {exec: {command: [a]}}\n", none, []string{
+			`spec.podTemplate.spec.containers[0].livenessProbe: runtime "r" 1 cannot probe a container by a program in it (it has no capability "exec")`,
+			`spec.podTemplate.spec.containers[0].readinessProbe: runtime "r" 1 cannot probe a port of a container (it has no capability "dial")`,
+		}},
 		{"volumes", "      volumes: [{name: v, emptyDir: {}}]\n", none, []string{`spec.podTemplate.spec.volumes: runtime "r" 1 cannot mount volumes (it has no capability "volumes")`}},
 		{"claims", "      volumes: [{name: v, persistentVolumeClaim: {claimName: c}}]\n", none, []string{`spec.podTemplate.spec.volumes: runtime "r" 1 cannot mount volumes that outlive the sandbox (it has no capability "diskVolumes")`}},
 		{"claim templates", "  volumeClaimTemplates: [{metadata: {name: v}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}]\n", none, []string{`spec.volumeClaimTemplates: runtime "r" 1 cannot mount volumes that outlive the sandbox (it has no capability "diskVolumes")`}},

@@ -37,6 +37,7 @@ type Metrics struct {
 	pruneHeld         prometheus.Gauge
 	pluginUp          *prometheus.GaugeVec
 	pluginRestarts    *prometheus.CounterVec
+	probes            *prometheus.CounterVec
 	queue             *queueMetrics
 }
 
@@ -74,6 +75,8 @@ func New(reg prometheus.Registerer) *Metrics {
 			"Whether the plugin can run sandboxes on this host (1) or not (0).", "plugin"),
 		pluginRestarts: counterVec("plugin_restarts_total",
 			"Plugin processes started again after they ended unasked.", "plugin"),
+		probes: counterVec("probe_total",
+			"Probes of containers by type (startup, liveness or readiness) and result: successful, failed or unknown.", "probe_type", "result"),
 		queue: newQueueMetrics(),
 	}
 	build := gaugeVec("build_info",
@@ -82,7 +85,7 @@ func New(reg prometheus.Registerer) *Metrics {
 
 	reg.MustRegister(m.sandboxes, m.sandboxReady, m.sandboxInfo, m.sandboxRestarts,
 		m.reconciles, m.reconcileDuration, m.convergence, m.boot,
-		m.sourceErrors, m.sourceLastSync, m.pruneHeld, m.pluginUp, m.pluginRestarts, build,
+		m.sourceErrors, m.sourceLastSync, m.pruneHeld, m.pluginUp, m.pluginRestarts, m.probes, build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -122,6 +125,11 @@ func (m *Metrics) SetInfo(key manifests.Key, runtime, image string) {
 // AddRestart counts a restart of a container.
 func (m *Metrics) AddRestart(key manifests.Key, container string) {
 	m.sandboxRestarts.WithLabelValues(key.Namespace, key.Name, container).Inc()
+}
+
+// Probed counts a probe of a container.
+func (m *Metrics) Probed(probeType, result string) {
+	m.probes.WithLabelValues(probeType, result).Inc()
 }
 
 // Forget removes every series of a sandbox that is gone.

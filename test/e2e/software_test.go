@@ -219,6 +219,9 @@ func TestExamplesRun(t *testing.T) {
 		t.Errorf("counter says %q", got)
 	}
 	h.wantWorkloadExamples()
+	if db, shop := h.mustGet("db"), h.mustGet("shop"); shop.Status.StartTime.Before(db.Status.StartTime) {
+		t.Errorf("shop started at %s, before db at %s", shop.Status.StartTime, db.Status.StartTime)
+	}
 	// A secret is nowhere on the disk, in a log or in a status.
 	if out, err := exec.CommandContext(t.Context(), "grep", "-rlF", "change-me", h.state).CombinedOutput(); err == nil {
 		t.Errorf("the secret is in %s", out)

@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
 )
 
 const (
@@ -73,12 +75,44 @@ func createGroup(name string, cpuMillis, memoryBytes int64) (string, error) {
 	dir := filepath.Join(containersGroup, name)
 	settings := []setting{{dir + "/memory.oom.group", "1"}}
 	if cpuMillis > 0 {
-		settings = append(settings, setting{dir + "/cpu.max", fmt.Sprint(max(cpuMillis*cpuPeriod/1000, 1000), " ", cpuPeriod)})
+		settings = append(settings, cpuLimit(dir, cpuMillis))
 	}
 	if memoryBytes > 0 {
-		settings = append(settings, setting{dir + "/memory.max", strconv.FormatInt(memoryBytes, 10)})
+		settings = append(settings, memoryLimit(dir, memoryBytes))
 	}
 	return dir, setGroup(settings...)
+}
+
+func cpuLimit(dir string, millis int64) setting {
+	quota := "max"
+	if millis > 0 {
+		quota = strconv.FormatInt(max(millis*cpuPeriod/1000, 1000), 10)
+	}
+	return setting{dir + "/cpu.max", fmt.Sprint(quota, " ", cpuPeriod)}
+}
+
+func memoryLimit(dir string, bytes int64) setting {
+	limit := "max"
+	if bytes > 0 {
+		limit = strconv.FormatInt(bytes, 10)
+	}
+	return setting{dir + "/memory.max", limit}
+}
+
+// limitGroup gives a group other limits. It kills nothing: a memory limit that the
+// group does not fit into is refused.
+func limitGroup(dir string, cpuMillis, memoryBytes int64) error {
+	if memoryBytes > 0 {
+		if used := int64(singleValue(dir + "/memory.current")); used > memoryBytes { //nolint:gosec // it fits
+			// What can be had again, as pages of files, is given up. The kernel
+			// says EAGAIN when that is not all that was asked for.
+			_ = os.WriteFile(dir+"/memory.reclaim", []byte(strconv.FormatInt(used-memoryBytes, 10)), 0)
+		}
+		if used := int64(singleValue(dir + "/memory.current")); used > memoryBytes { //nolint:gosec // it fits
+			return fmt.Errorf("%w: it uses %d bytes of memory, more than the limit of %d it is to have", drivers.ErrExhausted, used, memoryBytes)
+		}
+	}
+	return setGroup(cpuLimit(dir, cpuMillis), memoryLimit(dir, memoryBytes))
 }
 
 // oomKills counts the processes of a group that were killed for want of memory.

@@ -24,7 +24,13 @@ func newEtcFiles(req *agentpb.ConfigureRequest) etcFiles {
 	}
 }
 
-func hosts(hostname string, aliases []*agentpb.HostAlias) string {
+// hostAlias is a line of /etc/hosts, from either service.
+type hostAlias interface {
+	GetIp() string
+	GetHostnames() []string
+}
+
+func hosts[A hostAlias](hostname string, aliases []A) string {
 	var b strings.Builder
 	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
 	if hostname != "" && hostname != "localhost" {
@@ -67,4 +73,20 @@ func (e etcFiles) write(dir string) ([]bindFile, error) {
 		binds = append(binds, bindFile{Source: path, Target: "/etc/" + f.name})
 	}
 	return binds, nil
+}
+
+// rewrite changes what differs from was in the files that a container has.
+func (e etcFiles) rewrite(dir string, was etcFiles) error {
+	for _, f := range []struct{ name, content, was string }{
+		{"hosts", e.hosts, was.hosts}, {"resolv.conf", e.resolvConf, was.resolvConf},
+	} {
+		if f.content == f.was {
+			continue
+		}
+		// In place: what is mounted is this very file.
+		if err := os.WriteFile(filepath.Join(dir, f.name), []byte(f.content), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }

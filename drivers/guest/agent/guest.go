@@ -41,6 +41,8 @@ type guest struct {
 
 	frozen frozenDisk
 
+	updating sync.Mutex // one update at a time
+
 	mu         sync.Mutex
 	phase      phase
 	volumes    map[string]volume

@@ -178,6 +178,10 @@ func (s *server) Statistics(context.Context, *agentpb.StatisticsRequest) (*wire.
 	return wire.FromStatistics(stats), nil
 }
 
+func (s *server) Update(_ context.Context, live *wire.Live) (*agentpb.UpdateResponse, error) {
+	return &agentpb.UpdateResponse{}, s.guest.update(live)
+}
+
 func (s *server) SetTime(_ context.Context, req *agentpb.SetTimeRequest) (*agentpb.SetTimeResponse, error) {
 	if err := seedRandom(req.GetRandomSeed()); err != nil {
 		return nil, err

@@ -1732,6 +1732,42 @@ func (*ShutdownResponse) Descriptor() ([]byte, []int) {
 	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{29}
 }
 
+type UpdateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateResponse) Reset() {
+	*x = UpdateResponse{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateResponse) ProtoMessage() {}
+
+func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
+func (*UpdateResponse) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{30}
+}
+
 var File_drivers_guest_agentpb_agent_proto protoreflect.FileDescriptor
 
 const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
@@ -1844,7 +1880,8 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"randomSeed\"\x11\n" +
 	"\x0fSetTimeResponse\"\x11\n" +
 	"\x0fShutdownRequest\"\x12\n" +
-	"\x10ShutdownResponse2\x96\n" +
+	"\x10ShutdownResponse\"\x10\n" +
+	"\x0eUpdateResponse2\xe3\n" +
 	"\n" +
 	"\x05Agent\x12O\n" +
 	"\x04Info\x12\".vzreconciler.guest.v1.InfoRequest\x1a#.vzreconciler.guest.v1.InfoResponse\x12^\n" +
@@ -1862,7 +1899,8 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\x06Freeze\x12$.vzreconciler.guest.v1.FreezeRequest\x1a%.vzreconciler.guest.v1.FreezeResponse\x12O\n" +
 	"\x04Thaw\x12\".vzreconciler.guest.v1.ThawRequest\x1a#.vzreconciler.guest.v1.ThawResponse\x12X\n" +
 	"\aSetTime\x12%.vzreconciler.guest.v1.SetTimeRequest\x1a&.vzreconciler.guest.v1.SetTimeResponse\x12[\n" +
-	"\bShutdown\x12&.vzreconciler.guest.v1.ShutdownRequest\x1a'.vzreconciler.guest.v1.ShutdownResponseB<Z:github.com/vzreconciler/vzreconciler/drivers/guest/agentpbb\x06proto3"
+	"\bShutdown\x12&.vzreconciler.guest.v1.ShutdownRequest\x1a'.vzreconciler.guest.v1.ShutdownResponse\x12K\n" +
+	"\x06Update\x12\x1a.vzreconciler.wire.v1.Live\x1a%.vzreconciler.guest.v1.UpdateResponseB<Z:github.com/vzreconciler/vzreconciler/drivers/guest/agentpbb\x06proto3"
 
 var (
 	file_drivers_guest_agentpb_agent_proto_rawDescOnce sync.Once
@@ -1876,7 +1914,7 @@ func file_drivers_guest_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_drivers_guest_agentpb_agent_proto_rawDescData
 }
 
-var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*InfoRequest)(nil),             // 0: vzreconciler.guest.v1.InfoRequest
 	(*InfoResponse)(nil),            // 1: vzreconciler.guest.v1.InfoResponse
@@ -1908,38 +1946,40 @@ var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*SetTimeResponse)(nil),         // 27: vzreconciler.guest.v1.SetTimeResponse
 	(*ShutdownRequest)(nil),         // 28: vzreconciler.guest.v1.ShutdownRequest
 	(*ShutdownResponse)(nil),        // 29: vzreconciler.guest.v1.ShutdownResponse
-	nil,                             // 30: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
-	(*timestamppb.Timestamp)(nil),   // 31: google.protobuf.Timestamp
-	(*wire.Input)(nil),              // 32: vzreconciler.wire.v1.Input
-	(*wire.ProcessSpec)(nil),        // 33: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Address)(nil),            // 34: vzreconciler.wire.v1.Address
-	(*wire.Segment)(nil),            // 35: vzreconciler.wire.v1.Segment
-	(*durationpb.Duration)(nil),     // 36: google.protobuf.Duration
-	(*wire.CopyIn)(nil),             // 37: vzreconciler.wire.v1.CopyIn
-	(*wire.CopyOutStart)(nil),       // 38: vzreconciler.wire.v1.CopyOutStart
-	(*wire.Output)(nil),             // 39: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),         // 40: vzreconciler.wire.v1.Statistics
-	(*wire.Piece)(nil),              // 41: vzreconciler.wire.v1.Piece
+	(*UpdateResponse)(nil),          // 30: vzreconciler.guest.v1.UpdateResponse
+	nil,                             // 31: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	(*timestamppb.Timestamp)(nil),   // 32: google.protobuf.Timestamp
+	(*wire.Input)(nil),              // 33: vzreconciler.wire.v1.Input
+	(*wire.ProcessSpec)(nil),        // 34: vzreconciler.wire.v1.ProcessSpec
+	(*wire.Address)(nil),            // 35: vzreconciler.wire.v1.Address
+	(*wire.Segment)(nil),            // 36: vzreconciler.wire.v1.Segment
+	(*durationpb.Duration)(nil),     // 37: google.protobuf.Duration
+	(*wire.CopyIn)(nil),             // 38: vzreconciler.wire.v1.CopyIn
+	(*wire.CopyOutStart)(nil),       // 39: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Live)(nil),               // 40: vzreconciler.wire.v1.Live
+	(*wire.Output)(nil),             // 41: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),         // 42: vzreconciler.wire.v1.Statistics
+	(*wire.Piece)(nil),              // 43: vzreconciler.wire.v1.Piece
 }
 var file_drivers_guest_agentpb_agent_proto_depIdxs = []int32{
-	31, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
+	32, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
 	5,  // 1: vzreconciler.guest.v1.ConfigureRequest.volumes:type_name -> vzreconciler.guest.v1.Volume
-	30, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	31, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
 	4,  // 3: vzreconciler.guest.v1.ConfigureRequest.host_aliases:type_name -> vzreconciler.guest.v1.HostAlias
 	3,  // 4: vzreconciler.guest.v1.ConfigureRequest.fs_group:type_name -> vzreconciler.guest.v1.FSGroup
 	6,  // 5: vzreconciler.guest.v1.Volume.files:type_name -> vzreconciler.guest.v1.File
 	9,  // 6: vzreconciler.guest.v1.CreateContainerRequest.mounts:type_name -> vzreconciler.guest.v1.Mount
 	12, // 7: vzreconciler.guest.v1.RunRequest.start:type_name -> vzreconciler.guest.v1.RunStart
-	32, // 8: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
-	33, // 9: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	33, // 8: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
+	34, // 9: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	15, // 10: vzreconciler.guest.v1.FollowRequest.start:type_name -> vzreconciler.guest.v1.FollowStart
-	32, // 11: vzreconciler.guest.v1.FollowRequest.input:type_name -> vzreconciler.wire.v1.Input
+	33, // 11: vzreconciler.guest.v1.FollowRequest.input:type_name -> vzreconciler.wire.v1.Input
 	16, // 12: vzreconciler.guest.v1.FollowRequest.kept:type_name -> vzreconciler.guest.v1.Position
 	16, // 13: vzreconciler.guest.v1.FollowStart.from:type_name -> vzreconciler.guest.v1.Position
-	34, // 14: vzreconciler.guest.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
-	35, // 15: vzreconciler.guest.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
-	36, // 16: vzreconciler.guest.v1.FreezeRequest.limit:type_name -> google.protobuf.Duration
-	31, // 17: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
+	35, // 14: vzreconciler.guest.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
+	36, // 15: vzreconciler.guest.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	37, // 16: vzreconciler.guest.v1.FreezeRequest.limit:type_name -> google.protobuf.Duration
+	32, // 17: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
 	0,  // 18: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
 	2,  // 19: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
 	8,  // 20: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
@@ -1949,29 +1989,31 @@ var file_drivers_guest_agentpb_agent_proto_depIdxs = []int32{
 	17, // 24: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
 	19, // 25: vzreconciler.guest.v1.Agent.Dial:input_type -> vzreconciler.guest.v1.DialRequest
 	20, // 26: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
-	37, // 27: vzreconciler.guest.v1.Agent.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
-	38, // 28: vzreconciler.guest.v1.Agent.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
+	38, // 27: vzreconciler.guest.v1.Agent.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
+	39, // 28: vzreconciler.guest.v1.Agent.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
 	22, // 29: vzreconciler.guest.v1.Agent.Freeze:input_type -> vzreconciler.guest.v1.FreezeRequest
 	24, // 30: vzreconciler.guest.v1.Agent.Thaw:input_type -> vzreconciler.guest.v1.ThawRequest
 	26, // 31: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
 	28, // 32: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
-	1,  // 33: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
-	7,  // 34: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
-	10, // 35: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
-	39, // 36: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
-	13, // 37: vzreconciler.guest.v1.Agent.Start:output_type -> vzreconciler.guest.v1.StartResponse
-	39, // 38: vzreconciler.guest.v1.Agent.Follow:output_type -> vzreconciler.wire.v1.Output
-	18, // 39: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
-	35, // 40: vzreconciler.guest.v1.Agent.Dial:output_type -> vzreconciler.wire.v1.Segment
-	40, // 41: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	21, // 42: vzreconciler.guest.v1.Agent.CopyIn:output_type -> vzreconciler.guest.v1.CopyInResponse
-	41, // 43: vzreconciler.guest.v1.Agent.CopyOut:output_type -> vzreconciler.wire.v1.Piece
-	23, // 44: vzreconciler.guest.v1.Agent.Freeze:output_type -> vzreconciler.guest.v1.FreezeResponse
-	25, // 45: vzreconciler.guest.v1.Agent.Thaw:output_type -> vzreconciler.guest.v1.ThawResponse
-	27, // 46: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
-	29, // 47: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
-	33, // [33:48] is the sub-list for method output_type
-	18, // [18:33] is the sub-list for method input_type
+	40, // 33: vzreconciler.guest.v1.Agent.Update:input_type -> vzreconciler.wire.v1.Live
+	1,  // 34: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
+	7,  // 35: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
+	10, // 36: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
+	41, // 37: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
+	13, // 38: vzreconciler.guest.v1.Agent.Start:output_type -> vzreconciler.guest.v1.StartResponse
+	41, // 39: vzreconciler.guest.v1.Agent.Follow:output_type -> vzreconciler.wire.v1.Output
+	18, // 40: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
+	36, // 41: vzreconciler.guest.v1.Agent.Dial:output_type -> vzreconciler.wire.v1.Segment
+	42, // 42: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	21, // 43: vzreconciler.guest.v1.Agent.CopyIn:output_type -> vzreconciler.guest.v1.CopyInResponse
+	43, // 44: vzreconciler.guest.v1.Agent.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	23, // 45: vzreconciler.guest.v1.Agent.Freeze:output_type -> vzreconciler.guest.v1.FreezeResponse
+	25, // 46: vzreconciler.guest.v1.Agent.Thaw:output_type -> vzreconciler.guest.v1.ThawResponse
+	27, // 47: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
+	29, // 48: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
+	30, // 49: vzreconciler.guest.v1.Agent.Update:output_type -> vzreconciler.guest.v1.UpdateResponse
+	34, // [34:50] is the sub-list for method output_type
+	18, // [18:34] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
 	18, // [18:18] is the sub-list for extension extendee
 	0,  // [0:18] is the sub-list for field type_name
@@ -2001,7 +2043,7 @@ func file_drivers_guest_agentpb_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drivers_guest_agentpb_agent_proto_rawDesc), len(file_drivers_guest_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

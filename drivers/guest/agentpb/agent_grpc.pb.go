@@ -38,6 +38,7 @@ const (
 	Agent_Thaw_FullMethodName            = "/vzreconciler.guest.v1.Agent/Thaw"
 	Agent_SetTime_FullMethodName         = "/vzreconciler.guest.v1.Agent/SetTime"
 	Agent_Shutdown_FullMethodName        = "/vzreconciler.guest.v1.Agent/Shutdown"
+	Agent_Update_FullMethodName          = "/vzreconciler.guest.v1.Agent/Update"
 )
 
 // AgentClient is the client API for Agent service.
@@ -83,6 +84,8 @@ type AgentClient interface {
 	// Shutdown kills what runs, unmounts, syncs and powers off. The answer is
 	// sent before the power goes.
 	Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownResponse, error)
+	// Update changes limits, resolver and host names of what is there.
+	Update(ctx context.Context, in *wire.Live, opts ...grpc.CallOption) (*UpdateResponse, error)
 }
 
 type agentClient struct {
@@ -264,6 +267,16 @@ func (c *agentClient) Shutdown(ctx context.Context, in *ShutdownRequest, opts ..
 	return out, nil
 }
 
+func (c *agentClient) Update(ctx context.Context, in *wire.Live, opts ...grpc.CallOption) (*UpdateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateResponse)
+	err := c.cc.Invoke(ctx, Agent_Update_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AgentServer is the server API for Agent service.
 // All implementations must embed UnimplementedAgentServer
 // for forward compatibility.
@@ -307,6 +320,8 @@ type AgentServer interface {
 	// Shutdown kills what runs, unmounts, syncs and powers off. The answer is
 	// sent before the power goes.
 	Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error)
+	// Update changes limits, resolver and host names of what is there.
+	Update(context.Context, *wire.Live) (*UpdateResponse, error)
 	mustEmbedUnimplementedAgentServer()
 }
 
@@ -361,6 +376,9 @@ func (UnimplementedAgentServer) SetTime(context.Context, *SetTimeRequest) (*SetT
 }
 func (UnimplementedAgentServer) Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Shutdown not implemented")
+}
+func (UnimplementedAgentServer) Update(context.Context, *wire.Live) (*UpdateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Update not implemented")
 }
 func (UnimplementedAgentServer) mustEmbedUnimplementedAgentServer() {}
 func (UnimplementedAgentServer) testEmbeddedByValue()               {}
@@ -602,6 +620,24 @@ func _Agent_Shutdown_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Agent_Update_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(wire.Live)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServer).Update(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Agent_Update_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServer).Update(ctx, req.(*wire.Live))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Agent_ServiceDesc is the grpc.ServiceDesc for Agent service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -648,6 +684,10 @@ var Agent_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Shutdown",
 			Handler:    _Agent_Shutdown_Handler,
+		},
+		{
+			MethodName: "Update",
+			Handler:    _Agent_Update_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
