@@ -159,7 +159,7 @@ func TestCpPutsFilesWhereDockerWould(t *testing.T) {
 		write(t, filepath.Join(dir, "file"), "o")
 		out := vzctl(t, sends(t, tc.hdrs...), "", append(append([]string{"cp"}, tc.flags...), "web:/d", dir+tc.dest)...)
 		if tc.want == "" {
-			if out.code != exitFailed || out.stderr == "" {
+			if out.code == exitDone || out.stderr == "" {
 				t.Errorf("to %s: %+v, want it refused", tc.dest, out)
 			}
 			continue
@@ -238,7 +238,7 @@ func TestCpSaysWhatIsWrong(t *testing.T) {
 		{[]string{"web:", "."}, exitUsage, "web:PATH"},
 		{[]string{":/x", "."}, exitUsage, "names no sandbox"},
 		{[]string{"cm/web:/x", "."}, exitUsage, "is not a sandbox"},
-		{[]string{"./no/such/file", "web:/x"}, exitFailed, "no such file"},
+		{[]string{"./no/such/file", "web:/x"}, exitNotFound, "no such file"},
 		{[]string{"web:/nosuch", "."}, exitNotFound, "not there"},
 	} {
 		b := &apitest.Backend{CopyOutFunc: func(context.Context, *api.Ref, drivers.CopyOutRequest, io.Writer) error {

@@ -176,7 +176,7 @@ func TestRunRefusesWhatIsNotMeant(t *testing.T) {
 			t.Errorf("%q: code %d, %q does not say %q", test.args, out.code, out.stderr, test.want)
 		}
 	}
-	if out := command(t, "", "run", "--env-file", "/nonexistent", "nginx"); out.code != exitFailed || !strings.Contains(out.stderr, "/nonexistent") {
+	if out := command(t, "", "run", "--env-file", "/nonexistent", "nginx"); out.code != exitNotFound || !strings.Contains(out.stderr, "/nonexistent") {
 		t.Errorf("no file of variables: code %d, %q", out.code, out.stderr)
 	}
 }
