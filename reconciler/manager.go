@@ -37,14 +37,16 @@ type Manager struct {
 	editing sync.Mutex // of manifest files, by Apply and Delete
 	making  sync.Mutex // of a bundle's directories, and removing the one above
 
-	mu       sync.Mutex
-	ended    bool // nothing new is begun
-	objects  map[manifests.Key]*object
-	configs  map[manifests.Key]*config
-	users    map[manifests.Key]map[manifests.Key]struct{} // of a config object
-	phases   map[manifests.Phase]int
-	synced   syncState
-	runtimes []RuntimeInfo
+	mu      sync.Mutex
+	ended   bool // nothing new is begun
+	objects map[manifests.Key]*object
+	configs map[manifests.Key]*config
+	users   map[manifests.Key]map[manifests.Key]struct{} // of a config object
+	phases  map[manifests.Phase]int
+	synced  syncState
+	// suspended is since when no manifest is followed; zero if they are.
+	suspended time.Time
+	runtimes  []RuntimeInfo
 }
 
 // New takes the state directory and loads what is recorded in it. Close gives
@@ -71,7 +73,7 @@ func New(opts Options) (*Manager, error) {
 		users:   map[manifests.Key]map[manifests.Key]struct{}{},
 		phases:  map[manifests.Phase]int{},
 		exports: exports{running: map[manifests.Key]*exportCall{}},
-		synced:  syncState{confirmed: map[manifests.Key]time.Time{}},
+		synced:  syncState{confirmed: map[manifests.Key]time.Time{}, looked: make(chan struct{})},
 	}
 	m.life, m.end = context.WithCancel(context.Background())
 	opts.Metrics.CollectUsage(metrics.Usage{

@@ -134,6 +134,7 @@ func (m *Manager) measureReady(o *object, now time.Time) {
 	}
 	o.wasReady = ready
 	m.opts.Metrics.SetReady(o.key, ready)
+	m.opts.Metrics.SetSandboxSuspended(o.key, !o.record.Overrides.SuspendedAt.IsZero())
 	image := ""
 	if cs := o.spec().PodTemplate.Spec.Containers; len(cs) > 0 {
 		image = cs[0].Image
@@ -176,12 +177,12 @@ func (m *Manager) show(o *object) {
 	v := &view{key: o.key, status: o.status, problem: o.intent.problem}
 	if r := o.record; r != nil {
 		v.apiVersion, v.kind, v.manifest = r.APIVersion, r.Kind, r.Manifest
-		v.labels = r.Sandbox.Labels
+		v.labels, v.sandbox = r.Sandbox.Labels, r.Sandbox
 		v.uid, v.generation, v.created, v.deleted = r.UID, r.Generation, r.CreationTimestamp, r.DeletionTimestamp
 		v.source = r.Source
 	} else if obj := o.intent.object; obj != nil {
 		v.apiVersion, v.kind, v.manifest, v.source = obj.APIVersion, obj.Kind, obj.Manifest, obj.Position
-		v.labels = obj.Sandbox.Labels
+		v.labels, v.sandbox = obj.Sandbox.Labels, obj.Sandbox
 	} else {
 		v.apiVersion, v.kind = manifests.APIVersion, manifests.KindSandbox
 	}

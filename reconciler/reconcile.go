@@ -93,7 +93,7 @@ func (m *Manager) accept(o *object, now time.Time) error {
 		}
 		m.event(o.key, eventNormal, ReasonDeleting, "its manifest is gone: the sandbox is removed")
 		return nil
-	case in.object == nil:
+	case in.object == nil, !r.Overrides.SuspendedAt.IsZero():
 		return nil
 	}
 	return m.update(o, in, now)
@@ -211,7 +211,7 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 	}
 	if b := r.Built; b != nil {
 		switch {
-		case b.BuildHash != r.BuildHash, !d.Blocked && b.ConfigHash != refs.hash:
+		case b.BuildHash != r.BuildHash, !d.Blocked && b.ConfigHash != refs.hash && r.Overrides.SuspendedAt.IsZero():
 			d.Rebuild = RebuildNew
 		case !b.RestartedAt.Equal(r.Overrides.RestartedAt):
 			d.Rebuild = RebuildRestart

@@ -268,7 +268,7 @@ func (f *facts) obstacle(fallback string) string {
 		return "missing: " + strings.Join(f.missing, ", ")
 	case f.note != "":
 		return f.note
-	case f.problem != nil && f.attach != AttachUp:
+	case f.problem != nil && !f.problem.chosen() && f.attach != AttachUp:
 		return f.problem.Message
 	case f.lost != "":
 		return f.lost

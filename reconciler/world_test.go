@@ -397,6 +397,7 @@ type testRuntimes struct {
 	maxBoots int
 	pid      int
 	err      error
+	cleanUp  error // what CleanUp fails with
 	faults   fake.Faults
 	// hypervisor is the process that VMs are said to run in: one that outlives
 	// all of the test. Zero, as at first, VMs end with their plugin process.
@@ -456,8 +457,19 @@ func (r *testRuntimes) Reattach(_ context.Context, dir string) (Instance, error)
 }
 
 func (r *testRuntimes) CleanUp(_ context.Context, dir string, _ ...procfs.ID) error {
-	r.kill(dir)
-	return nil
+	r.mu.Lock()
+	err := r.cleanUp
+	r.mu.Unlock()
+	if err == nil {
+		r.kill(dir)
+	}
+	return err
+}
+
+func (r *testRuntimes) failCleanUp(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cleanUp = err
 }
 
 func (*testRuntimes) Needs(string) (bundle.Needs, error) {
