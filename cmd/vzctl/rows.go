@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/vzreconciler/vzreconciler/internal/printer"
@@ -18,6 +19,8 @@ type rows struct {
 	wide, namespaces bool
 	// kinds puts the kind before the name: rows of several kinds are shown.
 	kinds bool
+	// labels shows an object's labels; noHeaders leaves the header out.
+	labels, noHeaders bool
 	// deleted says in a sandbox's row that it is gone.
 	deleted bool
 	now     time.Time
@@ -41,22 +44,37 @@ func (r rows) header(table string) []printer.Cell {
 	switch table {
 	case manifests.KindConfigMap:
 		names = append(names, "NAME", "DATA", "AGE")
+		names = append(names, r.labelsHeader()...)
 	case manifests.KindSecret:
 		names = append(names, "NAME", "TYPE", "DATA", "AGE")
+		names = append(names, r.labelsHeader()...)
 	default:
 		names = append(names, "NAME", "READY", "STATUS", "RESTARTS", "AGE")
 		if r.wide {
 			names = append(names, "RUNTIME", "IMAGE", "CPUS", "MEMORY", "SOURCE")
 		}
+		names = append(names, r.labelsHeader()...)
 		names = append(names, "MESSAGE")
 	}
 	return printer.Header(names...)
+}
+
+func (r rows) labelsHeader() []string {
+	if !r.labels {
+		return nil
+	}
+	return []string{"LABELS"}
 }
 
 // row returns an object's row.
 func (r rows) row(o *object) []printer.Cell {
 	var row []printer.Cell
 	add := func(text string) { row = append(row, printer.Cell{Text: text}) }
+	addLabels := func() {
+		if r.labels {
+			add(orNone(labels.FormatLabels(o.Labels)))
+		}
+	}
 	if r.namespaces {
 		add(o.Namespace)
 	}
@@ -70,10 +88,12 @@ func (r rows) row(o *object) []printer.Cell {
 	case manifests.KindConfigMap:
 		add(data)
 		add(r.age(o))
+		addLabels()
 	case manifests.KindSecret:
 		add(cmp.Or(o.Type, string(corev1.SecretTypeOpaque)))
 		add(data)
 		add(r.age(o))
+		addLabels()
 	default:
 		ready, total := o.ready()
 		add(strconv.Itoa(ready) + "/" + strconv.Itoa(total))
@@ -83,6 +103,7 @@ func (r rows) row(o *object) []printer.Cell {
 		if r.wide {
 			row = append(row, r.wideCells(o)...)
 		}
+		addLabels()
 		row = append(row, printer.Cell{Text: o.trouble(), Color: printer.Yellow})
 	}
 	return row
