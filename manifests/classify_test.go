@@ -88,7 +88,6 @@ func TestLargestChangeDecides(t *testing.T) {
 	}
 }
 
-
 func TestChangeClassesHaveNames(t *testing.T) {
 	for class, want := range map[ChangeClass]string{
 		ChangeNone: "none", ChangeLive: "live", ChangeRestartContainer: "restart container", ChangeRecreate: "recreate", 9: "ChangeClass(9)",

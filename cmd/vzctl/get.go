@@ -247,6 +247,9 @@ func (a *app) warnOfSources(ctx context.Context, client *api.Client, shown []obj
 		}
 		fmt.Fprintf(a.stderr, "Warning: %s\n", printer.Sanitize(sourceError(e)))
 	}
+	if since := status.GetSuspendedSince(); since != nil {
+		fmt.Fprintf(a.stderr, "Warning: no manifest is followed since %s; \"vzctl reconcile resume --all\" has them followed again\n", since.AsTime().Local().Format(time.DateTime))
+	}
 	if held := status.GetPruneHeld(); len(held) > 0 {
 		fmt.Fprintf(a.stderr, "Warning: the removal of %d objects is held; see 'vzctl prune'\n", len(held))
 	}
