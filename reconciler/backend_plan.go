@@ -74,7 +74,7 @@ func (o *object) waits(d Desired, refs referred, p Plan, now time.Time) []string
 		say("missing: %s", missing)
 	}
 	if verb, f := o.lastFailure(); f != nil {
-		say("%s failed (%d times): %v", verb, f.tries, f.err)
+		say("%s failed, %s: %v", verb, plural(f.tries, "try", "tries"), f.err)
 	}
 	if o.snapshot.State == drivers.StateStopping {
 		say("the virtual machine is on its way down")

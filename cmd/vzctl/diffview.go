@@ -58,14 +58,12 @@ func (d *differences) showAnnotations() error {
 		if o.Action == diff.Delete || o.Class == manifests.ChangeRecreate {
 			level = annotationWarning
 		}
-		text := headline(o)
+		text := []string{headline(o)}
 		for _, f := range o.Fields {
-			text += fmt.Sprintf("\n%s (%s)", f.Path, f.Class)
+			text = append(text, fmt.Sprintf("%s (%s)", f.Path, f.Class))
 		}
-		for _, also := range remarks(o) {
-			text += "\n" + also
-		}
-		if err := d.annotate(level, o.Position, "vzctl diff", text); err != nil {
+		text = append(text, remarks(o)...)
+		if err := d.annotate(level, o.Position, "vzctl diff", strings.Join(text, "\n")); err != nil {
 			return err
 		}
 	}

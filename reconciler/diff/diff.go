@@ -52,15 +52,14 @@ func Between(from, to []manifests.Object) []Object {
 		}
 	}
 	for key, obj := range after {
-		switch was := before[key]; {
-		case was == nil:
-			o := describe(obj, Create)
+		o, differs := describe(obj, Create), true
+		if was := before[key]; was != nil {
+			o, differs = compare(before, after, was, obj)
+		} else {
 			o.Missing = after.missing(obj)
+		}
+		if differs {
 			out = append(out, o)
-		default:
-			if o, differs := compare(before, after, was, obj); differs {
-				out = append(out, o)
-			}
 		}
 	}
 	slices.SortFunc(out, func(a, b Object) int {
