@@ -39,7 +39,21 @@ func (c ChangeClass) String() string {
 	return fmt.Sprintf("ChangeClass(%d)", int(c))
 }
 
-// Change is the difference between two versions of a sandbox.
+// MarshalText is String.
+func (c ChangeClass) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (c *ChangeClass) UnmarshalText(text []byte) error {
+	for class := ChangeNone; class <= ChangeRecreate; class++ {
+		if class.String() == string(text) {
+			*c = class
+			return nil
+		}
+	}
+	return fmt.Errorf("there is no class of change %q", clip(string(text)))
+}
+
+// Change is the difference between two versions of an object.
 type Change struct {
 	// Class is the largest of those of Fields.
 	Class  ChangeClass
@@ -48,27 +62,26 @@ type Change struct {
 
 // FieldChange is one field that differs.
 type FieldChange struct {
-	// Path of the field in our Sandbox; items of lists that have names go by
-	// them: "spec.podTemplate.spec.containers[web].image".
-	Path string
-	// Old and New are the values as JSON, shortened; empty where there is none.
-	Old, New string
-	Class    ChangeClass
+	// Path of the field; of a sandbox, of our kind, whatever kind it is written as.
+	// Items of lists that have names go by them:
+	// "spec.podTemplate.spec.containers[web].image".
+	Path string `json:"path"`
+	// Old and New are the values as JSON; empty where there is none. When they are
+	// Secret, they only tell whether there is one.
+	Old    string      `json:"old,omitempty"`
+	New    string      `json:"new,omitempty"`
+	Secret bool        `json:"secret,omitempty"`
+	Class  ChangeClass `json:"class"`
 }
 
 // Classify says what differs between two versions of a sandbox, field by field,
 // and what it costs to get from the one to the other. Fields are ordered by path.
 func Classify(oldSandbox, newSandbox *Sandbox) Change {
-	d := &differ{}
+	d := &differ{class: classOf}
 	d.compare("metadata.labels", generic(oldSandbox.Labels), generic(newSandbox.Labels))
 	d.compare("metadata.annotations", generic(oldSandbox.Annotations), generic(newSandbox.Annotations))
 	d.compare("spec", generic(oldSandbox.Spec), generic(newSandbox.Spec))
-	change := Change{Fields: d.fields}
-	for _, f := range d.fields {
-		change.Class = max(change.Class, f.Class)
-	}
-	slices.SortFunc(change.Fields, func(a, b FieldChange) int { return strings.Compare(a.Path, b.Path) })
-	return change
+	return d.change()
 }
 
 // classOf is the class of a change of one field, by its path without indices.
@@ -124,7 +137,19 @@ func generic(v any) any {
 
 // A differ collects the fields in which two JSON values differ.
 type differ struct {
+	// class is that of a change of the field with this path.
+	class  func(path string) ChangeClass
 	fields []FieldChange
+}
+
+// change sums up what was found.
+func (d *differ) change() Change {
+	c := Change{Fields: d.fields}
+	for _, f := range d.fields {
+		c.Class = max(c.Class, f.Class)
+	}
+	slices.SortFunc(c.Fields, func(a, b FieldChange) int { return strings.Compare(a.Path, b.Path) })
+	return c
 }
 
 func (d *differ) compare(path string, a, b any) {
@@ -143,13 +168,11 @@ func (d *differ) compare(path string, a, b any) {
 			return
 		}
 	}
-	d.fields = append(d.fields, FieldChange{Path: path, Old: show(a), New: show(b), Class: classOf(path)})
+	d.fields = append(d.fields, FieldChange{Path: path, Old: show(a), New: show(b), Class: d.class(path)})
 }
 
 func (d *differ) maps(path string, a, b map[string]any) {
-	names := maps.Clone(a)
-	maps.Copy(names, b)
-	for _, name := range slices.Sorted(maps.Keys(names)) {
+	for _, name := range slices.Sorted(maps.Keys(union(a, b))) {
 		if strings.ContainsAny(name, ".[]/") {
 			d.compare(fmt.Sprintf("%s[%s]", path, name), a[name], b[name])
 			continue
@@ -168,16 +191,14 @@ func (d *differ) lists(path string, a, b []any) {
 		}
 		return
 	}
-	all := maps.Clone(oldItems)
-	maps.Copy(all, newItems)
 	before := len(d.fields)
-	for _, name := range slices.Sorted(maps.Keys(all)) {
+	for _, name := range slices.Sorted(maps.Keys(union(oldItems, newItems))) {
 		d.compare(fmt.Sprintf("%s[%s]", path, name), oldItems[name], newItems[name])
 	}
 	if len(d.fields) == before {
 		// The order alone differs: of variables it matters, one may name another.
 		d.fields = append(d.fields, FieldChange{
-			Path: path, Old: show(oldNames), New: show(newNames), Class: classOf(path),
+			Path: path, Old: show(oldNames), New: show(newNames), Class: d.class(path),
 		})
 	}
 }
@@ -204,7 +225,7 @@ func at(list []any, i int) any {
 	return nil
 }
 
-// show is a value for people: its JSON, shortened.
+// show is a value's JSON, empty for none.
 func show(v any) string {
 	if v == nil {
 		return ""
@@ -213,5 +234,5 @@ func show(v any) string {
 	if err != nil {
 		return err.Error()
 	}
-	return clip(string(data))
+	return string(data)
 }

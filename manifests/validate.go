@@ -31,6 +31,7 @@ func (r *report) validateMeta(m *metav1.ObjectMeta) {
 	}
 	r.validateLabels(path.Child("labels"), m.Labels)
 	r.validateAnnotations(path.Child("annotations"), m.Annotations)
+	r.validatePrune(m)
 }
 
 func (r *report) validateName(path *field.Path, name string) {

@@ -191,6 +191,8 @@ func TestNamesLabelsAndAnnotationsAreBounded(t *testing.T) {
 		"{name: web, labels: {a: " + strings.Repeat("b", 64) + "}}":            "metadata.labels[a]: not a label's value: must be no more than 63",
 		"{name: web, labels: {a: }}":                                           "metadata.labels[a]: want a string, have null",
 		"{name: web, annotations: {A.b/c: 'any thing'}}":                       "",
+		"{name: web, annotations: {vzreconciler.dev/prune: disabled}}":         "",
+		"{name: web, annotations: {vzreconciler.dev/prune: disable}}":          `metadata.annotations[vzreconciler.dev/prune]: must be disabled or enabled (did you mean "disabled"?)`,
 		"{name: web, annotations: {'a b': c}}":                                 "metadata.annotations[a b]: not an annotation's name",
 		"{name: web, annotations: {a: " + strings.Repeat("b", 256<<10) + "}}":  "metadata.annotations: the annotations have 262145 bytes",
 		"{name: web, generateName: a}":                                         "metadata.generateName: generateName has no meaning here",

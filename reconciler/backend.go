@@ -42,6 +42,9 @@ func (m *Manager) Status(context.Context) (*api.StatusResponse, error) {
 	if at := m.opts.Source.LastComplete(); !at.IsZero() {
 		resp.LastSync = timestamppb.New(at)
 	}
+	if !m.suspended.IsZero() {
+		resp.SuspendedSince = timestamppb.New(m.suspended)
+	}
 	for _, key := range m.synced.held {
 		resp.PruneHeld = append(resp.PruneHeld, key.String())
 	}

@@ -57,7 +57,7 @@ func (m *Manager) Apply(ctx context.Context, req *api.ApplyRequest) (*api.ApplyR
 			return nil, fmt.Errorf("%s: %w: there is one already: choose another name, or remove that one first", obj.Key, drivers.ErrInvalidState)
 		}
 		changed = changed || result != resultUnchanged
-		resp.Results = append(resp.Results, &api.ApplyResult{Object: refOf(obj.Key), Result: result, Warnings: obj.Warnings})
+		resp.Results = append(resp.Results, &api.ApplyResult{Object: refOf(obj.Key), Result: result, Warnings: append(obj.Warnings, m.suspensionWarnings(obj.Key)...)})
 	}
 	if req.GetDryRun() || !changed {
 		return resp, nil
@@ -66,6 +66,9 @@ func (m *Manager) Apply(ctx context.Context, req *api.ApplyRequest) (*api.ApplyR
 		return nil, err
 	}
 	m.opts.Source.Resync()
+	if !m.suspendedSince().IsZero() {
+		return resp, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, takenInTimeout)
 	defer cancel()
 	for i := range objects {
@@ -163,9 +166,13 @@ func (m *Manager) mergeInto(path string, data []byte) error {
 		return fmt.Errorf("%w: %w", drivers.ErrInvalidArgument, err)
 	}
 	if len(merged) > manifests.MaxFileBytes {
-		return fmt.Errorf("%w: %s would have %d bytes, more than the %d that a manifest may have", drivers.ErrInvalidArgument, path, len(merged), manifests.MaxFileBytes)
+		return tooLarge(path, len(merged))
 	}
 	return writeManifest(path, merged)
+}
+
+func tooLarge(path string, size int) error {
+	return fmt.Errorf("%w: %s would have %d bytes, more than the %d that a manifest may have", drivers.ErrInvalidArgument, path, size, manifests.MaxFileBytes)
 }
 
 // makeManifestDir makes the directory of manifests, unless objects were applied
@@ -193,10 +200,10 @@ func readManifest(path string) ([]byte, error) {
 	return os.ReadFile(path) //nolint:gosec // in a directory that the user gave
 }
 
-// writeManifest replaces a file, through a link if it is one.
+// writeManifest replaces a file, through a link if it is one. It keeps its mode.
 func writeManifest(path string, data []byte) error {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
-	return state.WriteFile(path, data)
+	return state.ReplaceFile(path, data)
 }

@@ -92,17 +92,22 @@ func (m *Manager) changeOverrides(o *object, change func(*Record) error) error {
 		}
 	}
 	if !next.Overrides.Stopped && !next.Overrides.Paused {
-		// A user who asks for it need not wait out a back-off.
-		o.vmBackoff.reset()
-		clear(o.failures)
-		for _, c := range o.containers {
-			c.backoff.reset()
-		}
+		o.tryAgain()
 		if was.Overrides.Stopped || was.Outcome != nil || !was.Overrides.RestartedAt.Equal(next.Overrides.RestartedAt) {
 			o.newStart(now)
 		}
 	}
 	return nil
+}
+
+// tryAgain ends back-offs: a user who asks for something need not wait them out.
+// o.mu is held.
+func (o *object) tryAgain() {
+	o.vmBackoff.reset()
+	clear(o.failures)
+	for _, c := range o.containers {
+		c.backoff.reset()
+	}
 }
 
 // waitFor waits until the API shows what is wanted of an object; nil means that

@@ -2,9 +2,12 @@ package reconciler
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/reconciler/api"
 	"github.com/vzreconciler/vzreconciler/reconciler/events"
 )
@@ -20,6 +23,20 @@ func (m *Manager) Events(ctx context.Context, req *api.EventsRequest, send func(
 		}
 		if len(sel.keys) == 1 {
 			filter.Kind = sel.keys[0]
+		}
+	}
+	for _, t := range req.GetTypes() {
+		if t != eventNormal && t != eventWarning {
+			return fmt.Errorf("%w: there are no events of type %q, only %s and %s", drivers.ErrInvalidArgument, t, eventNormal, eventWarning)
+		}
+	}
+	if types := req.GetTypes(); len(types) > 0 {
+		all := send
+		send = func(e *api.Event) error {
+			if !slices.Contains(types, e.GetType()) {
+				return nil
+			}
+			return all(e)
 		}
 	}
 	if !req.GetFollow() {

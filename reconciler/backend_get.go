@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
@@ -19,6 +20,7 @@ type query struct {
 	namespace string
 	names     []string
 	labels    labels.Selector
+	fields    fields.Selector
 }
 
 func parseQuery(req *api.GetRequest) (query, error) {
@@ -30,14 +32,19 @@ func parseQuery(req *api.GetRequest) (query, error) {
 	if err != nil {
 		return query{}, fmt.Errorf("%w: label selector %q: %w", drivers.ErrInvalidArgument, req.GetLabelSelector(), err)
 	}
-	return query{kind: kind, namespace: req.GetNamespace(), names: req.GetNames(), labels: sel}, nil
+	fieldSel, err := parseFields(req.GetFieldSelector())
+	if err != nil {
+		return query{}, err
+	}
+	return query{kind: kind, namespace: req.GetNamespace(), names: req.GetNames(), labels: sel, fields: fieldSel}, nil
 }
 
 func (q *query) fits(v *view) bool {
 	return q.kind.fits(v) &&
 		(q.namespace == "" || q.namespace == v.key.Namespace) &&
 		(len(q.names) == 0 || slices.Contains(q.names, v.key.Name)) &&
-		q.labels.Matches(labels.Set(v.labels))
+		q.labels.Matches(labels.Set(v.labels)) &&
+		(q.fields.Empty() || q.fields.Matches(v.fields()))
 }
 
 // lookup returns what the API shows of an object, nil if there is none.

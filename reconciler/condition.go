@@ -15,6 +15,8 @@ const (
 	ReasonInvalidManifest          = "InvalidManifest"
 	ReasonDuplicateName            = "DuplicateName"
 	ReasonPruneHeld                = "PruneHeld"
+	ReasonPruneDisabled            = "PruneDisabled"
+	ReasonSuspended                = "Suspended"
 	ReasonReferenceMissing         = "ReferenceMissing"
 	ReasonRecordUnreadable         = "RecordUnreadable"
 	ReasonDiskError                = "DiskError"

@@ -130,10 +130,10 @@ func (m *Manager) lookAtConfigs(verdicts map[manifests.Key]verdict) {
 	defer m.mu.Unlock()
 	dirty := false
 	for key, v := range verdicts {
-		if !key.IsConfig() || v.open {
+		was := m.configs[key]
+		if !key.IsConfig() || v.open || !m.followsConfig(was, v) {
 			continue
 		}
-		was := m.configs[key]
 		if v.gone {
 			if was != nil {
 				delete(m.configs, key)

@@ -16,7 +16,7 @@ import (
 // objects. What cannot be read is kept and left alone: it may belong to a
 // sandbox that runs.
 func (m *Manager) load() error {
-	if err := m.loadConfigs(); err != nil {
+	if err := errors.Join(m.loadConfigs(), m.loadSuspension()); err != nil {
 		return err
 	}
 	if err := m.loadWorkloads(); err != nil {

@@ -28,6 +28,9 @@ type syncState struct {
 	// doubts are the broken files that may hold an object whose own file is gone:
 	// one may have been renamed and broken in one commit.
 	doubts map[manifests.Key][]string
+	// at is when the last look began; looked is closed when there is a newer one.
+	at     time.Time
+	looked chan struct{}
 }
 
 // snapshotIndex finds things in a Snapshot.
@@ -183,6 +186,7 @@ func (m *Manager) look(s source.Snapshot) {
 	}
 
 	m.doubt(verdicts, applied, &x)
+	m.withholdAll(verdicts)
 	remove, held := m.decidePrune(verdicts, applied, s.Time)
 	for _, key := range held {
 		message := fmt.Sprintf(
@@ -203,6 +207,34 @@ func (m *Manager) look(s source.Snapshot) {
 	}
 	if len(remove) > 0 {
 		m.log.Info("manifests are gone", "objects", len(remove))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.synced.at = s.Time
+	close(m.synced.looked)
+	m.synced.looked = make(chan struct{})
+}
+
+// relook looks at the manifests and waits for that, but not for long: what keeps
+// it from being done is told elsewhere.
+func (m *Manager) relook() {
+	asked, late := time.Now(), time.NewTimer(takenInTimeout)
+	defer late.Stop()
+	m.opts.Source.Resync()
+	for {
+		m.mu.Lock()
+		at, looked := m.synced.at, m.synced.looked
+		m.mu.Unlock()
+		if !at.Before(asked) {
+			return
+		}
+		select {
+		case <-looked:
+		case <-late.C:
+			return
+		case <-m.life.Done():
+			return
+		}
 	}
 }
 
@@ -381,7 +413,7 @@ func (m *Manager) keepComplete(ctx context.Context) {
 
 // intend gives an object its new intent, and wakes it if that is another.
 func (m *Manager) intend(key manifests.Key, v verdict, seen time.Time) {
-	e := m.hold(key, !v.gone)
+	e := m.hold(key, !v.gone && (v.object == nil || m.suspendedSince().IsZero()))
 	if e == nil {
 		return
 	}
@@ -390,12 +422,19 @@ func (m *Manager) intend(key manifests.Key, v verdict, seen time.Time) {
 		m.intendOwned(e, owner, v)
 		return
 	}
+	if v = m.withhold(e, v); v.open {
+		return
+	}
 	was := e.intent
 	if was.known && was.gone == v.gone && was.problem.equal(v.problem) && sameObject(was.object, v.object) {
 		return
 	}
 	if v.problem != nil && !was.problem.equal(v.problem) {
-		m.event(key, eventWarning, v.problem.Reason, "%s", v.problem.Message)
+		typ := eventWarning
+		if v.problem.chosen() {
+			typ = eventNormal
+		}
+		m.event(key, typ, v.problem.Reason, "%s", v.problem.Message)
 	} else if v.problem == nil && was.problem != nil && v.object != nil {
 		m.event(key, eventNormal, ReasonSynced, "the manifest in %s is followed again", v.object.Position)
 	}

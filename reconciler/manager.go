@@ -51,7 +51,9 @@ type Manager struct {
 	volumes  *volumes.Store
 	phases   map[manifests.Phase]int
 	synced   syncState
-	runtimes []RuntimeInfo
+	// suspended is since when no manifest is followed; zero if they are.
+	suspended time.Time
+	runtimes  []RuntimeInfo
 }
 
 // New takes the state directory and loads what is recorded in it. Close gives
@@ -86,7 +88,7 @@ func New(opts Options) (*Manager, error) {
 
 		phases:  map[manifests.Phase]int{},
 		exports: exports{running: map[manifests.Key]*exportCall{}},
-		synced:  syncState{confirmed: map[manifests.Key]time.Time{}},
+		synced:  syncState{confirmed: map[manifests.Key]time.Time{}, looked: make(chan struct{})},
 	}
 	m.life, m.end = context.WithCancel(context.Background())
 	opts.Metrics.CollectUsage(metrics.Usage{

@@ -155,6 +155,7 @@ func (m *Manager) measureReady(o *object, now time.Time) {
 	}
 	o.wasReady = ready
 	m.opts.Metrics.SetReady(o.key, ready)
+	m.opts.Metrics.SetSandboxSuspended(o.key, !o.record.Overrides.SuspendedAt.IsZero())
 	image := ""
 	if cs := o.spec().PodTemplate.Spec.Containers; len(cs) > 0 {
 		image = cs[0].Image
@@ -198,12 +199,12 @@ func (m *Manager) show(o *object) {
 	v.known = o.record != nil && o.intent.known && o.attach != AttachUnknown
 	if r := o.record; r != nil {
 		v.apiVersion, v.kind, v.manifest = r.APIVersion, r.Kind, r.Manifest
-		v.labels = r.Sandbox.Labels
+		v.labels, v.sandbox = r.Sandbox.Labels, r.Sandbox
 		v.uid, v.generation, v.created, v.deleted = r.UID, r.Generation, r.CreationTimestamp, r.DeletionTimestamp
 		v.source, v.owner = r.Source, r.Owner
 	} else if obj := o.intent.object; obj != nil {
 		v.apiVersion, v.kind, v.manifest, v.source = obj.APIVersion, obj.Kind, obj.Manifest, obj.Position
-		v.labels = obj.Sandbox.Labels
+		v.labels, v.sandbox = obj.Sandbox.Labels, obj.Sandbox
 	} else {
 		v.apiVersion, v.kind = manifests.APIVersion, manifests.KindSandbox
 	}

@@ -114,7 +114,7 @@ func (m *Manager) accept(o *object, now time.Time) error {
 		}
 		m.event(o.key, eventNormal, ReasonDeleting, "%s: the sandbox is removed", in.end())
 		return nil
-	case in.object == nil:
+	case in.object == nil, !r.Overrides.SuspendedAt.IsZero():
 		return nil
 	}
 	return m.update(o, in, now)
@@ -246,7 +246,7 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 	}
 	if b := r.Built; b != nil {
 		switch {
-		case b.BuildHash != r.BuildHash, !d.Blocked && b.ConfigHash != refs.hash:
+		case b.BuildHash != r.BuildHash, !d.Blocked && b.ConfigHash != refs.hash && r.Overrides.SuspendedAt.IsZero():
 			d.Rebuild = RebuildNew
 		case !b.RestartedAt.Equal(r.Overrides.RestartedAt):
 			d.Rebuild = RebuildRestart

@@ -70,6 +70,8 @@ type Overrides struct {
 	GraceSeconds *int64 `json:"graceSeconds,omitempty"`
 	// RestartedAt asks for a VM that was started later.
 	RestartedAt time.Time `json:"restartedAt,omitzero"`
+	// SuspendedAt is since when the manifest is not followed.
+	SuspendedAt time.Time `json:"suspendedAt,omitzero"`
 }
 
 // Build says what a VM was made from.

@@ -295,7 +295,7 @@ func (f *facts) obstacle(fallback string) string {
 		return "waits for " + strings.Join(f.waiting, ", ")
 	case f.note != "":
 		return f.note
-	case f.problem != nil && f.attach != AttachUp:
+	case f.problem != nil && !f.problem.chosen() && f.attach != AttachUp:
 		return f.problem.Message
 	case f.lost != "":
 		return f.lost

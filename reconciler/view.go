@@ -19,6 +19,7 @@ type view struct {
 	apiVersion, kind string
 	manifest         json.RawMessage
 	labels           map[string]string
+	sandbox          *manifests.Sandbox // as applied
 	uid              types.UID
 	generation       int64
 	created          metav1.Time

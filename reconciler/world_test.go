@@ -398,6 +398,7 @@ type testRuntimes struct {
 	maxBoots int
 	pid      int
 	err      error
+	cleanUp  error // what CleanUp fails with
 	faults   fake.Faults
 	// answer, if not nil, is what probes of a sandbox get: by "exec" or "dial".
 	answer func(ctx context.Context, sandbox, by string) error
@@ -463,8 +464,19 @@ func (r *testRuntimes) Reattach(_ context.Context, dir string) (Instance, error)
 }
 
 func (r *testRuntimes) CleanUp(_ context.Context, dir string, _ ...procfs.ID) error {
-	r.kill(dir)
-	return nil
+	r.mu.Lock()
+	err := r.cleanUp
+	r.mu.Unlock()
+	if err == nil {
+		r.kill(dir)
+	}
+	return err
+}
+
+func (r *testRuntimes) failCleanUp(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cleanUp = err
 }
 
 func (*testRuntimes) Needs(string) (bundle.Needs, error) {

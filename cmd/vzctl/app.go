@@ -97,8 +97,9 @@ then as the program vzctl-VERB on PATH.`,
 			root.AddCommand(c)
 		}
 	}
-	add(groupDeclare, a.getCmd(), a.describeCmd(), a.applyCmd(), a.deleteCmd(), a.validateCmd(), a.waitCmd(), a.eventsCmd(), a.pruneCmd(),
-		a.scaleCmd(), a.rolloutCmd())
+	add(groupDeclare, a.getCmd(), a.describeCmd(), a.treeCmd(), a.applyCmd(), a.editCmd(), a.diffCmd(), a.deleteCmd())
+	add(groupDeclare, a.validateCmd(), a.explainCmd(), a.waitCmd(), a.eventsCmd(), a.pruneCmd(), a.reconcileCmd())
+	add(groupDeclare, a.scaleCmd(), a.rolloutCmd())
 	add(groupOperate, a.runCmd(), a.execCmd(), a.attachCmd(), a.cpCmd(), a.exportCmd(), a.logsCmd(), a.statsCmd(), a.stopCmd(), a.startCmd(), a.restartCmd())
 	add(groupOperate, a.dialCmd(), a.portForwardCmd(), a.pauseCmd(), a.resumeCmd(), a.killCmd())
 	add(groupThings, a.imageCmd(), a.volumeCmd(), a.kernelCmd(), a.pluginCmd())

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
-	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/api"
 )
 
@@ -17,7 +16,7 @@ func (a *app) describeCmd() *cobra.Command {
 	var sel selection
 	cmd := &cobra.Command{
 		Use:   "describe NAME… | KIND [NAME…] | KIND/NAME…",
-		Short: "Show an object at length, with its conditions and events",
+		Short: "Show an object at length, with its conditions, what comes next and events",
 		Example: `  vzctl describe web
   vzctl describe sandbox web
   vzctl describe configmaps -l app=web`,
@@ -72,16 +71,21 @@ func (a *app) describe(ctx context.Context, client *api.Client, reqs []*api.GetR
 }
 
 func (a *app) describeObject(ctx context.Context, client *api.Client, o *object) error {
-	key := o.Kind
-	if o.isSandbox() {
-		key = manifests.KindSandbox
-	}
-	events, err := listEvents(ctx, client, &api.Ref{Kind: key, Namespace: o.Namespace, Name: o.Name})
+	events, err := listEvents(ctx, client, o.key())
 	if err != nil {
 		return err
 	}
 	d := newDescription(time.Now())
 	d.object(o)
+	if o.isSandbox() {
+		plan, err := client.Plan(ctx, &api.PlanRequest{Object: o.key()})
+		switch {
+		case err == nil:
+			d.plan(plan)
+		case !errors.Is(err, drivers.ErrNotFound) && !errors.Is(err, drivers.ErrUnsupported): // It went a moment ago, or the daemon is an older one.
+			return err
+		}
+	}
 	d.events(events)
 	return d.writeTo(a.stdout)
 }

@@ -294,6 +294,40 @@ func (d *description) conditions(conditions []metav1.Condition) {
 	}
 }
 
+// plan shows what is done next, and what that waits for.
+func (d *description) plan(p *api.PlanResponse) {
+	d.section("Plan")
+	goal := p.GetGoal()
+	if p.GetRebuild() != "" {
+		goal += ", with the virtual machine made anew: " + p.GetRebuild()
+	}
+	d.field(1, "Goal", goal)
+	step := func(name string, s *api.PlanStep) {
+		what := s.GetVerb()
+		if s.GetContainer() != "" {
+			what += " " + s.GetContainer()
+		}
+		d.line(1, name, what+": "+s.GetDescription())
+	}
+	if s := p.GetCurrent(); s != nil {
+		step("Now:", s)
+		d.line(1, "", p.GetNote())
+	}
+	name := "Next:"
+	for _, s := range p.GetNext() {
+		step(name, s)
+		name = ""
+	}
+	if p.GetCurrent() == nil && len(p.GetNext()) == 0 {
+		d.line(1, "Next:", "nothing to do")
+	}
+	name = "Waits:"
+	for _, wait := range p.GetWaits() {
+		d.line(1, name, wait)
+		name = ""
+	}
+}
+
 func (d *description) events(events []*api.Event) {
 	if len(events) == 0 {
 		d.section("Events")

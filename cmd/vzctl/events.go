@@ -16,6 +16,8 @@ import (
 func (a *app) eventsCmd() *cobra.Command {
 	var (
 		sel   selection
+		about string
+		types []string
 		watch bool
 		out   output
 	)
@@ -24,7 +26,7 @@ func (a *app) eventsCmd() *cobra.Command {
 		Short: "Show what happened, oldest first",
 		Example: `  vzctl events
   vzctl events web --watch
-  vzctl events configmap/settings
+  vzctl events --for configmap/settings --types=Warning
   vzctl events web -o jsonpath='{.items[*].reason}'`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeObjects,
@@ -32,6 +34,13 @@ func (a *app) eventsCmd() *cobra.Command {
 			req := &api.EventsRequest{Object: &api.Ref{Namespace: sel.namespace}, Follow: watch}
 			if sel.allNamespaces {
 				req.Object.Namespace = ""
+			}
+			req.Types = types
+			switch {
+			case len(args) == 1 && about != "":
+				return usagef("name one object, with --for or without")
+			case about != "":
+				args = []string{about}
 			}
 			if len(args) == 1 {
 				if sel.allNamespaces {
@@ -63,6 +72,9 @@ func (a *app) eventsCmd() *cobra.Command {
 	}
 	sel.addNamespace(cmd)
 	cmd.Flags().BoolVarP(&sel.allNamespaces, "all-namespaces", "A", false, "events of every namespace")
+	cmd.Flags().StringVar(&about, "for", "", "only events of this object: NAME or KIND/NAME")
+	cmd.Flags().StringSliceVar(&types, "types", nil, "only events of these types: Normal, Warning")
+	a.completeFlag(cmd, "types", "Normal", "Warning")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on with new events")
 	a.addOutput(cmd, &out, "table")
 	return cmd

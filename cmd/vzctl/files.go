@@ -14,6 +14,9 @@ import (
 	"github.com/vzreconciler/vzreconciler/manifests"
 )
 
+// errNoManifests means that a directory has none.
+var errNoManifests = errors.New("no manifests")
+
 // stdinFile is how a manifest from standard input is called in errors.
 const stdinFile = "<stdin>"
 
@@ -101,7 +104,7 @@ func readManifestDir(dir string) ([]manifestFile, error) {
 		return nil, err
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("no manifests in %s: their names end in .yaml, .yml or .json", dir)
+		return nil, fmt.Errorf("%w in %s: their names end in .yaml, .yml or .json", errNoManifests, dir)
 	}
 	return files, nil
 }

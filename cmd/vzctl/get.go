@@ -19,6 +19,7 @@ func (a *app) getCmd() *cobra.Command {
 	var (
 		sel   selection
 		out   output
+		form  outputFormat
 		watch bool
 	)
 	cmd := &cobra.Command{
@@ -31,11 +32,12 @@ them now. Sandboxes are every VM, whatever kind it was written as or made by.`,
   vzctl get sandbox web -o jsonpath='{.status.phase}'
   vzctl get pods,configmaps --all-namespaces
   vzctl get statefulsets,jobs,cronjobs
-  vzctl get sandboxes -l app=web --watch`,
+  vzctl get sandboxes -l app=web --watch
+  vzctl get sandboxes --field-selector status.phase!=Running --sort-by .metadata.creationTimestamp
+  vzctl get all -o custom-columns=KIND:.kind,NAME:.metadata.name`,
 		ValidArgsFunction: a.completeObjects,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			form, err := parseOutput(&out)
-			if err != nil {
+			if err := form.parse(&out); err != nil {
 				return err
 			}
 			reqs, err := sel.requests(args, false)
@@ -48,8 +50,11 @@ them now. Sandboxes are every VM, whatever kind it was written as or made by.`,
 			}
 			defer client.Close()
 			if watch {
-				if len(reqs) != 1 || reqs[0].GetKind() == kindAll {
+				switch {
+				case len(reqs) != 1 || reqs[0].GetKind() == kindAll:
 					return usagef("--watch takes one kind at a time")
+				case form.sortBy != "":
+					return usagef("changes come as they happen: --watch has no --sort-by")
 				}
 				return a.watchObjects(cmd.Context(), client, reqs[0], form)
 			}
@@ -58,20 +63,41 @@ them now. Sandboxes are every VM, whatever kind it was written as or made by.`,
 	}
 	sel.addFlags(cmd)
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on with every change")
-	a.addOutput(cmd, &out, "table", "wide", "name")
+	cmd.Flags().BoolVar(&form.noHeaders, "no-headers", false, "leave the names of the columns out")
+	cmd.Flags().BoolVar(&form.labels, "show-labels", false, "show labels, as the last column")
+	cmd.Flags().StringVar(&form.sortBy, "sort-by", "", "sort by a field, as .metadata.creationTimestamp")
+	a.addOutput(cmd, &out, "table", "wide", "name", columnsPrefix+"SPEC")
 	return cmd
 }
 
-// outputFormat is what -o asks for.
+// columnsPrefix comes before the columns that the user chose.
+const columnsPrefix = "custom-columns="
+
+// outputFormat is how objects are to be shown.
 type outputFormat struct {
-	wide, name bool
+	wide, name, labels, noHeaders bool
+	sortBy                        string
+	columns                       printer.Columns
 	// format is set for what programs read.
 	format *printer.Format
 }
 
-func parseOutput(out *output) (outputFormat, error) {
-	format, err := out.format()
-	return outputFormat{wide: out.value == "wide", name: out.value == "name", format: format}, err
+func (f *outputFormat) parse(out *output) error {
+	var err error
+	if spec, ok := strings.CutPrefix(out.value, columnsPrefix); ok {
+		if f.columns, err = printer.ParseColumns(spec); err != nil {
+			return &usageError{err}
+		}
+	} else if f.format, err = out.format(); err != nil {
+		return err
+	}
+	f.wide, f.name = out.value == "wide", out.value == "name"
+	if f.sortBy != "" {
+		if _, err := printer.ParseJSONPath(f.sortBy); err != nil {
+			return usagef("--sort-by: %w", err)
+		}
+	}
+	return nil
 }
 
 func (a *app) getObjects(ctx context.Context, client *api.Client, reqs []*api.GetRequest, out outputFormat, args []string) error {
@@ -93,8 +119,16 @@ func (a *app) getObjects(ctx context.Context, client *api.Client, reqs []*api.Ge
 	if failed != nil && len(raws) == 0 {
 		return failed
 	}
-	if out.format != nil {
+	if out.sortBy != "" {
+		if err := printer.SortBy(raws, out.sortBy); err != nil {
+			return err
+		}
+	}
+	switch {
+	case out.format != nil:
 		return errors.Join(a.printFormat(*out.format, raws, args), failed)
+	case out.columns != nil:
+		return errors.Join(a.printColumns(out, raws), failed)
 	}
 	objects := make([]object, len(raws))
 	for i, raw := range raws {
@@ -107,7 +141,13 @@ func (a *app) getObjects(ctx context.Context, client *api.Client, reqs []*api.Ge
 		return errors.Join(a.printNames(objects), failed)
 	}
 	several := len(reqs) > 1 || reqs[0].GetKind() == kindAll
-	r := rows{wide: out.wide, namespaces: reqs[0].GetNamespace() == "", kinds: several, now: time.Now()}
+	if out.sortBy != "" { // Each table has its own order.
+		slices.SortStableFunc(objects, func(a, b object) int { return strings.Compare(tableOf(&a), tableOf(&b)) })
+	}
+	r := rows{
+		wide: out.wide, labels: out.labels, noHeaders: out.noHeaders,
+		namespaces: reqs[0].GetNamespace() == "", kinds: several, now: time.Now(),
+	}
 	if err := a.printTables(r, objects); err != nil {
 		return err
 	}
@@ -132,6 +172,22 @@ func (a *app) printFormat(f printer.Format, raws []json.RawMessage, args []strin
 // namesOne reports whether arguments name exactly one object.
 func namesOne(args []string) bool {
 	return len(args) == 1 && strings.Contains(args[0], "/") || len(args) == 2
+}
+
+// printColumns prints the columns that the user chose.
+func (a *app) printColumns(out outputFormat, raws []json.RawMessage) error {
+	var table [][]printer.Cell
+	if !out.noHeaders {
+		table = append(table, out.columns.Header())
+	}
+	for _, raw := range raws {
+		row, err := out.columns.Row(raw)
+		if err != nil {
+			return err
+		}
+		table = append(table, row)
+	}
+	return a.table().Write(table...)
 }
 
 func (a *app) printNames(objects []object) error {
@@ -159,6 +215,9 @@ func (a *app) printTables(r rows, objects []object) error {
 		}
 		if table[0][len(table[0])-1].Text == "MESSAGE" {
 			table = trimEmpty(table)
+		}
+		if r.noHeaders {
+			table = table[1:]
 		}
 		if err := a.table().Write(table...); err != nil {
 			return err
@@ -188,6 +247,9 @@ func (a *app) warnOfSources(ctx context.Context, client *api.Client, shown []obj
 			continue
 		}
 		fmt.Fprintf(a.stderr, "Warning: %s\n", printer.Sanitize(sourceError(e)))
+	}
+	if since := status.GetSuspendedSince(); since != nil {
+		fmt.Fprintf(a.stderr, "Warning: no manifest is followed since %s; \"vzctl reconcile resume --all\" has them followed again\n", since.AsTime().Local().Format(time.DateTime))
 	}
 	if held := status.GetPruneHeld(); len(held) > 0 {
 		fmt.Fprintf(a.stderr, "Warning: the removal of %d objects is held; see 'vzctl prune'\n", len(held))

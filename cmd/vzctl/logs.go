@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/vzreconciler/vzreconciler/reconciler/api"
 )
 
 func (a *app) logsCmd() *cobra.Command {
@@ -13,24 +15,28 @@ func (a *app) logsCmd() *cobra.Command {
 		since, sinceTime string
 	)
 	cmd := &cobra.Command{
-		Use:   "logs NAME… | KIND/NAME…",
+		Use:   "logs NAME… | KIND/NAME… | -l SELECTOR",
 		Short: "Show what containers printed",
 		Long: `Show what a container printed, in all its runs: its standard output on standard
 output, its standard error on standard error. --previous shows the run before the
 latest alone, --console the guest's kernel and agent. The lines of several
 containers have the container's name before them. The logs of a Job or a StatefulSet
-are those of all its sandboxes.`,
+are those of all its sandboxes. Of sandboxes that a selector chooses, the last ten
+lines of each log are shown unless --tail says otherwise.`,
 		Example: `  vzctl logs web --tail=20
   vzctl logs -f web -c nginx --timestamps
   vzctl logs web --previous
   vzctl logs -f web db --all-containers
+  vzctl logs -l app=web --tail=-1
   vzctl logs web --since=10m
   vzctl logs web --since-time=2026-11-23T17:51:18Z
   vzctl logs web --console
   vzctl logs job/pi`,
-		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeSandboxes,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if (len(args) == 0) == (sel.labels == "") {
+				return usagef("say whose logs: NAME… or --selector, not both")
+			}
 			refs, err := parseRefs(args, sel.namespace)
 			if err != nil {
 				return err
@@ -49,6 +55,19 @@ are those of all its sandboxes.`,
 			if refs, err = sandboxesOf(cmd.Context(), client, refs); err != nil {
 				return err
 			}
+			if sel.labels != "" {
+				req := &api.GetRequest{Kind: "sandbox", Namespace: sel.namespace, LabelSelector: sel.labels}
+				if refs, err = selectRefs(cmd.Context(), client, req); err != nil {
+					return err
+				}
+				if len(refs) == 0 {
+					a.sayNoneFound(req)
+					return nil
+				}
+				if !cmd.Flags().Changed("tail") {
+					view.req.Tail = selectedTail
+				}
+			}
 			reqs, err := view.requests(cmd.Context(), client, refs)
 			if err != nil {
 				return err
@@ -61,6 +80,7 @@ are those of all its sandboxes.`,
 	}
 	sel.addNamespace(cmd)
 	f := cmd.Flags()
+	f.StringVarP(&sel.labels, "selector", "l", "", "the logs of sandboxes with these labels: app=web,tier!=db")
 	f.BoolVarP(&view.req.Follow, "follow", "f", false, "go on with what is printed from now on")
 	f.StringVarP(&view.req.Container, "container", "c", "", "container whose log it is (default the annotated one, else the first)")
 	f.BoolVar(&view.all, "all-containers", false, "the logs of all containers")
@@ -73,6 +93,9 @@ are those of all its sandboxes.`,
 	f.BoolVar(&view.req.Console, "console", false, "the guest's console instead of a container")
 	return cmd
 }
+
+// selectedTail is how much of each log is shown when nobody named it.
+const selectedTail = 10
 
 // parseSince reads "10m", or a time.
 func parseSince(now time.Time, text string) (time.Time, error) {

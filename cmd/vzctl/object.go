@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/api"
 )
 
 // object is an object as the daemon sends it: what tables and descriptions
@@ -63,6 +64,15 @@ func (o *object) isSandbox() bool {
 
 // ref returns "sandbox/web", with the kind as written.
 func (o *object) ref() string { return strings.ToLower(o.Kind) + "/" + o.Name }
+
+// key returns what names the object to the daemon.
+func (o *object) key() *api.Ref {
+	kind := o.Kind
+	if o.isSandbox() {
+		kind = manifests.KindSandbox
+	}
+	return &api.Ref{Kind: kind, Namespace: o.Namespace, Name: o.Name}
+}
 
 // id tells objects apart.
 func (o *object) id() string { return o.Kind + " " + o.Namespace + "/" + o.Name }

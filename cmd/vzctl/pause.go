@@ -33,7 +33,8 @@ func (a *app) resumeCmd() *cobra.Command {
 		Use:   "resume NAME…",
 		Short: "Let paused sandboxes run again",
 		Long: `Let paused sandboxes run again, with their clocks set. It has no effect on a
-sandbox that is not paused.`,
+sandbox that is not paused. Manifests that are not followed are
+"vzctl reconcile resume"'s.`,
 		Example: `  vzctl resume web
   vzctl resume web db --wait=false`,
 	}, hold{

@@ -13,7 +13,9 @@ func (a *app) pruneCmd() *cobra.Command {
 		Use:   "prune [--confirm]",
 		Short: "Show removals that are held, and let them go on",
 		Long: `When more manifests vanish at once than the daemon's --max-prune allows, their
-sandboxes are kept until somebody confirms that this was meant.`,
+sandboxes are kept until somebody confirms that this was meant. A sandbox whose
+manifest had the annotation vzreconciler.dev/prune: disabled is not held but kept:
+"vzctl delete" removes it.`,
 		Example: `  vzctl prune
   vzctl prune --confirm`,
 		Args: cobra.NoArgs,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -110,6 +111,7 @@ type selection struct {
 	namespace     string
 	allNamespaces bool
 	labels        string
+	fields        string
 	all           bool
 }
 
@@ -120,15 +122,23 @@ func (s *selection) addNamespace(cmd *cobra.Command) {
 func (s *selection) addFlags(cmd *cobra.Command) {
 	s.addNamespace(cmd)
 	cmd.Flags().BoolVarP(&s.allNamespaces, "all-namespaces", "A", false, "objects of every namespace")
-	cmd.Flags().StringVarP(&s.labels, "selector", "l", "", "only objects with these labels: app=web,tier!=db")
+	s.addSelectors(cmd)
 }
+
+func (s *selection) addSelectors(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&s.labels, "selector", "l", "", "only objects with these labels: app=web,tier!=db,'env in (a,b)'")
+	cmd.Flags().StringVar(&s.fields, "field-selector", "", "only objects with these fields: status.phase=Running,metadata.name!=web")
+}
+
+// selects reports whether objects are chosen by other means than their names.
+func (s *selection) selects() bool { return s.all || s.labels != "" || s.fields != "" }
 
 // requests returns what to ask the daemon for: one request for each kind.
 // words may be "KIND[,KIND…] [NAME…]", or "KIND/NAME …"; where a name alone may
 // come first, it is a sandbox's.
 func (s *selection) requests(words []string, nameAlone bool) ([]*api.GetRequest, error) {
 	request := func(word string, names ...string) *api.GetRequest {
-		req := &api.GetRequest{Kind: word, Namespace: s.namespace, Names: names, LabelSelector: s.labels}
+		req := &api.GetRequest{Kind: word, Namespace: s.namespace, Names: names, LabelSelector: s.labels, FieldSelector: s.fields}
 		if s.allNamespaces {
 			req.Namespace = ""
 		}
@@ -160,6 +170,23 @@ func (s *selection) requests(words []string, nameAlone bool) ([]*api.GetRequest,
 		}
 	}
 	return reqs, nil
+}
+
+// selectRefs returns the objects that fit a request.
+func selectRefs(ctx context.Context, client *api.Client, req *api.GetRequest) ([]*api.Ref, error) {
+	resp, err := client.Get(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := decodeObjects(resp.GetObjects())
+	if err != nil {
+		return nil, err
+	}
+	refs := make([]*api.Ref, len(objects))
+	for i := range objects {
+		refs[i] = objects[i].key()
+	}
+	return refs, nil
 }
 
 // byPair returns the requests for "KIND/NAME …", kinds in the order given.
@@ -207,8 +234,8 @@ func eachName(reqs []*api.GetRequest) []*api.GetRequest {
 // checkNames refuses flags that make no sense beside names.
 func (s *selection) checkNames() error {
 	switch {
-	case s.labels != "":
-		return usagef("name objects or select them by --selector, not both")
+	case s.labels != "", s.fields != "":
+		return usagef("name objects or select them by --selector and --field-selector, not both")
 	case s.allNamespaces:
 		return usagef("an object's name is unique in its namespace only: use --namespace instead of --all-namespaces")
 	case s.all:

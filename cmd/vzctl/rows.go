@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/vzreconciler/vzreconciler/internal/printer"
@@ -18,6 +19,8 @@ type rows struct {
 	wide, namespaces bool
 	// kinds puts the kind before the name: rows of several kinds are shown.
 	kinds bool
+	// labels shows an object's labels; noHeaders leaves the header out.
+	labels, noHeaders bool
 	// deleted says in a sandbox's row that it is gone.
 	deleted bool
 	now     time.Time
@@ -41,12 +44,16 @@ func (r rows) header(table string) []printer.Cell {
 	switch table {
 	case manifests.KindConfigMap:
 		names = append(names, "NAME", "DATA", "AGE")
+		names = append(names, r.labelsHeader()...)
 	case manifests.KindSecret:
 		names = append(names, "NAME", "TYPE", "DATA", "AGE")
+		names = append(names, r.labelsHeader()...)
 	case manifests.KindPersistentVolumeClaim:
 		names = append(names, "NAME", "STATUS", "CAPACITY", "REQUESTED", "ACCESS MODES", "AGE")
+		names = append(names, r.labelsHeader()...)
 	case kindRevision:
 		names = append(names, "NAME", "CONTROLLER", "REVISION", "AGE")
+		names = append(names, r.labelsHeader()...)
 	case manifests.KindStatefulSet:
 		names = append(names, r.withTemplate("NAME", "READY", "AGE")...)
 	case manifests.KindJob:
@@ -58,15 +65,28 @@ func (r rows) header(table string) []printer.Cell {
 		if r.wide {
 			names = append(names, "RUNTIME", "IMAGE", "CPUS", "MEMORY", "SOURCE")
 		}
+		names = append(names, r.labelsHeader()...)
 		names = append(names, "MESSAGE")
 	}
 	return printer.Header(names...)
+}
+
+func (r rows) labelsHeader() []string {
+	if !r.labels {
+		return nil
+	}
+	return []string{"LABELS"}
 }
 
 // row returns an object's row.
 func (r rows) row(o *object) []printer.Cell {
 	var row []printer.Cell
 	add := func(text string) { row = append(row, printer.Cell{Text: text}) }
+	addLabels := func() {
+		if r.labels {
+			add(orNone(labels.FormatLabels(o.Labels)))
+		}
+	}
 	if r.namespaces {
 		add(o.Namespace)
 	}
@@ -80,10 +100,12 @@ func (r rows) row(o *object) []printer.Cell {
 	case manifests.KindConfigMap:
 		add(data)
 		add(r.age(o))
+		addLabels()
 	case manifests.KindSecret:
 		add(cmp.Or(o.Type, string(corev1.SecretTypeOpaque)))
 		add(data)
 		add(r.age(o))
+		addLabels()
 	case manifests.KindPersistentVolumeClaim:
 		c := o.claim()
 		add(string(c.Status.Phase))
@@ -91,12 +113,16 @@ func (r rows) row(o *object) []printer.Cell {
 		add(quantity(c.Spec.Resources.Requests.Storage()))
 		add(accessModes(c.Spec.AccessModes))
 		add(r.age(o))
+		addLabels()
 	case kindRevision:
 		add(strings.ToLower(o.controller()))
 		add(strconv.FormatInt(o.Revision, 10))
 		add(r.age(o))
+		addLabels()
 	case manifests.KindStatefulSet, manifests.KindJob, manifests.KindCronJob:
-		return append(row, r.workload(o)...)
+		row = append(row, r.workload(o)...)
+		addLabels()
+		row = append(row, printer.Cell{Text: o.trouble(), Color: printer.Yellow})
 	default:
 		add(o.readyOf())
 		row = append(row, r.state(o))
@@ -105,6 +131,7 @@ func (r rows) row(o *object) []printer.Cell {
 		if r.wide {
 			row = append(row, r.wideCells(o)...)
 		}
+		addLabels()
 		row = append(row, printer.Cell{Text: o.trouble(), Color: printer.Yellow})
 	}
 	return row
@@ -115,10 +142,11 @@ func (r rows) withTemplate(names ...string) []string {
 	if r.wide {
 		names = append(names, "CONTAINERS", "IMAGES")
 	}
+	names = append(names, r.labelsHeader()...)
 	return append(names, "MESSAGE")
 }
 
-// workload returns the cells of a workload that follow its name.
+// workload returns the cells of a workload between its name and its labels.
 func (r rows) workload(o *object) []printer.Cell {
 	var texts []string
 	switch o.Kind {
@@ -135,11 +163,11 @@ func (r rows) workload(o *object) []printer.Cell {
 		names, images := o.namesAndImages()
 		texts = append(texts, names, images)
 	}
-	cells := make([]printer.Cell, len(texts), len(texts)+1)
+	cells := make([]printer.Cell, len(texts))
 	for i, text := range texts {
 		cells[i].Text = text
 	}
-	return append(cells, printer.Cell{Text: o.trouble(), Color: printer.Yellow})
+	return cells
 }
 
 func (r rows) wideCells(o *object) []printer.Cell {

@@ -69,6 +69,9 @@ func (d *description) status(s *api.StatusResponse) {
 	} else {
 		d.field(0, "Last sync", "never")
 	}
+	if t := s.GetSuspendedSince(); t != nil {
+		d.field(0, "Suspended", "no manifest is followed since "+d.since(t.AsTime())+": vzctl reconcile resume --all")
+	}
 	d.field(0, "Sandboxes", phases(s.GetPhases()))
 	d.section("Runtimes")
 	for _, r := range s.GetRuntimes() {

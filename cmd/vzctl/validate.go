@@ -21,13 +21,16 @@ func (a *app) validateCmd() *cobra.Command {
 		Use:   "validate -f FILE…",
 		Short: "Check manifests, without a daemon",
 		Long: `Check manifests as the daemon would and report every error with its file, line
-and column; the exit code is then 1. Fields that are accepted and have no effect
-here are warned of.
+and column. Fields that are accepted and have no effect here are warned of. With
+-o github, a workflow shows errors and warnings beside the lines they are about.
+
+Exit codes: 0 all are valid, 1 one is not, or cannot be read, 2 usage.
 
 What a sandbox asks of its runtime (runtimeData, pausing, several containers, …)
 is held against the plugin if it is installed here; if not, that is a warning.`,
 		Example: `  vzctl validate -f web.yaml
   vzctl validate -f manifests/ -o json
+  vzctl validate -f manifests/ -o github
   vzctl validate manifests/*.yaml`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			format, err := out.format()
@@ -48,9 +51,12 @@ is held against the plugin if it is installed here; if not, that is a warning.`,
 			}
 			defer checker.close()
 			v := validate(cmd.Context(), files, checker)
-			if format != nil {
+			switch {
+			case format != nil:
 				err = a.printThing(format, v)
-			} else {
+			case out.value == "github":
+				err = v.annotate(a)
+			default:
 				err = v.writeText(a, files)
 			}
 			if err != nil {
@@ -63,7 +69,7 @@ is held against the plugin if it is installed here; if not, that is a warning.`,
 		},
 	}
 	addFilenames(cmd, &paths, "file or directory of manifests, or - for standard input; may be repeated")
-	a.addOutput(cmd, &out, "text")
+	a.addOutput(cmd, &out, "text", "github")
 	dirs.addTo(cmd)
 	return cmd
 }
@@ -194,6 +200,21 @@ func (v *validation) writeText(a *app, files []manifestFile) error {
 		return a.printf("There is no object in these files.\n")
 	}
 	return nil
+}
+
+// annotate writes errors and warnings for GitHub Actions.
+func (v *validation) annotate(a *app) error {
+	for _, err := range v.errs {
+		if perr := a.annotate(annotationError, err.Position, "vzctl validate", withoutPosition(err)); perr != nil {
+			return perr
+		}
+	}
+	for _, w := range v.Warnings {
+		if err := a.annotate(annotationWarning, w.Position, "vzctl validate", w.Object+": "+w.Message); err != nil {
+			return err
+		}
+	}
+	return a.printf("%d valid, %d errors, %d warnings\n", len(v.Objects), len(v.Errors), len(v.Warnings))
 }
 
 // maxExcerpt bounds the shown part of a line.

@@ -131,3 +131,29 @@ func TestValidateNamesCyclesAcrossFiles(t *testing.T) {
 		t.Errorf("code %d, %s", out.code, out.stdout)
 	}
 }
+
+func TestValidateForGitHub(t *testing.T) {
+	out := command(t, "", "validate", "-f", "testdata/validate", "-o", "github")
+	if out.code != exitFailed {
+		t.Errorf("code %d", out.code)
+	}
+	wantOutput(t, out.stdout, lines(
+		`::error file=testdata/validate/bad.yaml,line=10,col=9,title=vzctl validate::Sandbox default/db: spec.podTemplate.spec.containers[0].imag: unknown field (did you mean "image"?)`,
+		`::error file=testdata/validate/good.yaml,line=1,col=1,title=vzctl validate::ConfigMap default/settings: is already in testdata/validate/bad.yaml:14:1`,
+		`::warning file=testdata/validate/good.yaml,line=15,col=7,title=vzctl validate::Sandbox default/web: spec.podTemplate.spec.nodeSelector: has no effect here: there is one host and no scheduler`,
+		`2 valid, 2 errors, 1 warnings`,
+	))
+	out = command(t, "", "validate", "-f", "testdata/validate/good.yaml", "-o", "github")
+	if out.code != exitDone {
+		t.Errorf("of good ones: %+v", out)
+	}
+}
+
+func TestAnnotationsCannotBeBrokenOutOf(t *testing.T) {
+	if got := annotationMessage("a%\n::error::b\r"); got != "a%25%0A::error::b%0D" {
+		t.Errorf("message %q", got)
+	}
+	if got := annotationProperty("a,b:c\n"); got != "a%2Cb%3Ac%0A" {
+		t.Errorf("property %q", got)
+	}
+}

@@ -33,6 +33,7 @@ An object that is not there yet is waited for. --for is one of
   create, delete              to be there, to be gone`,
 		Example: `  vzctl wait --for=condition=Ready sandbox/web --timeout=60s
   vzctl wait --for=condition=Ready sandbox --all
+  vzctl wait --for=condition=Ready sandbox -l app=web --timeout=2m
   vzctl wait --for=jsonpath='{.status.phase}'=Running web
   vzctl wait --for=delete sandbox web`,
 		ValidArgsFunction: a.completeObjects,
@@ -45,7 +46,7 @@ An object that is not there yet is waited for. --for is one of
 			if err != nil {
 				return err
 			}
-			if len(reqs[0].GetNames()) == 0 && !sel.all && sel.labels == "" {
+			if len(reqs[0].GetNames()) == 0 && !sel.selects() {
 				return usagef("say which objects to wait for: by name, with --selector or with --all")
 			}
 			client, err := a.dial(cmd.Context())

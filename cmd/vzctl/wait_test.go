@@ -82,17 +82,17 @@ func TestWait(t *testing.T) {
 		"several":                        {[]change{{added, ready}, synced, {added, named(ready, "db")}}, "sandbox web db", exitDone, "sandbox/web condition met\nsandbox/db condition met\n", ""},
 		"time is up, and why": {
 			[]change{{added, notReady}, synced},
-			"web --timeout=50ms", exitTimedOut, "",
+			"web --timeout=1s", exitTimedOut, "",
 			"vzctl: timed out waiting for Ready=True: sandbox/web is Pending: no kernel: run vzctl kernel install\n",
 		},
 		"one of two is missing": {
 			[]change{{added, ready}, synced},
-			"sandbox web db --timeout=50ms", exitTimedOut, "sandbox/web condition met\n",
+			"sandbox web db --timeout=1s", exitTimedOut, "sandbox/web condition met\n",
 			"vzctl: timed out waiting for Ready=True: sandbox/db is not there\n",
 		},
 		"not gone in time": {
 			[]change{{added, ready}, synced},
-			"web --for=delete --timeout=50ms", exitTimedOut, "",
+			"web --for=delete --timeout=1s", exitTimedOut, "",
 			"vzctl: timed out waiting for their removal: sandbox/web is Running\n",
 		},
 		"looked at once": {
@@ -109,5 +109,12 @@ func TestWait(t *testing.T) {
 			wantOutput(t, out.stdout, test.stdout)
 			wantOutput(t, out.stderr, test.stderr)
 		})
+	}
+}
+
+func TestWaitForADaemonThatDoesNotAnswerInTime(t *testing.T) {
+	out := vzctl(t, watches(), "", "wait", "web", "--for=delete", "--timeout=50ms")
+	if out.code != exitTimedOut || out.stderr != "vzctl: timed out waiting for their removal: the daemon has not told yet what there is\n" {
+		t.Errorf("%+v", out)
 	}
 }

@@ -161,6 +161,9 @@ func (w *waiter) timedOut(req *api.GetRequest) error {
 			missing = append(missing, errors.New("no object fits"))
 		}
 	}
+	if len(missing) == 0 { // The time was up before the daemon had answered.
+		missing = append(missing, errors.New("the daemon has not told yet what there is"))
+	}
 	slices.SortFunc(missing, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
 	return fmt.Errorf("%w waiting for %s: %w", errTimedOut, w.what, errors.Join(missing...))
 }

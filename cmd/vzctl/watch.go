@@ -56,6 +56,9 @@ func (w *watcher) show(change *api.WatchResponse) error {
 	if w.out.format != nil {
 		return w.out.format.Object(w.stdout, json.RawMessage(change.GetObject()))
 	}
+	if w.out.columns != nil {
+		return w.showColumns(change.GetObject())
+	}
 	o, err := decodeObject(change.GetObject())
 	if err != nil {
 		return err
@@ -67,13 +70,13 @@ func (w *watcher) show(change *api.WatchResponse) error {
 }
 
 func (w *watcher) showRow(o *object, deleted bool) error {
-	r := rows{wide: w.out.wide, namespaces: w.namespaces, deleted: deleted, now: time.Now()}
+	r := rows{wide: w.out.wide, labels: w.out.labels, namespaces: w.namespaces, deleted: deleted, now: time.Now()}
 	var add [][]printer.Cell
-	if len(w.last) == 0 {
+	if len(w.last) == 0 && !w.out.noHeaders {
 		add = append(add, r.header(tableOf(o)))
 	}
 	// Without the age, of which time alone makes another.
-	key, err := json.Marshal(rows{wide: w.out.wide, deleted: deleted}.row(o))
+	key, err := json.Marshal(rows{wide: w.out.wide, labels: w.out.labels, deleted: deleted}.row(o))
 	if err != nil {
 		return err
 	}
@@ -81,7 +84,25 @@ func (w *watcher) showRow(o *object, deleted bool) error {
 		return nil
 	}
 	w.last[o.id()] = string(key)
-	add = append(add, r.row(o))
+	return w.add(append(add, r.row(o))...)
+}
+
+// showColumns shows the columns that the user chose.
+func (w *watcher) showColumns(object json.RawMessage) error {
+	row, err := w.out.columns.Row(object)
+	if err != nil {
+		return err
+	}
+	var add [][]printer.Cell
+	if !w.out.noHeaders {
+		add = append(add, w.out.columns.Header())
+		w.out.noHeaders = true
+	}
+	return w.add(append(add, row)...)
+}
+
+// add writes rows once all that was there at first is known.
+func (w *watcher) add(add ...[]printer.Cell) error {
 	if !w.synced {
 		w.first = append(w.first, add...)
 		return nil

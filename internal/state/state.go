@@ -32,6 +32,15 @@ func WriteFile(path string, data []byte) error {
 	return SyncDir(filepath.Dir(path))
 }
 
+// ReplaceFile is WriteFile for a file that is not only ours: one that is there
+// keeps its mode.
+func ReplaceFile(path string, data []byte) error {
+	if err := renameio.WriteFile(path, data, FileMode, renameio.WithTempDir(filepath.Dir(path)), renameio.WithExistingPermissions()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
 // WriteJSON writes v, indented, with WriteFile.
 func WriteJSON(path string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")

@@ -195,6 +195,8 @@ type StatusResponse struct {
 	PruneHeld      []string         `protobuf:"bytes,10,rep,name=prune_held,json=pruneHeld,proto3" json:"prune_held,omitempty"`
 	Runtimes       []*RuntimeStatus `protobuf:"bytes,11,rep,name=runtimes,proto3" json:"runtimes,omitempty"`
 	DefaultRuntime string           `protobuf:"bytes,12,opt,name=default_runtime,json=defaultRuntime,proto3" json:"default_runtime,omitempty"`
+	// Since when no manifest is followed; absent if they are.
+	SuspendedSince *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=suspended_since,json=suspendedSince,proto3" json:"suspended_since,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -311,6 +313,13 @@ func (x *StatusResponse) GetDefaultRuntime() string {
 		return x.DefaultRuntime
 	}
 	return ""
+}
+
+func (x *StatusResponse) GetSuspendedSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SuspendedSince
+	}
+	return nil
 }
 
 type SourceError struct {
@@ -467,6 +476,8 @@ type GetRequest struct {
 	// Empty means all names.
 	Names         []string `protobuf:"bytes,3,rep,name=names,proto3" json:"names,omitempty"`
 	LabelSelector string   `protobuf:"bytes,4,opt,name=label_selector,json=labelSelector,proto3" json:"label_selector,omitempty"`
+	// As Kubernetes': "status.phase=Running,metadata.name!=web".
+	FieldSelector string `protobuf:"bytes,5,opt,name=field_selector,json=fieldSelector,proto3" json:"field_selector,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -525,6 +536,13 @@ func (x *GetRequest) GetNames() []string {
 func (x *GetRequest) GetLabelSelector() string {
 	if x != nil {
 		return x.LabelSelector
+	}
+	return ""
+}
+
+func (x *GetRequest) GetFieldSelector() string {
+	if x != nil {
+		return x.FieldSelector
 	}
 	return ""
 }
@@ -628,8 +646,10 @@ func (x *WatchResponse) GetObject() []byte {
 type EventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Zero values fit everything.
-	Object        *Ref `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
-	Follow        bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
+	Object *Ref `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	Follow bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
+	// "Normal", "Warning"; empty means both.
+	Types         []string `protobuf:"bytes,3,rep,name=types,proto3" json:"types,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -676,6 +696,13 @@ func (x *EventsRequest) GetFollow() bool {
 		return x.Follow
 	}
 	return false
+}
+
+func (x *EventsRequest) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
 }
 
 type Event struct {
@@ -1115,6 +1142,759 @@ func (x *ConfirmPruneResponse) GetPruned() []string {
 	return nil
 }
 
+// DiffRequest is one file of those that are compared.
+type DiffRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its path in the watched directory.
+	File string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// What no file has is to be removed. The first message says so for all.
+	Prune         bool `protobuf:"varint,3,opt,name=prune,proto3" json:"prune,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffRequest) Reset() {
+	*x = DiffRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffRequest) ProtoMessage() {}
+
+func (x *DiffRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
+func (*DiffRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DiffRequest) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *DiffRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *DiffRequest) GetPrune() bool {
+	if x != nil {
+		return x.Prune
+	}
+	return false
+}
+
+type DiffResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The objects that differ, each as `vzctl diff -o json` prints it.
+	Objects       [][]byte `protobuf:"bytes,1,rep,name=objects,proto3" json:"objects,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffResponse) Reset() {
+	*x = DiffResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffResponse) ProtoMessage() {}
+
+func (x *DiffResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
+func (*DiffResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DiffResponse) GetObjects() [][]byte {
+	if x != nil {
+		return x.Objects
+	}
+	return nil
+}
+
+type ReadDocumentRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Object        *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadDocumentRequest) Reset() {
+	*x = ReadDocumentRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadDocumentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadDocumentRequest) ProtoMessage() {}
+
+func (x *ReadDocumentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadDocumentRequest.ProtoReflect.Descriptor instead.
+func (*ReadDocumentRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ReadDocumentRequest) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+type ReadDocumentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	File  string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	Data  []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// Stands for what the whole file held.
+	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadDocumentResponse) Reset() {
+	*x = ReadDocumentResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadDocumentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadDocumentResponse) ProtoMessage() {}
+
+func (x *ReadDocumentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadDocumentResponse.ProtoReflect.Descriptor instead.
+func (*ReadDocumentResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ReadDocumentResponse) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *ReadDocumentResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ReadDocumentResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+type ReplaceDocumentRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Object *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	Data   []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// As it was read. When the file has changed since, nothing is written.
+	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceDocumentRequest) Reset() {
+	*x = ReplaceDocumentRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceDocumentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceDocumentRequest) ProtoMessage() {}
+
+func (x *ReplaceDocumentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceDocumentRequest.ProtoReflect.Descriptor instead.
+func (*ReplaceDocumentRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ReplaceDocumentRequest) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *ReplaceDocumentRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ReplaceDocumentRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+type ReplaceDocumentResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Warnings      []string               `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaceDocumentResponse) Reset() {
+	*x = ReplaceDocumentResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaceDocumentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaceDocumentResponse) ProtoMessage() {}
+
+func (x *ReplaceDocumentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaceDocumentResponse.ProtoReflect.Descriptor instead.
+func (*ReplaceDocumentResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ReplaceDocumentResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+type PlanRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Object        *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanRequest) Reset() {
+	*x = PlanRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanRequest) ProtoMessage() {}
+
+func (x *PlanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
+func (*PlanRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *PlanRequest) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+type PlanResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "Run", "Stop", …
+	Goal string `protobuf:"bytes,1,opt,name=goal,proto3" json:"goal,omitempty"`
+	// "", "Restart" or "Recreate": what must become of the VM that there is.
+	Rebuild string `protobuf:"bytes,2,opt,name=rebuild,proto3" json:"rebuild,omitempty"`
+	// The step that is being taken, and how far it is.
+	Current *PlanStep `protobuf:"bytes,3,opt,name=current,proto3" json:"current,omitempty"`
+	Note    string    `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
+	// The steps after it, as far as they can be foreseen.
+	Next []*PlanStep `protobuf:"bytes,5,rep,name=next,proto3" json:"next,omitempty"`
+	// What is waited for, for people.
+	Waits         []string `protobuf:"bytes,6,rep,name=waits,proto3" json:"waits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanResponse) Reset() {
+	*x = PlanResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanResponse) ProtoMessage() {}
+
+func (x *PlanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
+func (*PlanResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *PlanResponse) GetGoal() string {
+	if x != nil {
+		return x.Goal
+	}
+	return ""
+}
+
+func (x *PlanResponse) GetRebuild() string {
+	if x != nil {
+		return x.Rebuild
+	}
+	return ""
+}
+
+func (x *PlanResponse) GetCurrent() *PlanStep {
+	if x != nil {
+		return x.Current
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *PlanResponse) GetNext() []*PlanStep {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *PlanResponse) GetWaits() []string {
+	if x != nil {
+		return x.Waits
+	}
+	return nil
+}
+
+type PlanStep struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Verb      string                 `protobuf:"bytes,1,opt,name=verb,proto3" json:"verb,omitempty"`
+	Container string                 `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"`
+	// For people.
+	Description   string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanStep) Reset() {
+	*x = PlanStep{}
+	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanStep) ProtoMessage() {}
+
+func (x *PlanStep) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanStep.ProtoReflect.Descriptor instead.
+func (*PlanStep) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PlanStep) GetVerb() string {
+	if x != nil {
+		return x.Verb
+	}
+	return ""
+}
+
+func (x *PlanStep) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *PlanStep) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+// Without an object the daemon's reconciling as a whole is meant.
+type SuspendReconcilingRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Object        *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendReconcilingRequest) Reset() {
+	*x = SuspendReconcilingRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendReconcilingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendReconcilingRequest) ProtoMessage() {}
+
+func (x *SuspendReconcilingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendReconcilingRequest.ProtoReflect.Descriptor instead.
+func (*SuspendReconcilingRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SuspendReconcilingRequest) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+type SuspendReconcilingResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendReconcilingResponse) Reset() {
+	*x = SuspendReconcilingResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendReconcilingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendReconcilingResponse) ProtoMessage() {}
+
+func (x *SuspendReconcilingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendReconcilingResponse.ProtoReflect.Descriptor instead.
+func (*SuspendReconcilingResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{27}
+}
+
+type ResumeReconcilingRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Object        *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeReconcilingRequest) Reset() {
+	*x = ResumeReconcilingRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeReconcilingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeReconcilingRequest) ProtoMessage() {}
+
+func (x *ResumeReconcilingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeReconcilingRequest.ProtoReflect.Descriptor instead.
+func (*ResumeReconcilingRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ResumeReconcilingRequest) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+type ResumeReconcilingResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeReconcilingResponse) Reset() {
+	*x = ResumeReconcilingResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeReconcilingResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeReconcilingResponse) ProtoMessage() {}
+
+func (x *ResumeReconcilingResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeReconcilingResponse.ProtoReflect.Descriptor instead.
+func (*ResumeReconcilingResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{29}
+}
+
+type ReconcileNowRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Object        *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconcileNowRequest) Reset() {
+	*x = ReconcileNowRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileNowRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileNowRequest) ProtoMessage() {}
+
+func (x *ReconcileNowRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileNowRequest.ProtoReflect.Descriptor instead.
+func (*ReconcileNowRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ReconcileNowRequest) GetObject() *Ref {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+type ReconcileNowResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconcileNowResponse) Reset() {
+	*x = ReconcileNowResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileNowResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileNowResponse) ProtoMessage() {}
+
+func (x *ReconcileNowResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileNowResponse.ProtoReflect.Descriptor instead.
+func (*ReconcileNowResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{31}
+}
+
 type StopRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Object *Ref                   `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
@@ -1126,7 +1906,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[17]
+	mi := &file_reconciler_api_api_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1918,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[17]
+	mi := &file_reconciler_api_api_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1931,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{17}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StopRequest) GetObject() *Ref {
@@ -1176,7 +1956,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[18]
+	mi := &file_reconciler_api_api_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1968,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[18]
+	mi := &file_reconciler_api_api_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1981,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{18}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{33}
 }
 
 type StartRequest struct {
@@ -1213,7 +1993,7 @@ type StartRequest struct {
 
 func (x *StartRequest) Reset() {
 	*x = StartRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[19]
+	mi := &file_reconciler_api_api_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +2005,7 @@ func (x *StartRequest) String() string {
 func (*StartRequest) ProtoMessage() {}
 
 func (x *StartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[19]
+	mi := &file_reconciler_api_api_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +2018,7 @@ func (x *StartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRequest.ProtoReflect.Descriptor instead.
 func (*StartRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{19}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *StartRequest) GetObject() *Ref {
@@ -1256,7 +2036,7 @@ type StartResponse struct {
 
 func (x *StartResponse) Reset() {
 	*x = StartResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[20]
+	mi := &file_reconciler_api_api_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1268,7 +2048,7 @@ func (x *StartResponse) String() string {
 func (*StartResponse) ProtoMessage() {}
 
 func (x *StartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[20]
+	mi := &file_reconciler_api_api_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1281,7 +2061,7 @@ func (x *StartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResponse.ProtoReflect.Descriptor instead.
 func (*StartResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{20}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{35}
 }
 
 type RestartRequest struct {
@@ -1293,7 +2073,7 @@ type RestartRequest struct {
 
 func (x *RestartRequest) Reset() {
 	*x = RestartRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[21]
+	mi := &file_reconciler_api_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +2085,7 @@ func (x *RestartRequest) String() string {
 func (*RestartRequest) ProtoMessage() {}
 
 func (x *RestartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[21]
+	mi := &file_reconciler_api_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +2098,7 @@ func (x *RestartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartRequest.ProtoReflect.Descriptor instead.
 func (*RestartRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{21}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RestartRequest) GetObject() *Ref {
@@ -1336,7 +2116,7 @@ type RestartResponse struct {
 
 func (x *RestartResponse) Reset() {
 	*x = RestartResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[22]
+	mi := &file_reconciler_api_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +2128,7 @@ func (x *RestartResponse) String() string {
 func (*RestartResponse) ProtoMessage() {}
 
 func (x *RestartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[22]
+	mi := &file_reconciler_api_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +2141,7 @@ func (x *RestartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartResponse.ProtoReflect.Descriptor instead.
 func (*RestartResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{22}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{37}
 }
 
 type PauseRequest struct {
@@ -1373,7 +2153,7 @@ type PauseRequest struct {
 
 func (x *PauseRequest) Reset() {
 	*x = PauseRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[23]
+	mi := &file_reconciler_api_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +2165,7 @@ func (x *PauseRequest) String() string {
 func (*PauseRequest) ProtoMessage() {}
 
 func (x *PauseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[23]
+	mi := &file_reconciler_api_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +2178,7 @@ func (x *PauseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
 func (*PauseRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{23}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PauseRequest) GetObject() *Ref {
@@ -1416,7 +2196,7 @@ type PauseResponse struct {
 
 func (x *PauseResponse) Reset() {
 	*x = PauseResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[24]
+	mi := &file_reconciler_api_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +2208,7 @@ func (x *PauseResponse) String() string {
 func (*PauseResponse) ProtoMessage() {}
 
 func (x *PauseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[24]
+	mi := &file_reconciler_api_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +2221,7 @@ func (x *PauseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
 func (*PauseResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{24}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{39}
 }
 
 type ResumeRequest struct {
@@ -1453,7 +2233,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	mi := &file_reconciler_api_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +2245,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	mi := &file_reconciler_api_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +2258,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{25}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ResumeRequest) GetObject() *Ref {
@@ -1496,7 +2276,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	mi := &file_reconciler_api_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1508,7 +2288,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	mi := &file_reconciler_api_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1521,7 +2301,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{26}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{41}
 }
 
 type KillRequest struct {
@@ -1537,7 +2317,7 @@ type KillRequest struct {
 
 func (x *KillRequest) Reset() {
 	*x = KillRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	mi := &file_reconciler_api_api_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +2329,7 @@ func (x *KillRequest) String() string {
 func (*KillRequest) ProtoMessage() {}
 
 func (x *KillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	mi := &file_reconciler_api_api_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +2342,7 @@ func (x *KillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillRequest.ProtoReflect.Descriptor instead.
 func (*KillRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{27}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *KillRequest) GetObject() *Ref {
@@ -1594,7 +2374,7 @@ type KillResponse struct {
 
 func (x *KillResponse) Reset() {
 	*x = KillResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	mi := &file_reconciler_api_api_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +2386,7 @@ func (x *KillResponse) String() string {
 func (*KillResponse) ProtoMessage() {}
 
 func (x *KillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	mi := &file_reconciler_api_api_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +2399,7 @@ func (x *KillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillResponse.ProtoReflect.Descriptor instead.
 func (*KillResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{28}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{43}
 }
 
 // DialRequest is a start first, then the connection's segments.
@@ -1636,7 +2416,7 @@ type DialRequest struct {
 
 func (x *DialRequest) Reset() {
 	*x = DialRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	mi := &file_reconciler_api_api_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +2428,7 @@ func (x *DialRequest) String() string {
 func (*DialRequest) ProtoMessage() {}
 
 func (x *DialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	mi := &file_reconciler_api_api_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +2441,7 @@ func (x *DialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialRequest.ProtoReflect.Descriptor instead.
 func (*DialRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{29}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *DialRequest) GetKind() isDialRequest_Kind {
@@ -1715,7 +2495,7 @@ type DialStart struct {
 
 func (x *DialStart) Reset() {
 	*x = DialStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	mi := &file_reconciler_api_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +2507,7 @@ func (x *DialStart) String() string {
 func (*DialStart) ProtoMessage() {}
 
 func (x *DialStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	mi := &file_reconciler_api_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +2520,7 @@ func (x *DialStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialStart.ProtoReflect.Descriptor instead.
 func (*DialStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{30}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DialStart) GetObject() *Ref {
@@ -1770,7 +2550,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	mi := &file_reconciler_api_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1782,7 +2562,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	mi := &file_reconciler_api_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +2575,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{31}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ExecRequest) GetKind() isExecRequest_Kind {
@@ -1860,7 +2640,7 @@ type ExecStart struct {
 
 func (x *ExecStart) Reset() {
 	*x = ExecStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	mi := &file_reconciler_api_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1872,7 +2652,7 @@ func (x *ExecStart) String() string {
 func (*ExecStart) ProtoMessage() {}
 
 func (x *ExecStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	mi := &file_reconciler_api_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1885,7 +2665,7 @@ func (x *ExecStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStart.ProtoReflect.Descriptor instead.
 func (*ExecStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{32}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ExecStart) GetObject() *Ref {
@@ -1964,7 +2744,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	mi := &file_reconciler_api_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2756,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	mi := &file_reconciler_api_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2769,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{33}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *AttachRequest) GetKind() isAttachRequest_Kind {
@@ -2046,7 +2826,7 @@ type AttachStart struct {
 
 func (x *AttachStart) Reset() {
 	*x = AttachStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	mi := &file_reconciler_api_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2058,7 +2838,7 @@ func (x *AttachStart) String() string {
 func (*AttachStart) ProtoMessage() {}
 
 func (x *AttachStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	mi := &file_reconciler_api_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2071,7 +2851,7 @@ func (x *AttachStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachStart.ProtoReflect.Descriptor instead.
 func (*AttachStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{34}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AttachStart) GetObject() *Ref {
@@ -2115,7 +2895,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[35]
+	mi := &file_reconciler_api_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2127,7 +2907,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[35]
+	mi := &file_reconciler_api_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2140,7 +2920,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{35}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *LogsRequest) GetObject() *Ref {
@@ -2201,7 +2981,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[36]
+	mi := &file_reconciler_api_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2213,7 +2993,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[36]
+	mi := &file_reconciler_api_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2226,7 +3006,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{36}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *LogsResponse) GetData() []byte {
@@ -2246,7 +3026,7 @@ type StatisticsRequest struct {
 
 func (x *StatisticsRequest) Reset() {
 	*x = StatisticsRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[37]
+	mi := &file_reconciler_api_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +3038,7 @@ func (x *StatisticsRequest) String() string {
 func (*StatisticsRequest) ProtoMessage() {}
 
 func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[37]
+	mi := &file_reconciler_api_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2271,7 +3051,7 @@ func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsRequest.ProtoReflect.Descriptor instead.
 func (*StatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{37}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *StatisticsRequest) GetObjects() []*Ref {
@@ -2290,7 +3070,7 @@ type StatisticsResponse struct {
 
 func (x *StatisticsResponse) Reset() {
 	*x = StatisticsResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[38]
+	mi := &file_reconciler_api_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2302,7 +3082,7 @@ func (x *StatisticsResponse) String() string {
 func (*StatisticsResponse) ProtoMessage() {}
 
 func (x *StatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[38]
+	mi := &file_reconciler_api_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2315,7 +3095,7 @@ func (x *StatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsResponse.ProtoReflect.Descriptor instead.
 func (*StatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{38}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *StatisticsResponse) GetItems() []*SandboxStatistics {
@@ -2337,7 +3117,7 @@ type SandboxStatistics struct {
 
 func (x *SandboxStatistics) Reset() {
 	*x = SandboxStatistics{}
-	mi := &file_reconciler_api_api_proto_msgTypes[39]
+	mi := &file_reconciler_api_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2349,7 +3129,7 @@ func (x *SandboxStatistics) String() string {
 func (*SandboxStatistics) ProtoMessage() {}
 
 func (x *SandboxStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[39]
+	mi := &file_reconciler_api_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2362,7 +3142,7 @@ func (x *SandboxStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxStatistics.ProtoReflect.Descriptor instead.
 func (*SandboxStatistics) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{39}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SandboxStatistics) GetObject() *Ref {
@@ -2400,7 +3180,7 @@ type CopyInRequest struct {
 
 func (x *CopyInRequest) Reset() {
 	*x = CopyInRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[40]
+	mi := &file_reconciler_api_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2412,7 +3192,7 @@ func (x *CopyInRequest) String() string {
 func (*CopyInRequest) ProtoMessage() {}
 
 func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[40]
+	mi := &file_reconciler_api_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2425,7 +3205,7 @@ func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInRequest.ProtoReflect.Descriptor instead.
 func (*CopyInRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{40}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CopyInRequest) GetKind() isCopyInRequest_Kind {
@@ -2480,7 +3260,7 @@ type CopyInStart struct {
 
 func (x *CopyInStart) Reset() {
 	*x = CopyInStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[41]
+	mi := &file_reconciler_api_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +3272,7 @@ func (x *CopyInStart) String() string {
 func (*CopyInStart) ProtoMessage() {}
 
 func (x *CopyInStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[41]
+	mi := &file_reconciler_api_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +3285,7 @@ func (x *CopyInStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInStart.ProtoReflect.Descriptor instead.
 func (*CopyInStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{41}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *CopyInStart) GetObject() *Ref {
@@ -2530,7 +3310,7 @@ type CopyInResponse struct {
 
 func (x *CopyInResponse) Reset() {
 	*x = CopyInResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[42]
+	mi := &file_reconciler_api_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2542,7 +3322,7 @@ func (x *CopyInResponse) String() string {
 func (*CopyInResponse) ProtoMessage() {}
 
 func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[42]
+	mi := &file_reconciler_api_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2555,7 +3335,7 @@ func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInResponse.ProtoReflect.Descriptor instead.
 func (*CopyInResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{42}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{57}
 }
 
 type CopyOutRequest struct {
@@ -2569,7 +3349,7 @@ type CopyOutRequest struct {
 
 func (x *CopyOutRequest) Reset() {
 	*x = CopyOutRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[43]
+	mi := &file_reconciler_api_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2581,7 +3361,7 @@ func (x *CopyOutRequest) String() string {
 func (*CopyOutRequest) ProtoMessage() {}
 
 func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[43]
+	mi := &file_reconciler_api_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2594,7 +3374,7 @@ func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyOutRequest.ProtoReflect.Descriptor instead.
 func (*CopyOutRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{43}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CopyOutRequest) GetObject() *Ref {
@@ -2622,7 +3402,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[44]
+	mi := &file_reconciler_api_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2634,7 +3414,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[44]
+	mi := &file_reconciler_api_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2647,7 +3427,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{44}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ExportRequest) GetObject() *Ref {
@@ -2675,7 +3455,7 @@ type PullImageRequest struct {
 
 func (x *PullImageRequest) Reset() {
 	*x = PullImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[45]
+	mi := &file_reconciler_api_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2687,7 +3467,7 @@ func (x *PullImageRequest) String() string {
 func (*PullImageRequest) ProtoMessage() {}
 
 func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[45]
+	mi := &file_reconciler_api_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2700,7 +3480,7 @@ func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageRequest.ProtoReflect.Descriptor instead.
 func (*PullImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{45}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *PullImageRequest) GetReference() string {
@@ -2730,7 +3510,7 @@ type PullImageResponse struct {
 
 func (x *PullImageResponse) Reset() {
 	*x = PullImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[46]
+	mi := &file_reconciler_api_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2742,7 +3522,7 @@ func (x *PullImageResponse) String() string {
 func (*PullImageResponse) ProtoMessage() {}
 
 func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[46]
+	mi := &file_reconciler_api_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2755,7 +3535,7 @@ func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageResponse.ProtoReflect.Descriptor instead.
 func (*PullImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{46}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PullImageResponse) GetStage() string {
@@ -2804,7 +3584,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_reconciler_api_api_proto_msgTypes[47]
+	mi := &file_reconciler_api_api_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2816,7 +3596,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[47]
+	mi := &file_reconciler_api_api_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2829,7 +3609,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{47}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Image) GetReference() string {
@@ -2889,7 +3669,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[48]
+	mi := &file_reconciler_api_api_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +3681,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[48]
+	mi := &file_reconciler_api_api_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3694,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{48}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{63}
 }
 
 type ListImagesResponse struct {
@@ -2926,7 +3706,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[49]
+	mi := &file_reconciler_api_api_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2938,7 +3718,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[49]
+	mi := &file_reconciler_api_api_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2951,7 +3731,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{49}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ListImagesResponse) GetImages() []*Image {
@@ -2970,7 +3750,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[50]
+	mi := &file_reconciler_api_api_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2982,7 +3762,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[50]
+	mi := &file_reconciler_api_api_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2995,7 +3775,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{50}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *RemoveImageRequest) GetReference() string {
@@ -3014,7 +3794,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[51]
+	mi := &file_reconciler_api_api_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3026,7 +3806,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[51]
+	mi := &file_reconciler_api_api_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3039,7 +3819,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{51}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RemoveImageResponse) GetFreedBytes() int64 {
@@ -3073,7 +3853,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_reconciler_api_api_proto_msgTypes[52]
+	mi := &file_reconciler_api_api_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3085,7 +3865,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[52]
+	mi := &file_reconciler_api_api_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3098,7 +3878,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{52}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Volume) GetNamespace() string {
@@ -3173,7 +3953,7 @@ type ListVolumesRequest struct {
 
 func (x *ListVolumesRequest) Reset() {
 	*x = ListVolumesRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[53]
+	mi := &file_reconciler_api_api_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3185,7 +3965,7 @@ func (x *ListVolumesRequest) String() string {
 func (*ListVolumesRequest) ProtoMessage() {}
 
 func (x *ListVolumesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[53]
+	mi := &file_reconciler_api_api_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3198,7 +3978,7 @@ func (x *ListVolumesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumesRequest.ProtoReflect.Descriptor instead.
 func (*ListVolumesRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{53}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ListVolumesRequest) GetNamespace() string {
@@ -3217,7 +3997,7 @@ type ListVolumesResponse struct {
 
 func (x *ListVolumesResponse) Reset() {
 	*x = ListVolumesResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[54]
+	mi := &file_reconciler_api_api_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3229,7 +4009,7 @@ func (x *ListVolumesResponse) String() string {
 func (*ListVolumesResponse) ProtoMessage() {}
 
 func (x *ListVolumesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[54]
+	mi := &file_reconciler_api_api_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3242,7 +4022,7 @@ func (x *ListVolumesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumesResponse.ProtoReflect.Descriptor instead.
 func (*ListVolumesResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{54}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ListVolumesResponse) GetVolumes() []*Volume {
@@ -3262,7 +4042,7 @@ type RemoveVolumeRequest struct {
 
 func (x *RemoveVolumeRequest) Reset() {
 	*x = RemoveVolumeRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[55]
+	mi := &file_reconciler_api_api_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3274,7 +4054,7 @@ func (x *RemoveVolumeRequest) String() string {
 func (*RemoveVolumeRequest) ProtoMessage() {}
 
 func (x *RemoveVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[55]
+	mi := &file_reconciler_api_api_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3287,7 +4067,7 @@ func (x *RemoveVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveVolumeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{55}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *RemoveVolumeRequest) GetNamespace() string {
@@ -3313,7 +4093,7 @@ type RemoveVolumeResponse struct {
 
 func (x *RemoveVolumeResponse) Reset() {
 	*x = RemoveVolumeResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[56]
+	mi := &file_reconciler_api_api_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3325,7 +4105,7 @@ func (x *RemoveVolumeResponse) String() string {
 func (*RemoveVolumeResponse) ProtoMessage() {}
 
 func (x *RemoveVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[56]
+	mi := &file_reconciler_api_api_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3338,7 +4118,7 @@ func (x *RemoveVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveVolumeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{56}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *RemoveVolumeResponse) GetFreedBytes() int64 {
@@ -3357,7 +4137,7 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\"\x0f\n" +
-	"\rStatusRequest\"\xe8\x04\n" +
+	"\rStatusRequest\"\xad\x05\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x03R\x03pid\x129\n" +
@@ -3373,7 +4153,8 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"prune_held\x18\n" +
 	" \x03(\tR\tpruneHeld\x12>\n" +
 	"\bruntimes\x18\v \x03(\v2\".vzreconciler.api.v1.RuntimeStatusR\bruntimes\x12'\n" +
-	"\x0fdefault_runtime\x18\f \x01(\tR\x0edefaultRuntime\x1a9\n" +
+	"\x0fdefault_runtime\x18\f \x01(\tR\x0edefaultRuntime\x12C\n" +
+	"\x0fsuspended_since\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x0esuspendedSince\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"g\n" +
@@ -3387,13 +4168,14 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
 	"\x04path\x18\x03 \x01(\tR\x04path\x12\x14\n" +
 	"\x05ready\x18\x04 \x01(\bR\x05ready\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage\"{\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"\xa2\x01\n" +
 	"\n" +
 	"GetRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x14\n" +
 	"\x05names\x18\x03 \x03(\tR\x05names\x12%\n" +
-	"\x0elabel_selector\x18\x04 \x01(\tR\rlabelSelector\"'\n" +
+	"\x0elabel_selector\x18\x04 \x01(\tR\rlabelSelector\x12%\n" +
+	"\x0efield_selector\x18\x05 \x01(\tR\rfieldSelector\"'\n" +
 	"\vGetResponse\x12\x18\n" +
 	"\aobjects\x18\x01 \x03(\fR\aobjects\"\xb4\x01\n" +
 	"\rWatchResponse\x12;\n" +
@@ -3405,10 +4187,11 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\bMODIFIED\x10\x02\x12\v\n" +
 	"\aDELETED\x10\x03\x12\n" +
 	"\n" +
-	"\x06SYNCED\x10\x04\"Y\n" +
+	"\x06SYNCED\x10\x04\"o\n" +
 	"\rEventsRequest\x120\n" +
 	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x12\x16\n" +
-	"\x06follow\x18\x02 \x01(\bR\x06follow\"\x89\x02\n" +
+	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\x14\n" +
+	"\x05types\x18\x03 \x03(\tR\x05types\"\x89\x02\n" +
 	"\x05Event\x129\n" +
 	"\n" +
 	"first_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tfirstTime\x127\n" +
@@ -3435,7 +4218,47 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x04file\x18\x01 \x01(\tR\x04file\"\x15\n" +
 	"\x13ConfirmPruneRequest\".\n" +
 	"\x14ConfirmPruneResponse\x12\x16\n" +
-	"\x06pruned\x18\x01 \x03(\tR\x06pruned\"}\n" +
+	"\x06pruned\x18\x01 \x03(\tR\x06pruned\"K\n" +
+	"\vDiffRequest\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x14\n" +
+	"\x05prune\x18\x03 \x01(\bR\x05prune\"(\n" +
+	"\fDiffResponse\x12\x18\n" +
+	"\aobjects\x18\x01 \x03(\fR\aobjects\"G\n" +
+	"\x13ReadDocumentRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\"X\n" +
+	"\x14ReadDocumentResponse\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\"x\n" +
+	"\x16ReplaceDocumentRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\"5\n" +
+	"\x17ReplaceDocumentResponse\x12\x1a\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"?\n" +
+	"\vPlanRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\"\xd2\x01\n" +
+	"\fPlanResponse\x12\x12\n" +
+	"\x04goal\x18\x01 \x01(\tR\x04goal\x12\x18\n" +
+	"\arebuild\x18\x02 \x01(\tR\arebuild\x127\n" +
+	"\acurrent\x18\x03 \x01(\v2\x1d.vzreconciler.api.v1.PlanStepR\acurrent\x12\x12\n" +
+	"\x04note\x18\x04 \x01(\tR\x04note\x121\n" +
+	"\x04next\x18\x05 \x03(\v2\x1d.vzreconciler.api.v1.PlanStepR\x04next\x12\x14\n" +
+	"\x05waits\x18\x06 \x03(\tR\x05waits\"^\n" +
+	"\bPlanStep\x12\x12\n" +
+	"\x04verb\x18\x01 \x01(\tR\x04verb\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\"M\n" +
+	"\x19SuspendReconcilingRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\"\x1c\n" +
+	"\x1aSuspendReconcilingResponse\"L\n" +
+	"\x18ResumeReconcilingRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\"\x1b\n" +
+	"\x19ResumeReconcilingResponse\"G\n" +
+	"\x13ReconcileNowRequest\x120\n" +
+	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\"\x16\n" +
+	"\x14ReconcileNowResponse\"}\n" +
 	"\vStopRequest\x120\n" +
 	"\x06object\x18\x01 \x01(\v2\x18.vzreconciler.api.v1.RefR\x06object\x12<\n" +
 	"\fgrace_period\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vgracePeriod\"\x0e\n" +
@@ -3568,7 +4391,7 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"7\n" +
 	"\x14RemoveVolumeResponse\x12\x1f\n" +
 	"\vfreed_bytes\x18\x01 \x01(\x03R\n" +
-	"freedBytes2\x9b\x11\n" +
+	"freedBytes2\xda\x16\n" +
 	"\aControl\x12Q\n" +
 	"\x06Status\x12\".vzreconciler.api.v1.StatusRequest\x1a#.vzreconciler.api.v1.StatusResponse\x12H\n" +
 	"\x03Get\x12\x1f.vzreconciler.api.v1.GetRequest\x1a .vzreconciler.api.v1.GetResponse\x12N\n" +
@@ -3576,7 +4399,14 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x06Events\x12\".vzreconciler.api.v1.EventsRequest\x1a\x1a.vzreconciler.api.v1.Event0\x01\x12N\n" +
 	"\x05Apply\x12!.vzreconciler.api.v1.ApplyRequest\x1a\".vzreconciler.api.v1.ApplyResponse\x12Q\n" +
 	"\x06Delete\x12\".vzreconciler.api.v1.DeleteRequest\x1a#.vzreconciler.api.v1.DeleteResponse\x12c\n" +
-	"\fConfirmPrune\x12(.vzreconciler.api.v1.ConfirmPruneRequest\x1a).vzreconciler.api.v1.ConfirmPruneResponse\x12K\n" +
+	"\fConfirmPrune\x12(.vzreconciler.api.v1.ConfirmPruneRequest\x1a).vzreconciler.api.v1.ConfirmPruneResponse\x12M\n" +
+	"\x04Diff\x12 .vzreconciler.api.v1.DiffRequest\x1a!.vzreconciler.api.v1.DiffResponse(\x01\x12c\n" +
+	"\fReadDocument\x12(.vzreconciler.api.v1.ReadDocumentRequest\x1a).vzreconciler.api.v1.ReadDocumentResponse\x12l\n" +
+	"\x0fReplaceDocument\x12+.vzreconciler.api.v1.ReplaceDocumentRequest\x1a,.vzreconciler.api.v1.ReplaceDocumentResponse\x12K\n" +
+	"\x04Plan\x12 .vzreconciler.api.v1.PlanRequest\x1a!.vzreconciler.api.v1.PlanResponse\x12u\n" +
+	"\x12SuspendReconciling\x12..vzreconciler.api.v1.SuspendReconcilingRequest\x1a/.vzreconciler.api.v1.SuspendReconcilingResponse\x12r\n" +
+	"\x11ResumeReconciling\x12-.vzreconciler.api.v1.ResumeReconcilingRequest\x1a..vzreconciler.api.v1.ResumeReconcilingResponse\x12c\n" +
+	"\fReconcileNow\x12(.vzreconciler.api.v1.ReconcileNowRequest\x1a).vzreconciler.api.v1.ReconcileNowResponse\x12K\n" +
 	"\x04Stop\x12 .vzreconciler.api.v1.StopRequest\x1a!.vzreconciler.api.v1.StopResponse\x12N\n" +
 	"\x05Start\x12!.vzreconciler.api.v1.StartRequest\x1a\".vzreconciler.api.v1.StartResponse\x12T\n" +
 	"\aRestart\x12#.vzreconciler.api.v1.RestartRequest\x1a$.vzreconciler.api.v1.RestartResponse\x12N\n" +
@@ -3612,187 +4442,225 @@ func file_reconciler_api_api_proto_rawDescGZIP() []byte {
 }
 
 var file_reconciler_api_api_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
 var file_reconciler_api_api_proto_goTypes = []any{
-	(WatchResponse_Type)(0),       // 0: vzreconciler.api.v1.WatchResponse.Type
-	(*Ref)(nil),                   // 1: vzreconciler.api.v1.Ref
-	(*StatusRequest)(nil),         // 2: vzreconciler.api.v1.StatusRequest
-	(*StatusResponse)(nil),        // 3: vzreconciler.api.v1.StatusResponse
-	(*SourceError)(nil),           // 4: vzreconciler.api.v1.SourceError
-	(*RuntimeStatus)(nil),         // 5: vzreconciler.api.v1.RuntimeStatus
-	(*GetRequest)(nil),            // 6: vzreconciler.api.v1.GetRequest
-	(*GetResponse)(nil),           // 7: vzreconciler.api.v1.GetResponse
-	(*WatchResponse)(nil),         // 8: vzreconciler.api.v1.WatchResponse
-	(*EventsRequest)(nil),         // 9: vzreconciler.api.v1.EventsRequest
-	(*Event)(nil),                 // 10: vzreconciler.api.v1.Event
-	(*ApplyRequest)(nil),          // 11: vzreconciler.api.v1.ApplyRequest
-	(*ApplyResponse)(nil),         // 12: vzreconciler.api.v1.ApplyResponse
-	(*ApplyResult)(nil),           // 13: vzreconciler.api.v1.ApplyResult
-	(*DeleteRequest)(nil),         // 14: vzreconciler.api.v1.DeleteRequest
-	(*DeleteResponse)(nil),        // 15: vzreconciler.api.v1.DeleteResponse
-	(*ConfirmPruneRequest)(nil),   // 16: vzreconciler.api.v1.ConfirmPruneRequest
-	(*ConfirmPruneResponse)(nil),  // 17: vzreconciler.api.v1.ConfirmPruneResponse
-	(*StopRequest)(nil),           // 18: vzreconciler.api.v1.StopRequest
-	(*StopResponse)(nil),          // 19: vzreconciler.api.v1.StopResponse
-	(*StartRequest)(nil),          // 20: vzreconciler.api.v1.StartRequest
-	(*StartResponse)(nil),         // 21: vzreconciler.api.v1.StartResponse
-	(*RestartRequest)(nil),        // 22: vzreconciler.api.v1.RestartRequest
-	(*RestartResponse)(nil),       // 23: vzreconciler.api.v1.RestartResponse
-	(*PauseRequest)(nil),          // 24: vzreconciler.api.v1.PauseRequest
-	(*PauseResponse)(nil),         // 25: vzreconciler.api.v1.PauseResponse
-	(*ResumeRequest)(nil),         // 26: vzreconciler.api.v1.ResumeRequest
-	(*ResumeResponse)(nil),        // 27: vzreconciler.api.v1.ResumeResponse
-	(*KillRequest)(nil),           // 28: vzreconciler.api.v1.KillRequest
-	(*KillResponse)(nil),          // 29: vzreconciler.api.v1.KillResponse
-	(*DialRequest)(nil),           // 30: vzreconciler.api.v1.DialRequest
-	(*DialStart)(nil),             // 31: vzreconciler.api.v1.DialStart
-	(*ExecRequest)(nil),           // 32: vzreconciler.api.v1.ExecRequest
-	(*ExecStart)(nil),             // 33: vzreconciler.api.v1.ExecStart
-	(*AttachRequest)(nil),         // 34: vzreconciler.api.v1.AttachRequest
-	(*AttachStart)(nil),           // 35: vzreconciler.api.v1.AttachStart
-	(*LogsRequest)(nil),           // 36: vzreconciler.api.v1.LogsRequest
-	(*LogsResponse)(nil),          // 37: vzreconciler.api.v1.LogsResponse
-	(*StatisticsRequest)(nil),     // 38: vzreconciler.api.v1.StatisticsRequest
-	(*StatisticsResponse)(nil),    // 39: vzreconciler.api.v1.StatisticsResponse
-	(*SandboxStatistics)(nil),     // 40: vzreconciler.api.v1.SandboxStatistics
-	(*CopyInRequest)(nil),         // 41: vzreconciler.api.v1.CopyInRequest
-	(*CopyInStart)(nil),           // 42: vzreconciler.api.v1.CopyInStart
-	(*CopyInResponse)(nil),        // 43: vzreconciler.api.v1.CopyInResponse
-	(*CopyOutRequest)(nil),        // 44: vzreconciler.api.v1.CopyOutRequest
-	(*ExportRequest)(nil),         // 45: vzreconciler.api.v1.ExportRequest
-	(*PullImageRequest)(nil),      // 46: vzreconciler.api.v1.PullImageRequest
-	(*PullImageResponse)(nil),     // 47: vzreconciler.api.v1.PullImageResponse
-	(*Image)(nil),                 // 48: vzreconciler.api.v1.Image
-	(*ListImagesRequest)(nil),     // 49: vzreconciler.api.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),    // 50: vzreconciler.api.v1.ListImagesResponse
-	(*RemoveImageRequest)(nil),    // 51: vzreconciler.api.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil),   // 52: vzreconciler.api.v1.RemoveImageResponse
-	(*Volume)(nil),                // 53: vzreconciler.api.v1.Volume
-	(*ListVolumesRequest)(nil),    // 54: vzreconciler.api.v1.ListVolumesRequest
-	(*ListVolumesResponse)(nil),   // 55: vzreconciler.api.v1.ListVolumesResponse
-	(*RemoveVolumeRequest)(nil),   // 56: vzreconciler.api.v1.RemoveVolumeRequest
-	(*RemoveVolumeResponse)(nil),  // 57: vzreconciler.api.v1.RemoveVolumeResponse
-	nil,                           // 58: vzreconciler.api.v1.StatusResponse.PhasesEntry
-	(*timestamppb.Timestamp)(nil), // 59: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 60: google.protobuf.Duration
-	(*wire.Segment)(nil),          // 61: vzreconciler.wire.v1.Segment
-	(*wire.Address)(nil),          // 62: vzreconciler.wire.v1.Address
-	(*wire.Input)(nil),            // 63: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),     // 64: vzreconciler.wire.v1.TerminalSize
-	(*wire.EnvVar)(nil),           // 65: vzreconciler.wire.v1.EnvVar
-	(*wire.Statistics)(nil),       // 66: vzreconciler.wire.v1.Statistics
-	(*wire.CopyInStart)(nil),      // 67: vzreconciler.wire.v1.CopyInStart
-	(*wire.CopyOutStart)(nil),     // 68: vzreconciler.wire.v1.CopyOutStart
-	(*wire.Output)(nil),           // 69: vzreconciler.wire.v1.Output
-	(*wire.Piece)(nil),            // 70: vzreconciler.wire.v1.Piece
+	(WatchResponse_Type)(0),            // 0: vzreconciler.api.v1.WatchResponse.Type
+	(*Ref)(nil),                        // 1: vzreconciler.api.v1.Ref
+	(*StatusRequest)(nil),              // 2: vzreconciler.api.v1.StatusRequest
+	(*StatusResponse)(nil),             // 3: vzreconciler.api.v1.StatusResponse
+	(*SourceError)(nil),                // 4: vzreconciler.api.v1.SourceError
+	(*RuntimeStatus)(nil),              // 5: vzreconciler.api.v1.RuntimeStatus
+	(*GetRequest)(nil),                 // 6: vzreconciler.api.v1.GetRequest
+	(*GetResponse)(nil),                // 7: vzreconciler.api.v1.GetResponse
+	(*WatchResponse)(nil),              // 8: vzreconciler.api.v1.WatchResponse
+	(*EventsRequest)(nil),              // 9: vzreconciler.api.v1.EventsRequest
+	(*Event)(nil),                      // 10: vzreconciler.api.v1.Event
+	(*ApplyRequest)(nil),               // 11: vzreconciler.api.v1.ApplyRequest
+	(*ApplyResponse)(nil),              // 12: vzreconciler.api.v1.ApplyResponse
+	(*ApplyResult)(nil),                // 13: vzreconciler.api.v1.ApplyResult
+	(*DeleteRequest)(nil),              // 14: vzreconciler.api.v1.DeleteRequest
+	(*DeleteResponse)(nil),             // 15: vzreconciler.api.v1.DeleteResponse
+	(*ConfirmPruneRequest)(nil),        // 16: vzreconciler.api.v1.ConfirmPruneRequest
+	(*ConfirmPruneResponse)(nil),       // 17: vzreconciler.api.v1.ConfirmPruneResponse
+	(*DiffRequest)(nil),                // 18: vzreconciler.api.v1.DiffRequest
+	(*DiffResponse)(nil),               // 19: vzreconciler.api.v1.DiffResponse
+	(*ReadDocumentRequest)(nil),        // 20: vzreconciler.api.v1.ReadDocumentRequest
+	(*ReadDocumentResponse)(nil),       // 21: vzreconciler.api.v1.ReadDocumentResponse
+	(*ReplaceDocumentRequest)(nil),     // 22: vzreconciler.api.v1.ReplaceDocumentRequest
+	(*ReplaceDocumentResponse)(nil),    // 23: vzreconciler.api.v1.ReplaceDocumentResponse
+	(*PlanRequest)(nil),                // 24: vzreconciler.api.v1.PlanRequest
+	(*PlanResponse)(nil),               // 25: vzreconciler.api.v1.PlanResponse
+	(*PlanStep)(nil),                   // 26: vzreconciler.api.v1.PlanStep
+	(*SuspendReconcilingRequest)(nil),  // 27: vzreconciler.api.v1.SuspendReconcilingRequest
+	(*SuspendReconcilingResponse)(nil), // 28: vzreconciler.api.v1.SuspendReconcilingResponse
+	(*ResumeReconcilingRequest)(nil),   // 29: vzreconciler.api.v1.ResumeReconcilingRequest
+	(*ResumeReconcilingResponse)(nil),  // 30: vzreconciler.api.v1.ResumeReconcilingResponse
+	(*ReconcileNowRequest)(nil),        // 31: vzreconciler.api.v1.ReconcileNowRequest
+	(*ReconcileNowResponse)(nil),       // 32: vzreconciler.api.v1.ReconcileNowResponse
+	(*StopRequest)(nil),                // 33: vzreconciler.api.v1.StopRequest
+	(*StopResponse)(nil),               // 34: vzreconciler.api.v1.StopResponse
+	(*StartRequest)(nil),               // 35: vzreconciler.api.v1.StartRequest
+	(*StartResponse)(nil),              // 36: vzreconciler.api.v1.StartResponse
+	(*RestartRequest)(nil),             // 37: vzreconciler.api.v1.RestartRequest
+	(*RestartResponse)(nil),            // 38: vzreconciler.api.v1.RestartResponse
+	(*PauseRequest)(nil),               // 39: vzreconciler.api.v1.PauseRequest
+	(*PauseResponse)(nil),              // 40: vzreconciler.api.v1.PauseResponse
+	(*ResumeRequest)(nil),              // 41: vzreconciler.api.v1.ResumeRequest
+	(*ResumeResponse)(nil),             // 42: vzreconciler.api.v1.ResumeResponse
+	(*KillRequest)(nil),                // 43: vzreconciler.api.v1.KillRequest
+	(*KillResponse)(nil),               // 44: vzreconciler.api.v1.KillResponse
+	(*DialRequest)(nil),                // 45: vzreconciler.api.v1.DialRequest
+	(*DialStart)(nil),                  // 46: vzreconciler.api.v1.DialStart
+	(*ExecRequest)(nil),                // 47: vzreconciler.api.v1.ExecRequest
+	(*ExecStart)(nil),                  // 48: vzreconciler.api.v1.ExecStart
+	(*AttachRequest)(nil),              // 49: vzreconciler.api.v1.AttachRequest
+	(*AttachStart)(nil),                // 50: vzreconciler.api.v1.AttachStart
+	(*LogsRequest)(nil),                // 51: vzreconciler.api.v1.LogsRequest
+	(*LogsResponse)(nil),               // 52: vzreconciler.api.v1.LogsResponse
+	(*StatisticsRequest)(nil),          // 53: vzreconciler.api.v1.StatisticsRequest
+	(*StatisticsResponse)(nil),         // 54: vzreconciler.api.v1.StatisticsResponse
+	(*SandboxStatistics)(nil),          // 55: vzreconciler.api.v1.SandboxStatistics
+	(*CopyInRequest)(nil),              // 56: vzreconciler.api.v1.CopyInRequest
+	(*CopyInStart)(nil),                // 57: vzreconciler.api.v1.CopyInStart
+	(*CopyInResponse)(nil),             // 58: vzreconciler.api.v1.CopyInResponse
+	(*CopyOutRequest)(nil),             // 59: vzreconciler.api.v1.CopyOutRequest
+	(*ExportRequest)(nil),              // 60: vzreconciler.api.v1.ExportRequest
+	(*PullImageRequest)(nil),           // 61: vzreconciler.api.v1.PullImageRequest
+	(*PullImageResponse)(nil),          // 62: vzreconciler.api.v1.PullImageResponse
+	(*Image)(nil),                      // 63: vzreconciler.api.v1.Image
+	(*ListImagesRequest)(nil),          // 64: vzreconciler.api.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),         // 65: vzreconciler.api.v1.ListImagesResponse
+	(*RemoveImageRequest)(nil),         // 66: vzreconciler.api.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),        // 67: vzreconciler.api.v1.RemoveImageResponse
+	(*Volume)(nil),                     // 68: vzreconciler.api.v1.Volume
+	(*ListVolumesRequest)(nil),         // 69: vzreconciler.api.v1.ListVolumesRequest
+	(*ListVolumesResponse)(nil),        // 70: vzreconciler.api.v1.ListVolumesResponse
+	(*RemoveVolumeRequest)(nil),        // 71: vzreconciler.api.v1.RemoveVolumeRequest
+	(*RemoveVolumeResponse)(nil),       // 72: vzreconciler.api.v1.RemoveVolumeResponse
+	nil,                                // 73: vzreconciler.api.v1.StatusResponse.PhasesEntry
+	(*timestamppb.Timestamp)(nil),      // 74: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 75: google.protobuf.Duration
+	(*wire.Segment)(nil),               // 76: vzreconciler.wire.v1.Segment
+	(*wire.Address)(nil),               // 77: vzreconciler.wire.v1.Address
+	(*wire.Input)(nil),                 // 78: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),          // 79: vzreconciler.wire.v1.TerminalSize
+	(*wire.EnvVar)(nil),                // 80: vzreconciler.wire.v1.EnvVar
+	(*wire.Statistics)(nil),            // 81: vzreconciler.wire.v1.Statistics
+	(*wire.CopyInStart)(nil),           // 82: vzreconciler.wire.v1.CopyInStart
+	(*wire.CopyOutStart)(nil),          // 83: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Output)(nil),                // 84: vzreconciler.wire.v1.Output
+	(*wire.Piece)(nil),                 // 85: vzreconciler.wire.v1.Piece
 }
 var file_reconciler_api_api_proto_depIdxs = []int32{
-	59, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	58, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
+	74, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	73, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
 	4,  // 2: vzreconciler.api.v1.StatusResponse.source_errors:type_name -> vzreconciler.api.v1.SourceError
-	59, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
+	74, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
 	5,  // 4: vzreconciler.api.v1.StatusResponse.runtimes:type_name -> vzreconciler.api.v1.RuntimeStatus
-	0,  // 5: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
-	1,  // 6: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	59, // 7: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
-	59, // 8: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
-	1,  // 9: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
-	13, // 10: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
-	1,  // 11: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 12: vzreconciler.api.v1.DeleteRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 13: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
-	60, // 14: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
-	1,  // 15: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 16: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 17: vzreconciler.api.v1.PauseRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 18: vzreconciler.api.v1.ResumeRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 19: vzreconciler.api.v1.KillRequest.object:type_name -> vzreconciler.api.v1.Ref
-	31, // 20: vzreconciler.api.v1.DialRequest.start:type_name -> vzreconciler.api.v1.DialStart
-	61, // 21: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
-	1,  // 22: vzreconciler.api.v1.DialStart.object:type_name -> vzreconciler.api.v1.Ref
-	62, // 23: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
-	33, // 24: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
-	63, // 25: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
-	1,  // 26: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
-	64, // 27: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	65, // 28: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
-	35, // 29: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
-	63, // 30: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
-	1,  // 31: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 32: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	59, // 33: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
-	1,  // 34: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
-	40, // 35: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
-	1,  // 36: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
-	66, // 37: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
-	42, // 38: vzreconciler.api.v1.CopyInRequest.start:type_name -> vzreconciler.api.v1.CopyInStart
-	1,  // 39: vzreconciler.api.v1.CopyInStart.object:type_name -> vzreconciler.api.v1.Ref
-	67, // 40: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
-	1,  // 41: vzreconciler.api.v1.CopyOutRequest.object:type_name -> vzreconciler.api.v1.Ref
-	68, // 42: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
-	1,  // 43: vzreconciler.api.v1.ExportRequest.object:type_name -> vzreconciler.api.v1.Ref
-	48, // 44: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
-	59, // 45: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
-	48, // 46: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
-	59, // 47: vzreconciler.api.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
-	53, // 48: vzreconciler.api.v1.ListVolumesResponse.volumes:type_name -> vzreconciler.api.v1.Volume
-	2,  // 49: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
-	6,  // 50: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
-	6,  // 51: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
-	9,  // 52: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
-	11, // 53: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
-	14, // 54: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
-	16, // 55: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
-	18, // 56: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
-	20, // 57: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
-	22, // 58: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
-	24, // 59: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
-	26, // 60: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
-	28, // 61: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
-	30, // 62: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
-	32, // 63: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
-	34, // 64: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
-	36, // 65: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
-	38, // 66: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
-	41, // 67: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
-	44, // 68: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
-	45, // 69: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
-	46, // 70: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
-	49, // 71: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
-	51, // 72: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
-	54, // 73: vzreconciler.api.v1.Control.ListVolumes:input_type -> vzreconciler.api.v1.ListVolumesRequest
-	56, // 74: vzreconciler.api.v1.Control.RemoveVolume:input_type -> vzreconciler.api.v1.RemoveVolumeRequest
-	3,  // 75: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
-	7,  // 76: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
-	8,  // 77: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
-	10, // 78: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
-	12, // 79: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
-	15, // 80: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
-	17, // 81: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
-	19, // 82: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
-	21, // 83: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
-	23, // 84: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
-	25, // 85: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
-	27, // 86: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
-	29, // 87: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
-	61, // 88: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
-	69, // 89: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
-	69, // 90: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
-	37, // 91: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
-	39, // 92: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
-	43, // 93: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
-	70, // 94: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
-	70, // 95: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
-	47, // 96: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
-	50, // 97: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
-	52, // 98: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
-	55, // 99: vzreconciler.api.v1.Control.ListVolumes:output_type -> vzreconciler.api.v1.ListVolumesResponse
-	57, // 100: vzreconciler.api.v1.Control.RemoveVolume:output_type -> vzreconciler.api.v1.RemoveVolumeResponse
-	75, // [75:101] is the sub-list for method output_type
-	49, // [49:75] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	74, // 5: vzreconciler.api.v1.StatusResponse.suspended_since:type_name -> google.protobuf.Timestamp
+	0,  // 6: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
+	1,  // 7: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
+	74, // 8: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
+	74, // 9: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
+	1,  // 10: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
+	13, // 11: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
+	1,  // 12: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 13: vzreconciler.api.v1.DeleteRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 14: vzreconciler.api.v1.ReadDocumentRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 15: vzreconciler.api.v1.ReplaceDocumentRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 16: vzreconciler.api.v1.PlanRequest.object:type_name -> vzreconciler.api.v1.Ref
+	26, // 17: vzreconciler.api.v1.PlanResponse.current:type_name -> vzreconciler.api.v1.PlanStep
+	26, // 18: vzreconciler.api.v1.PlanResponse.next:type_name -> vzreconciler.api.v1.PlanStep
+	1,  // 19: vzreconciler.api.v1.SuspendReconcilingRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 20: vzreconciler.api.v1.ResumeReconcilingRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 21: vzreconciler.api.v1.ReconcileNowRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 22: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
+	75, // 23: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	1,  // 24: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 25: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 26: vzreconciler.api.v1.PauseRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 27: vzreconciler.api.v1.ResumeRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 28: vzreconciler.api.v1.KillRequest.object:type_name -> vzreconciler.api.v1.Ref
+	46, // 29: vzreconciler.api.v1.DialRequest.start:type_name -> vzreconciler.api.v1.DialStart
+	76, // 30: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	1,  // 31: vzreconciler.api.v1.DialStart.object:type_name -> vzreconciler.api.v1.Ref
+	77, // 32: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
+	48, // 33: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
+	78, // 34: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	1,  // 35: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
+	79, // 36: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
+	80, // 37: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
+	50, // 38: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
+	78, // 39: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	1,  // 40: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 41: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
+	74, // 42: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	1,  // 43: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
+	55, // 44: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
+	1,  // 45: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
+	81, // 46: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
+	57, // 47: vzreconciler.api.v1.CopyInRequest.start:type_name -> vzreconciler.api.v1.CopyInStart
+	1,  // 48: vzreconciler.api.v1.CopyInStart.object:type_name -> vzreconciler.api.v1.Ref
+	82, // 49: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
+	1,  // 50: vzreconciler.api.v1.CopyOutRequest.object:type_name -> vzreconciler.api.v1.Ref
+	83, // 51: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
+	1,  // 52: vzreconciler.api.v1.ExportRequest.object:type_name -> vzreconciler.api.v1.Ref
+	63, // 53: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
+	74, // 54: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
+	63, // 55: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
+	74, // 56: vzreconciler.api.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
+	68, // 57: vzreconciler.api.v1.ListVolumesResponse.volumes:type_name -> vzreconciler.api.v1.Volume
+	2,  // 58: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
+	6,  // 59: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
+	6,  // 60: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
+	9,  // 61: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
+	11, // 62: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
+	14, // 63: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
+	16, // 64: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
+	18, // 65: vzreconciler.api.v1.Control.Diff:input_type -> vzreconciler.api.v1.DiffRequest
+	20, // 66: vzreconciler.api.v1.Control.ReadDocument:input_type -> vzreconciler.api.v1.ReadDocumentRequest
+	22, // 67: vzreconciler.api.v1.Control.ReplaceDocument:input_type -> vzreconciler.api.v1.ReplaceDocumentRequest
+	24, // 68: vzreconciler.api.v1.Control.Plan:input_type -> vzreconciler.api.v1.PlanRequest
+	27, // 69: vzreconciler.api.v1.Control.SuspendReconciling:input_type -> vzreconciler.api.v1.SuspendReconcilingRequest
+	29, // 70: vzreconciler.api.v1.Control.ResumeReconciling:input_type -> vzreconciler.api.v1.ResumeReconcilingRequest
+	31, // 71: vzreconciler.api.v1.Control.ReconcileNow:input_type -> vzreconciler.api.v1.ReconcileNowRequest
+	33, // 72: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
+	35, // 73: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
+	37, // 74: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
+	39, // 75: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
+	41, // 76: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
+	43, // 77: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
+	45, // 78: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
+	47, // 79: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
+	49, // 80: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
+	51, // 81: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
+	53, // 82: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
+	56, // 83: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
+	59, // 84: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
+	60, // 85: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
+	61, // 86: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
+	64, // 87: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
+	66, // 88: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
+	69, // 89: vzreconciler.api.v1.Control.ListVolumes:input_type -> vzreconciler.api.v1.ListVolumesRequest
+	71, // 90: vzreconciler.api.v1.Control.RemoveVolume:input_type -> vzreconciler.api.v1.RemoveVolumeRequest
+	3,  // 91: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
+	7,  // 92: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
+	8,  // 93: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
+	10, // 94: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
+	12, // 95: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
+	15, // 96: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
+	17, // 97: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
+	19, // 98: vzreconciler.api.v1.Control.Diff:output_type -> vzreconciler.api.v1.DiffResponse
+	21, // 99: vzreconciler.api.v1.Control.ReadDocument:output_type -> vzreconciler.api.v1.ReadDocumentResponse
+	23, // 100: vzreconciler.api.v1.Control.ReplaceDocument:output_type -> vzreconciler.api.v1.ReplaceDocumentResponse
+	25, // 101: vzreconciler.api.v1.Control.Plan:output_type -> vzreconciler.api.v1.PlanResponse
+	28, // 102: vzreconciler.api.v1.Control.SuspendReconciling:output_type -> vzreconciler.api.v1.SuspendReconcilingResponse
+	30, // 103: vzreconciler.api.v1.Control.ResumeReconciling:output_type -> vzreconciler.api.v1.ResumeReconcilingResponse
+	32, // 104: vzreconciler.api.v1.Control.ReconcileNow:output_type -> vzreconciler.api.v1.ReconcileNowResponse
+	34, // 105: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
+	36, // 106: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
+	38, // 107: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
+	40, // 108: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
+	42, // 109: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
+	44, // 110: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
+	76, // 111: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
+	84, // 112: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
+	84, // 113: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
+	52, // 114: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
+	54, // 115: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
+	58, // 116: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
+	85, // 117: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	85, // 118: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
+	62, // 119: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
+	65, // 120: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
+	67, // 121: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
+	70, // 122: vzreconciler.api.v1.Control.ListVolumes:output_type -> vzreconciler.api.v1.ListVolumesResponse
+	72, // 123: vzreconciler.api.v1.Control.RemoveVolume:output_type -> vzreconciler.api.v1.RemoveVolumeResponse
+	91, // [91:124] is the sub-list for method output_type
+	58, // [58:91] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_reconciler_api_api_proto_init() }
@@ -3800,19 +4668,19 @@ func file_reconciler_api_api_proto_init() {
 	if File_reconciler_api_api_proto != nil {
 		return
 	}
-	file_reconciler_api_api_proto_msgTypes[29].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[44].OneofWrappers = []any{
 		(*DialRequest_Start)(nil),
 		(*DialRequest_Segment)(nil),
 	}
-	file_reconciler_api_api_proto_msgTypes[31].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[46].OneofWrappers = []any{
 		(*ExecRequest_Start)(nil),
 		(*ExecRequest_Input)(nil),
 	}
-	file_reconciler_api_api_proto_msgTypes[33].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[48].OneofWrappers = []any{
 		(*AttachRequest_Start)(nil),
 		(*AttachRequest_Input)(nil),
 	}
-	file_reconciler_api_api_proto_msgTypes[40].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[55].OneofWrappers = []any{
 		(*CopyInRequest_Start)(nil),
 		(*CopyInRequest_Data)(nil),
 	}
@@ -3822,7 +4690,7 @@ func file_reconciler_api_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reconciler_api_api_proto_rawDesc), len(file_reconciler_api_api_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   58,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,32 +23,39 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Control_Status_FullMethodName       = "/vzreconciler.api.v1.Control/Status"
-	Control_Get_FullMethodName          = "/vzreconciler.api.v1.Control/Get"
-	Control_Watch_FullMethodName        = "/vzreconciler.api.v1.Control/Watch"
-	Control_Events_FullMethodName       = "/vzreconciler.api.v1.Control/Events"
-	Control_Apply_FullMethodName        = "/vzreconciler.api.v1.Control/Apply"
-	Control_Delete_FullMethodName       = "/vzreconciler.api.v1.Control/Delete"
-	Control_ConfirmPrune_FullMethodName = "/vzreconciler.api.v1.Control/ConfirmPrune"
-	Control_Stop_FullMethodName         = "/vzreconciler.api.v1.Control/Stop"
-	Control_Start_FullMethodName        = "/vzreconciler.api.v1.Control/Start"
-	Control_Restart_FullMethodName      = "/vzreconciler.api.v1.Control/Restart"
-	Control_Pause_FullMethodName        = "/vzreconciler.api.v1.Control/Pause"
-	Control_Resume_FullMethodName       = "/vzreconciler.api.v1.Control/Resume"
-	Control_Kill_FullMethodName         = "/vzreconciler.api.v1.Control/Kill"
-	Control_Dial_FullMethodName         = "/vzreconciler.api.v1.Control/Dial"
-	Control_Exec_FullMethodName         = "/vzreconciler.api.v1.Control/Exec"
-	Control_Attach_FullMethodName       = "/vzreconciler.api.v1.Control/Attach"
-	Control_Logs_FullMethodName         = "/vzreconciler.api.v1.Control/Logs"
-	Control_Statistics_FullMethodName   = "/vzreconciler.api.v1.Control/Statistics"
-	Control_CopyIn_FullMethodName       = "/vzreconciler.api.v1.Control/CopyIn"
-	Control_CopyOut_FullMethodName      = "/vzreconciler.api.v1.Control/CopyOut"
-	Control_Export_FullMethodName       = "/vzreconciler.api.v1.Control/Export"
-	Control_PullImage_FullMethodName    = "/vzreconciler.api.v1.Control/PullImage"
-	Control_ListImages_FullMethodName   = "/vzreconciler.api.v1.Control/ListImages"
-	Control_RemoveImage_FullMethodName  = "/vzreconciler.api.v1.Control/RemoveImage"
-	Control_ListVolumes_FullMethodName  = "/vzreconciler.api.v1.Control/ListVolumes"
-	Control_RemoveVolume_FullMethodName = "/vzreconciler.api.v1.Control/RemoveVolume"
+	Control_Status_FullMethodName             = "/vzreconciler.api.v1.Control/Status"
+	Control_Get_FullMethodName                = "/vzreconciler.api.v1.Control/Get"
+	Control_Watch_FullMethodName              = "/vzreconciler.api.v1.Control/Watch"
+	Control_Events_FullMethodName             = "/vzreconciler.api.v1.Control/Events"
+	Control_Apply_FullMethodName              = "/vzreconciler.api.v1.Control/Apply"
+	Control_Delete_FullMethodName             = "/vzreconciler.api.v1.Control/Delete"
+	Control_ConfirmPrune_FullMethodName       = "/vzreconciler.api.v1.Control/ConfirmPrune"
+	Control_Diff_FullMethodName               = "/vzreconciler.api.v1.Control/Diff"
+	Control_ReadDocument_FullMethodName       = "/vzreconciler.api.v1.Control/ReadDocument"
+	Control_ReplaceDocument_FullMethodName    = "/vzreconciler.api.v1.Control/ReplaceDocument"
+	Control_Plan_FullMethodName               = "/vzreconciler.api.v1.Control/Plan"
+	Control_SuspendReconciling_FullMethodName = "/vzreconciler.api.v1.Control/SuspendReconciling"
+	Control_ResumeReconciling_FullMethodName  = "/vzreconciler.api.v1.Control/ResumeReconciling"
+	Control_ReconcileNow_FullMethodName       = "/vzreconciler.api.v1.Control/ReconcileNow"
+	Control_Stop_FullMethodName               = "/vzreconciler.api.v1.Control/Stop"
+	Control_Start_FullMethodName              = "/vzreconciler.api.v1.Control/Start"
+	Control_Restart_FullMethodName            = "/vzreconciler.api.v1.Control/Restart"
+	Control_Pause_FullMethodName              = "/vzreconciler.api.v1.Control/Pause"
+	Control_Resume_FullMethodName             = "/vzreconciler.api.v1.Control/Resume"
+	Control_Kill_FullMethodName               = "/vzreconciler.api.v1.Control/Kill"
+	Control_Dial_FullMethodName               = "/vzreconciler.api.v1.Control/Dial"
+	Control_Exec_FullMethodName               = "/vzreconciler.api.v1.Control/Exec"
+	Control_Attach_FullMethodName             = "/vzreconciler.api.v1.Control/Attach"
+	Control_Logs_FullMethodName               = "/vzreconciler.api.v1.Control/Logs"
+	Control_Statistics_FullMethodName         = "/vzreconciler.api.v1.Control/Statistics"
+	Control_CopyIn_FullMethodName             = "/vzreconciler.api.v1.Control/CopyIn"
+	Control_CopyOut_FullMethodName            = "/vzreconciler.api.v1.Control/CopyOut"
+	Control_Export_FullMethodName             = "/vzreconciler.api.v1.Control/Export"
+	Control_PullImage_FullMethodName          = "/vzreconciler.api.v1.Control/PullImage"
+	Control_ListImages_FullMethodName         = "/vzreconciler.api.v1.Control/ListImages"
+	Control_RemoveImage_FullMethodName        = "/vzreconciler.api.v1.Control/RemoveImage"
+	Control_ListVolumes_FullMethodName        = "/vzreconciler.api.v1.Control/ListVolumes"
+	Control_RemoveVolume_FullMethodName       = "/vzreconciler.api.v1.Control/RemoveVolume"
 )
 
 // ControlClient is the client API for Control service.
@@ -69,6 +76,22 @@ type ControlClient interface {
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// ConfirmPrune lets a held prune go on.
 	ConfirmPrune(ctx context.Context, in *ConfirmPruneRequest, opts ...grpc.CallOption) (*ConfirmPruneResponse, error)
+	// Diff says what would change if files were in the watched directory, and
+	// changes nothing.
+	Diff(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[DiffRequest, DiffResponse], error)
+	// ReadDocument returns an object's document as it stands in its file.
+	// ReplaceDocument puts another in its place, if the file is still the same.
+	ReadDocument(ctx context.Context, in *ReadDocumentRequest, opts ...grpc.CallOption) (*ReadDocumentResponse, error)
+	ReplaceDocument(ctx context.Context, in *ReplaceDocumentRequest, opts ...grpc.CallOption) (*ReplaceDocumentResponse, error)
+	// Plan says what is done about a sandbox next, and what that waits for.
+	Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error)
+	// SuspendReconciling keeps the daemon from following the manifests of sandboxes,
+	// across daemon restarts, until ResumeReconciling. What runs is looked after as
+	// before.
+	SuspendReconciling(ctx context.Context, in *SuspendReconcilingRequest, opts ...grpc.CallOption) (*SuspendReconcilingResponse, error)
+	ResumeReconciling(ctx context.Context, in *ResumeReconcilingRequest, opts ...grpc.CallOption) (*ResumeReconcilingResponse, error)
+	// ReconcileNow looks at the manifests, and cuts the back-offs of sandboxes short.
+	ReconcileNow(ctx context.Context, in *ReconcileNowRequest, opts ...grpc.CallOption) (*ReconcileNowResponse, error)
 	// Stop ends a sandbox and holds it stopped, across daemon restarts, until
 	// Start. Restart ends it and lets it be brought up again. None waits for that.
 	Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopResponse, error)
@@ -200,6 +223,79 @@ func (c *controlClient) ConfirmPrune(ctx context.Context, in *ConfirmPruneReques
 	return out, nil
 }
 
+func (c *controlClient) Diff(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[DiffRequest, DiffResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[2], Control_Diff_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DiffRequest, DiffResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_DiffClient = grpc.ClientStreamingClient[DiffRequest, DiffResponse]
+
+func (c *controlClient) ReadDocument(ctx context.Context, in *ReadDocumentRequest, opts ...grpc.CallOption) (*ReadDocumentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadDocumentResponse)
+	err := c.cc.Invoke(ctx, Control_ReadDocument_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) ReplaceDocument(ctx context.Context, in *ReplaceDocumentRequest, opts ...grpc.CallOption) (*ReplaceDocumentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReplaceDocumentResponse)
+	err := c.cc.Invoke(ctx, Control_ReplaceDocument_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Plan(ctx context.Context, in *PlanRequest, opts ...grpc.CallOption) (*PlanResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanResponse)
+	err := c.cc.Invoke(ctx, Control_Plan_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) SuspendReconciling(ctx context.Context, in *SuspendReconcilingRequest, opts ...grpc.CallOption) (*SuspendReconcilingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SuspendReconcilingResponse)
+	err := c.cc.Invoke(ctx, Control_SuspendReconciling_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) ResumeReconciling(ctx context.Context, in *ResumeReconcilingRequest, opts ...grpc.CallOption) (*ResumeReconcilingResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeReconcilingResponse)
+	err := c.cc.Invoke(ctx, Control_ResumeReconciling_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) ReconcileNow(ctx context.Context, in *ReconcileNowRequest, opts ...grpc.CallOption) (*ReconcileNowResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReconcileNowResponse)
+	err := c.cc.Invoke(ctx, Control_ReconcileNow_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *controlClient) Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(StopResponse)
@@ -262,7 +358,7 @@ func (c *controlClient) Kill(ctx context.Context, in *KillRequest, opts ...grpc.
 
 func (c *controlClient) Dial(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[DialRequest, wire.Segment], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[2], Control_Dial_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[3], Control_Dial_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +371,7 @@ type Control_DialClient = grpc.BidiStreamingClient[DialRequest, wire.Segment]
 
 func (c *controlClient) Exec(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecRequest, wire.Output], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[3], Control_Exec_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[4], Control_Exec_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -288,7 +384,7 @@ type Control_ExecClient = grpc.BidiStreamingClient[ExecRequest, wire.Output]
 
 func (c *controlClient) Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachRequest, wire.Output], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[4], Control_Attach_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[5], Control_Attach_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +397,7 @@ type Control_AttachClient = grpc.BidiStreamingClient[AttachRequest, wire.Output]
 
 func (c *controlClient) Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[5], Control_Logs_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[6], Control_Logs_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -330,7 +426,7 @@ func (c *controlClient) Statistics(ctx context.Context, in *StatisticsRequest, o
 
 func (c *controlClient) CopyIn(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CopyInRequest, CopyInResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[6], Control_CopyIn_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[7], Control_CopyIn_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -343,7 +439,7 @@ type Control_CopyInClient = grpc.ClientStreamingClient[CopyInRequest, CopyInResp
 
 func (c *controlClient) CopyOut(ctx context.Context, in *CopyOutRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[wire.Piece], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[7], Control_CopyOut_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[8], Control_CopyOut_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -362,7 +458,7 @@ type Control_CopyOutClient = grpc.ServerStreamingClient[wire.Piece]
 
 func (c *controlClient) Export(ctx context.Context, in *ExportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[wire.Piece], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[8], Control_Export_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[9], Control_Export_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -381,7 +477,7 @@ type Control_ExportClient = grpc.ServerStreamingClient[wire.Piece]
 
 func (c *controlClient) PullImage(ctx context.Context, in *PullImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullImageResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[9], Control_PullImage_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[10], Control_PullImage_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -456,6 +552,22 @@ type ControlServer interface {
 	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	// ConfirmPrune lets a held prune go on.
 	ConfirmPrune(context.Context, *ConfirmPruneRequest) (*ConfirmPruneResponse, error)
+	// Diff says what would change if files were in the watched directory, and
+	// changes nothing.
+	Diff(grpc.ClientStreamingServer[DiffRequest, DiffResponse]) error
+	// ReadDocument returns an object's document as it stands in its file.
+	// ReplaceDocument puts another in its place, if the file is still the same.
+	ReadDocument(context.Context, *ReadDocumentRequest) (*ReadDocumentResponse, error)
+	ReplaceDocument(context.Context, *ReplaceDocumentRequest) (*ReplaceDocumentResponse, error)
+	// Plan says what is done about a sandbox next, and what that waits for.
+	Plan(context.Context, *PlanRequest) (*PlanResponse, error)
+	// SuspendReconciling keeps the daemon from following the manifests of sandboxes,
+	// across daemon restarts, until ResumeReconciling. What runs is looked after as
+	// before.
+	SuspendReconciling(context.Context, *SuspendReconcilingRequest) (*SuspendReconcilingResponse, error)
+	ResumeReconciling(context.Context, *ResumeReconcilingRequest) (*ResumeReconcilingResponse, error)
+	// ReconcileNow looks at the manifests, and cuts the back-offs of sandboxes short.
+	ReconcileNow(context.Context, *ReconcileNowRequest) (*ReconcileNowResponse, error)
 	// Stop ends a sandbox and holds it stopped, across daemon restarts, until
 	// Start. Restart ends it and lets it be brought up again. None waits for that.
 	Stop(context.Context, *StopRequest) (*StopResponse, error)
@@ -519,6 +631,27 @@ func (UnimplementedControlServer) Delete(context.Context, *DeleteRequest) (*Dele
 }
 func (UnimplementedControlServer) ConfirmPrune(context.Context, *ConfirmPruneRequest) (*ConfirmPruneResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ConfirmPrune not implemented")
+}
+func (UnimplementedControlServer) Diff(grpc.ClientStreamingServer[DiffRequest, DiffResponse]) error {
+	return status.Error(codes.Unimplemented, "method Diff not implemented")
+}
+func (UnimplementedControlServer) ReadDocument(context.Context, *ReadDocumentRequest) (*ReadDocumentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadDocument not implemented")
+}
+func (UnimplementedControlServer) ReplaceDocument(context.Context, *ReplaceDocumentRequest) (*ReplaceDocumentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplaceDocument not implemented")
+}
+func (UnimplementedControlServer) Plan(context.Context, *PlanRequest) (*PlanResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Plan not implemented")
+}
+func (UnimplementedControlServer) SuspendReconciling(context.Context, *SuspendReconcilingRequest) (*SuspendReconcilingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SuspendReconciling not implemented")
+}
+func (UnimplementedControlServer) ResumeReconciling(context.Context, *ResumeReconcilingRequest) (*ResumeReconcilingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeReconciling not implemented")
+}
+func (UnimplementedControlServer) ReconcileNow(context.Context, *ReconcileNowRequest) (*ReconcileNowResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReconcileNow not implemented")
 }
 func (UnimplementedControlServer) Stop(context.Context, *StopRequest) (*StopResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Stop not implemented")
@@ -706,6 +839,121 @@ func _Control_ConfirmPrune_Handler(srv interface{}, ctx context.Context, dec fun
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ControlServer).ConfirmPrune(ctx, req.(*ConfirmPruneRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Diff_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ControlServer).Diff(&grpc.GenericServerStream[DiffRequest, DiffResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_DiffServer = grpc.ClientStreamingServer[DiffRequest, DiffResponse]
+
+func _Control_ReadDocument_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadDocumentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).ReadDocument(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_ReadDocument_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).ReadDocument(ctx, req.(*ReadDocumentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_ReplaceDocument_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplaceDocumentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).ReplaceDocument(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_ReplaceDocument_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).ReplaceDocument(ctx, req.(*ReplaceDocumentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Plan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Plan(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Plan_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Plan(ctx, req.(*PlanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_SuspendReconciling_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SuspendReconcilingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).SuspendReconciling(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_SuspendReconciling_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).SuspendReconciling(ctx, req.(*SuspendReconcilingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_ResumeReconciling_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeReconcilingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).ResumeReconciling(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_ResumeReconciling_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).ResumeReconciling(ctx, req.(*ResumeReconcilingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_ReconcileNow_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReconcileNowRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).ReconcileNow(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_ReconcileNow_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).ReconcileNow(ctx, req.(*ReconcileNowRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1008,6 +1256,30 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Control_ConfirmPrune_Handler,
 		},
 		{
+			MethodName: "ReadDocument",
+			Handler:    _Control_ReadDocument_Handler,
+		},
+		{
+			MethodName: "ReplaceDocument",
+			Handler:    _Control_ReplaceDocument_Handler,
+		},
+		{
+			MethodName: "Plan",
+			Handler:    _Control_Plan_Handler,
+		},
+		{
+			MethodName: "SuspendReconciling",
+			Handler:    _Control_SuspendReconciling_Handler,
+		},
+		{
+			MethodName: "ResumeReconciling",
+			Handler:    _Control_ResumeReconciling_Handler,
+		},
+		{
+			MethodName: "ReconcileNow",
+			Handler:    _Control_ReconcileNow_Handler,
+		},
+		{
 			MethodName: "Stop",
 			Handler:    _Control_Stop_Handler,
 		},
@@ -1062,6 +1334,11 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Events",
 			Handler:       _Control_Events_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Diff",
+			Handler:       _Control_Diff_Handler,
+			ClientStreams: true,
 		},
 		{
 			StreamName:    "Dial",

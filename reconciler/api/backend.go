@@ -35,6 +35,24 @@ type Backend interface {
 	Delete(ctx context.Context, req *DeleteRequest) (*DeleteResponse, error)
 	// ConfirmPrune lets a held prune go on.
 	ConfirmPrune(ctx context.Context) (*ConfirmPruneResponse, error)
+	// Diff says what would change if the files were in the watched directory. Each
+	// object that differs comes as the JSON of a diff.Object.
+	Diff(ctx context.Context, files []File, prune bool) ([]json.RawMessage, error)
+	// ReadDocument returns an object's document as it stands in its file.
+	ReadDocument(ctx context.Context, req *ReadDocumentRequest) (*ReadDocumentResponse, error)
+	// ReplaceDocument puts another in its place. It is drivers.ErrInvalidState when
+	// the file has changed since it was read.
+	ReplaceDocument(ctx context.Context, req *ReplaceDocumentRequest) (*ReplaceDocumentResponse, error)
+	// Plan says what is done about a sandbox next, and what that waits for.
+	Plan(ctx context.Context, req *PlanRequest) (*PlanResponse, error)
+
+	// SuspendReconciling stops following the manifests of a sandbox, or, without
+	// an object, any, until ResumeReconciling.
+	SuspendReconciling(ctx context.Context, req *SuspendReconcilingRequest) error
+	// ResumeReconciling has manifests followed again.
+	ResumeReconciling(ctx context.Context, req *ResumeReconcilingRequest) error
+	// ReconcileNow looks at the manifests and cuts back-offs short.
+	ReconcileNow(ctx context.Context, req *ReconcileNowRequest) error
 
 	// Stop ends a sandbox and holds it stopped until Start; it does not wait for
 	// the end.

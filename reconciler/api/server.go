@@ -97,6 +97,30 @@ func (s *server) ConfirmPrune(ctx context.Context, _ *ConfirmPruneRequest) (*Con
 	return s.backend.ConfirmPrune(ctx)
 }
 
+func (s *server) ReadDocument(ctx context.Context, req *ReadDocumentRequest) (*ReadDocumentResponse, error) {
+	return s.backend.ReadDocument(ctx, req)
+}
+
+func (s *server) ReplaceDocument(ctx context.Context, req *ReplaceDocumentRequest) (*ReplaceDocumentResponse, error) {
+	return s.backend.ReplaceDocument(ctx, req)
+}
+
+func (s *server) Plan(ctx context.Context, req *PlanRequest) (*PlanResponse, error) {
+	return s.backend.Plan(ctx, req)
+}
+
+func (s *server) SuspendReconciling(ctx context.Context, req *SuspendReconcilingRequest) (*SuspendReconcilingResponse, error) {
+	return &SuspendReconcilingResponse{}, s.backend.SuspendReconciling(ctx, req)
+}
+
+func (s *server) ResumeReconciling(ctx context.Context, req *ResumeReconcilingRequest) (*ResumeReconcilingResponse, error) {
+	return &ResumeReconcilingResponse{}, s.backend.ResumeReconciling(ctx, req)
+}
+
+func (s *server) ReconcileNow(ctx context.Context, req *ReconcileNowRequest) (*ReconcileNowResponse, error) {
+	return &ReconcileNowResponse{}, s.backend.ReconcileNow(ctx, req)
+}
+
 func (s *server) Stop(ctx context.Context, req *StopRequest) (*StopResponse, error) {
 	return &StopResponse{}, s.backend.Stop(ctx, req)
 }

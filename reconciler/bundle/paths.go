@@ -109,6 +109,9 @@ func (s StateDir) Events() string { return s.join("events") }
 // Inventory is the record of the objects that were applied.
 func (s StateDir) Inventory() string { return s.join("inventory.json") }
 
+// Suspension tells whether manifests are followed.
+func (s StateDir) Suspension() string { return s.join("suspension.json") }
+
 // CacheDir holds what can be made again.
 func (s StateDir) CacheDir() string { return s.join("cache") }
 

@@ -36,6 +36,47 @@ func Remove(file string, data []byte, key manifests.Key) ([]byte, error) {
 	return rest, nil
 }
 
+// Document returns an object's document as it stands in a file, without the
+// marker before it.
+func Document(file string, data []byte, key manifests.Key) ([]byte, error) {
+	f := parse(file, data)
+	i, err := f.find(key)
+	if err != nil {
+		return nil, err
+	}
+	_, doc := cutMarker(f.text(i))
+	return bytes.Clone(doc), nil
+}
+
+// Replace puts another document in the place of an object's. The marker before
+// it, and every byte of the others, stays.
+func Replace(file string, data []byte, key manifests.Key, doc []byte) ([]byte, error) {
+	f := parse(file, data)
+	i, err := f.find(key)
+	if err != nil {
+		return nil, err
+	}
+	marker, _ := cutMarker(f.text(i))
+	if own, _ := cutMarker(doc); len(own) > 0 {
+		marker = nil
+	}
+	c := f.chunks[i]
+	out := slices.Concat(data[:c.start], marker, doc)
+	if c.end < len(data) && len(doc) > 0 && doc[len(doc)-1] != '\n' {
+		out = append(out, '\n')
+	}
+	return append(out, data[c.end:]...), nil
+}
+
+// cutMarker parts a document from the line "---" before it.
+func cutMarker(text []byte) (marker, doc []byte) {
+	first, rest, found := bytes.Cut(text, []byte("\n"))
+	if !found || !bytes.Equal(bytes.TrimRight(first, " \t\r"), []byte("---")) {
+		return nil, text
+	}
+	return text[:len(first)+1], rest
+}
+
 // Merge puts the documents of news into a file: each in the place of the one of
 // the same object, else at the end. Documents of objects that news does not have
 // stay. The file may be empty.

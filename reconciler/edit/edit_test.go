@@ -72,6 +72,54 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+func TestDocumentAndReplaceLeaveTheRestByteIdentical(t *testing.T) {
+	a, c := "# about a\r\n"+configMap("a", "1"), "--- # c\n"+configMap("c", "3")+"...\n# the end"
+	for name, tc := range map[string]struct{ marker, doc, edited, want string }{
+		"a marker stays":          {"---\n", "# about b\n" + configMap("b", "2"), configMap("b", "9"), "---\n" + configMap("b", "9")},
+		"one with blanks":         {"--- \r\n", configMap("b", "2"), configMap("b", "9"), "--- \r\n" + configMap("b", "9")},
+		"one of the edited text":  {"---\n", configMap("b", "2"), "---\n# mine\n" + configMap("b", "9"), "---\n# mine\n" + configMap("b", "9")},
+		"no newline at the end":   {"---\n", configMap("b", "2"), strings.TrimSuffix(configMap("b", "9"), "\n"), "---\n" + configMap("b", "9")},
+		"a marker with a comment": {"", "--- # b\n" + configMap("b", "2"), "--- # b\n" + configMap("b", "9"), "--- # b\n" + configMap("b", "9")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := []byte(a + tc.marker + tc.doc + c)
+			doc, err := Document("f.yaml", file, key("b"))
+			if err != nil || string(doc) != tc.doc {
+				t.Fatalf("document %q, %v; want %q", doc, err, tc.doc)
+			}
+			got, err := Replace("f.yaml", file, key("b"), []byte(tc.edited))
+			if err != nil || string(got) != a+tc.want+c {
+				t.Fatalf("replaced %q, %v; want %q", got, err, a+tc.want+c)
+			}
+		})
+	}
+	first, err := Document("f.yaml", []byte(a+c), key("a"))
+	if err != nil || string(first) != a {
+		t.Errorf("the first: %q, %v", first, err)
+	}
+	if _, err := Replace("f.yaml", []byte(a), key("z"), nil); !errors.Is(err, ErrNotThere) {
+		t.Errorf("absent: %v", err)
+	}
+}
+
+func FuzzReplaceByItselfChangesNothing(f *testing.F) {
+	f.Add(configMap("a", "1") + "---\n" + configMap("b", "2"))
+	f.Add("%YAML 1.2\n---\n" + configMap("a", "1") + "...\n--- # x\n" + configMap("b", "2"))
+	f.Fuzz(func(t *testing.T, file string) {
+		objects, _ := manifests.Parse("f.yaml", []byte(file))
+		for _, o := range objects {
+			doc, err := Document("f.yaml", []byte(file), o.Key)
+			if err != nil {
+				continue
+			}
+			got, err := Replace("f.yaml", []byte(file), o.Key, doc)
+			if err != nil || string(got) != file {
+				t.Fatalf("%q became %q, %v", file, got, err)
+			}
+		}
+	})
+}
+
 func FuzzMergeLosesNothing(f *testing.F) {
 	f.Add(configMap("a", "1")+"---\n"+configMap("b", "2"), configMap("c", "3"))
 	f.Add("%YAML 1.2\n---\n"+configMap("a", "1"), "---\n"+configMap("a", "2"))

@@ -35,6 +35,8 @@ type Metrics struct {
 	sourceErrors      *prometheus.GaugeVec
 	sourceLastSync    *prometheus.GaugeVec
 	pruneHeld         prometheus.Gauge
+	suspended         prometheus.Gauge
+	sandboxSuspended  *prometheus.GaugeVec
 	pluginUp          *prometheus.GaugeVec
 	pluginRestarts    *prometheus.CounterVec
 	probes            *prometheus.CounterVec
@@ -71,6 +73,10 @@ func New(reg prometheus.Registerer) *Metrics {
 			"Unix time of the last complete look at the manifests.", "source"),
 		pruneHeld: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "prune_held",
 			Help: "Objects whose removal is held until it is confirmed."}),
+		suspended: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "suspended",
+			Help: "Whether reconciling is suspended as a whole (1) or not (0)."}),
+		sandboxSuspended: gaugeVec("sandbox_suspended",
+			"1 for a sandbox whose manifest is not followed because a user suspended its reconciling.", "namespace", "name"),
 		pluginUp: gaugeVec("plugin_up",
 			"Whether the plugin can run sandboxes on this host (1) or not (0).", "plugin"),
 		pluginRestarts: counterVec("plugin_restarts_total",
@@ -85,7 +91,7 @@ func New(reg prometheus.Registerer) *Metrics {
 
 	reg.MustRegister(m.sandboxes, m.sandboxReady, m.sandboxInfo, m.sandboxRestarts,
 		m.reconciles, m.reconcileDuration, m.convergence, m.boot,
-		m.sourceErrors, m.sourceLastSync, m.pruneHeld, m.pluginUp, m.pluginRestarts, m.probes, build,
+		m.sourceErrors, m.sourceLastSync, m.pruneHeld, m.suspended, m.sandboxSuspended, m.pluginUp, m.pluginRestarts, m.probes, build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -138,6 +144,7 @@ func (m *Metrics) Forget(key manifests.Key) {
 	m.sandboxReady.DeletePartialMatch(l)
 	m.sandboxInfo.DeletePartialMatch(l)
 	m.sandboxRestarts.DeletePartialMatch(l)
+	m.sandboxSuspended.DeletePartialMatch(l)
 }
 
 // Reconciled counts a reconcile of an object of a kind, with one of the Results.
@@ -169,6 +176,18 @@ func (m *Metrics) SetSourceSynced(source string, at time.Time) {
 
 // SetPruneHeld tells how many removals are held.
 func (m *Metrics) SetPruneHeld(n int) { m.pruneHeld.Set(float64(n)) }
+
+// SetSuspended tells whether reconciling is suspended as a whole.
+func (m *Metrics) SetSuspended(suspended bool) { m.suspended.Set(number(suspended)) }
+
+// SetSandboxSuspended tells whether the reconciling of one sandbox is suspended.
+func (m *Metrics) SetSandboxSuspended(key manifests.Key, suspended bool) {
+	if !suspended {
+		m.sandboxSuspended.DeleteLabelValues(key.Namespace, key.Name)
+		return
+	}
+	m.sandboxSuspended.WithLabelValues(key.Namespace, key.Name).Set(1)
+}
 
 // SetPluginUp tells whether a plugin can run sandboxes on this host.
 func (m *Metrics) SetPluginUp(plugin string, up bool) {

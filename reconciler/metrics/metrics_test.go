@@ -42,6 +42,7 @@ func used(t *testing.T) (*prometheus.Registry, *Metrics) {
 	m.Booted("qemu", drivers.StageAgentUp, time.Second)
 	m.SetSourceErrors("/m", 1)
 	m.SetSourceSynced("/m", time.Unix(1800000000, 0))
+	m.SetSandboxSuspended(key("web"), true)
 	m.SetPruneHeld(3)
 	m.SetPluginUp("qemu", true)
 	m.AddPluginRestart("qemu")

@@ -19,32 +19,39 @@ import (
 
 // Backend is an api.Backend. What has no function is drivers.ErrUnsupported.
 type Backend struct {
-	StatusFunc       func(ctx context.Context) (*api.StatusResponse, error)
-	GetFunc          func(ctx context.Context, req *api.GetRequest) ([]json.RawMessage, error)
-	WatchFunc        func(ctx context.Context, req *api.GetRequest, send func(*api.WatchResponse) error) error
-	EventsFunc       func(ctx context.Context, req *api.EventsRequest, send func(*api.Event) error) error
-	ApplyFunc        func(ctx context.Context, req *api.ApplyRequest) (*api.ApplyResponse, error)
-	DeleteFunc       func(ctx context.Context, req *api.DeleteRequest) (*api.DeleteResponse, error)
-	ConfirmPruneFunc func(ctx context.Context) (*api.ConfirmPruneResponse, error)
-	StopFunc         func(ctx context.Context, req *api.StopRequest) error
-	StartFunc        func(ctx context.Context, req *api.StartRequest) error
-	RestartFunc      func(ctx context.Context, req *api.RestartRequest) error
-	AttachFunc       func(ctx context.Context, req *api.AttachStart, stdio drivers.Stdio) (drivers.ExitStatus, error)
-	PauseFunc        func(ctx context.Context, req *api.PauseRequest) error
-	ResumeFunc       func(ctx context.Context, req *api.ResumeRequest) error
-	KillFunc         func(ctx context.Context, req *api.KillRequest) error
-	DialFunc         func(ctx context.Context, object *api.Ref, to drivers.Address) (drivers.Conn, error)
-	ExecFunc         func(ctx context.Context, req *api.ExecStart, stdio drivers.Stdio, started func(pid int, at time.Time)) (drivers.ExitStatus, error)
-	LogsFunc         func(ctx context.Context, req *api.LogsRequest, send func(data []byte) error) error
-	StatisticsFunc   func(ctx context.Context, req *api.StatisticsRequest) (*api.StatisticsResponse, error)
-	CopyInFunc       func(ctx context.Context, ref *api.Ref, req drivers.CopyInRequest, archive io.Reader) error
-	CopyOutFunc      func(ctx context.Context, ref *api.Ref, req drivers.CopyOutRequest, w io.Writer) error
-	ExportFunc       func(ctx context.Context, req *api.ExportRequest, w io.Writer) error
-	PullImageFunc    func(ctx context.Context, req *api.PullImageRequest, send func(*api.PullImageResponse) error) error
-	ListImagesFunc   func(ctx context.Context) (*api.ListImagesResponse, error)
-	RemoveImageFunc  func(ctx context.Context, req *api.RemoveImageRequest) (*api.RemoveImageResponse, error)
-	ListVolumesFunc  func(ctx context.Context, req *api.ListVolumesRequest) (*api.ListVolumesResponse, error)
-	RemoveVolumeFunc func(ctx context.Context, req *api.RemoveVolumeRequest) (*api.RemoveVolumeResponse, error)
+	StatusFunc             func(ctx context.Context) (*api.StatusResponse, error)
+	GetFunc                func(ctx context.Context, req *api.GetRequest) ([]json.RawMessage, error)
+	WatchFunc              func(ctx context.Context, req *api.GetRequest, send func(*api.WatchResponse) error) error
+	EventsFunc             func(ctx context.Context, req *api.EventsRequest, send func(*api.Event) error) error
+	ApplyFunc              func(ctx context.Context, req *api.ApplyRequest) (*api.ApplyResponse, error)
+	DeleteFunc             func(ctx context.Context, req *api.DeleteRequest) (*api.DeleteResponse, error)
+	ConfirmPruneFunc       func(ctx context.Context) (*api.ConfirmPruneResponse, error)
+	DiffFunc               func(ctx context.Context, files []api.File, prune bool) ([]json.RawMessage, error)
+	ReadDocumentFunc       func(ctx context.Context, req *api.ReadDocumentRequest) (*api.ReadDocumentResponse, error)
+	ReplaceDocumentFunc    func(ctx context.Context, req *api.ReplaceDocumentRequest) (*api.ReplaceDocumentResponse, error)
+	PlanFunc               func(ctx context.Context, req *api.PlanRequest) (*api.PlanResponse, error)
+	SuspendReconcilingFunc func(ctx context.Context, req *api.SuspendReconcilingRequest) error
+	ResumeReconcilingFunc  func(ctx context.Context, req *api.ResumeReconcilingRequest) error
+	ReconcileNowFunc       func(ctx context.Context, req *api.ReconcileNowRequest) error
+	StopFunc               func(ctx context.Context, req *api.StopRequest) error
+	StartFunc              func(ctx context.Context, req *api.StartRequest) error
+	RestartFunc            func(ctx context.Context, req *api.RestartRequest) error
+	AttachFunc             func(ctx context.Context, req *api.AttachStart, stdio drivers.Stdio) (drivers.ExitStatus, error)
+	PauseFunc              func(ctx context.Context, req *api.PauseRequest) error
+	ResumeFunc             func(ctx context.Context, req *api.ResumeRequest) error
+	KillFunc               func(ctx context.Context, req *api.KillRequest) error
+	DialFunc               func(ctx context.Context, object *api.Ref, to drivers.Address) (drivers.Conn, error)
+	ExecFunc               func(ctx context.Context, req *api.ExecStart, stdio drivers.Stdio, started func(pid int, at time.Time)) (drivers.ExitStatus, error)
+	LogsFunc               func(ctx context.Context, req *api.LogsRequest, send func(data []byte) error) error
+	StatisticsFunc         func(ctx context.Context, req *api.StatisticsRequest) (*api.StatisticsResponse, error)
+	CopyInFunc             func(ctx context.Context, ref *api.Ref, req drivers.CopyInRequest, archive io.Reader) error
+	CopyOutFunc            func(ctx context.Context, ref *api.Ref, req drivers.CopyOutRequest, w io.Writer) error
+	ExportFunc             func(ctx context.Context, req *api.ExportRequest, w io.Writer) error
+	PullImageFunc          func(ctx context.Context, req *api.PullImageRequest, send func(*api.PullImageResponse) error) error
+	ListImagesFunc         func(ctx context.Context) (*api.ListImagesResponse, error)
+	RemoveImageFunc        func(ctx context.Context, req *api.RemoveImageRequest) (*api.RemoveImageResponse, error)
+	ListVolumesFunc        func(ctx context.Context, req *api.ListVolumesRequest) (*api.ListVolumesResponse, error)
+	RemoveVolumeFunc       func(ctx context.Context, req *api.RemoveVolumeRequest) (*api.RemoveVolumeResponse, error)
 }
 
 var _ api.Backend = (*Backend)(nil)
@@ -105,6 +112,62 @@ func (b *Backend) ConfirmPrune(ctx context.Context) (*api.ConfirmPruneResponse, 
 		return nil, unset("confirm prune")
 	}
 	return b.ConfirmPruneFunc(ctx)
+}
+
+// Diff calls DiffFunc.
+func (b *Backend) Diff(ctx context.Context, files []api.File, prune bool) ([]json.RawMessage, error) {
+	if b.DiffFunc == nil {
+		return nil, unset("diff")
+	}
+	return b.DiffFunc(ctx, files, prune)
+}
+
+// ReadDocument calls ReadDocumentFunc.
+func (b *Backend) ReadDocument(ctx context.Context, req *api.ReadDocumentRequest) (*api.ReadDocumentResponse, error) {
+	if b.ReadDocumentFunc == nil {
+		return nil, unset("read document")
+	}
+	return b.ReadDocumentFunc(ctx, req)
+}
+
+// ReplaceDocument calls ReplaceDocumentFunc.
+func (b *Backend) ReplaceDocument(ctx context.Context, req *api.ReplaceDocumentRequest) (*api.ReplaceDocumentResponse, error) {
+	if b.ReplaceDocumentFunc == nil {
+		return nil, unset("replace document")
+	}
+	return b.ReplaceDocumentFunc(ctx, req)
+}
+
+// Plan calls PlanFunc.
+func (b *Backend) Plan(ctx context.Context, req *api.PlanRequest) (*api.PlanResponse, error) {
+	if b.PlanFunc == nil {
+		return nil, unset("plan")
+	}
+	return b.PlanFunc(ctx, req)
+}
+
+// SuspendReconciling calls SuspendReconcilingFunc.
+func (b *Backend) SuspendReconciling(ctx context.Context, req *api.SuspendReconcilingRequest) error {
+	if b.SuspendReconcilingFunc == nil {
+		return unset("suspend reconciling")
+	}
+	return b.SuspendReconcilingFunc(ctx, req)
+}
+
+// ResumeReconciling calls ResumeReconcilingFunc.
+func (b *Backend) ResumeReconciling(ctx context.Context, req *api.ResumeReconcilingRequest) error {
+	if b.ResumeReconcilingFunc == nil {
+		return unset("resume reconciling")
+	}
+	return b.ResumeReconcilingFunc(ctx, req)
+}
+
+// ReconcileNow calls ReconcileNowFunc.
+func (b *Backend) ReconcileNow(ctx context.Context, req *api.ReconcileNowRequest) error {
+	if b.ReconcileNowFunc == nil {
+		return unset("reconcile now")
+	}
+	return b.ReconcileNowFunc(ctx, req)
 }
 
 // Stop calls StopFunc.
