@@ -10,6 +10,7 @@ import (
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/linuxvm"
+	"github.com/vzreconciler/vzreconciler/internal/state"
 )
 
 const (
@@ -62,8 +63,13 @@ var (
 	_ linuxvm.Saver    = (*machine)(nil)
 )
 
-// Save migrates the machine, whose CPUs stand still, to the file.
-func (m *machine) Save(ctx context.Context, to *os.File) error {
+// Save migrates the machine, whose CPUs stand still, to a file.
+func (m *machine) Save(ctx context.Context, path string) error {
+	to, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, state.FileMode) //nolint:gosec // the caller names it
+	if err != nil {
+		return err
+	}
+	defer to.Close()
 	if err := m.leaveMigrated(ctx); err != nil {
 		return err
 	}
@@ -76,7 +82,7 @@ func (m *machine) Save(ctx context.Context, to *os.File) error {
 	if err := m.migrated(ctx); err != nil {
 		return m.noMigration(ctx, err)
 	}
-	return m.awaitRunState(ctx, "postmigrate")
+	return m.untilRunState(ctx, func(state string) bool { return state == "postmigrate" })
 }
 
 // leaveMigrated takes back that the machine was migrated, which QEMU holds against
@@ -138,7 +144,7 @@ func (m *machine) noMigration(ctx context.Context, cause error) error {
 		}
 	}
 	if err == nil {
-		err = m.notFinishing(ctx)
+		err = m.untilRunState(ctx, func(state string) bool { return state != "finish-migrate" })
 	}
 	if err != nil && !errors.Is(err, errGone) {
 		return errors.Join(cause, fmt.Errorf("give it up: %w", err))
@@ -164,17 +170,8 @@ func (m *machine) runState(ctx context.Context) (string, error) {
 	return is.Status, err
 }
 
-// awaitRunState waits for the state that follows upon another within moments: QEMU
+// untilRunState waits for a state that follows upon another within moments: QEMU
 // tells of it in no event.
-func (m *machine) awaitRunState(ctx context.Context, want string) error {
-	return m.untilRunState(ctx, func(state string) bool { return state == want })
-}
-
-// notFinishing waits until QEMU is not amid the end of a migration.
-func (m *machine) notFinishing(ctx context.Context) error {
-	return m.untilRunState(ctx, func(state string) bool { return state != "finish-migrate" })
-}
-
 func (m *machine) untilRunState(ctx context.Context, ok func(string) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
@@ -194,7 +191,12 @@ func (m *machine) untilRunState(ctx context.Context, ok func(string) bool) error
 }
 
 // Restore starts a machine that waits for what another was, and gives it that.
-func (h *Hypervisor) Restore(ctx context.Context, cfg linuxvm.MachineConfig, was drivers.Machine, from *os.File) (linuxvm.Machine, error) {
+func (h *Hypervisor) Restore(ctx context.Context, cfg linuxvm.MachineConfig, was drivers.Machine, path string) (linuxvm.Machine, error) {
+	from, err := os.Open(path) //nolint:gosec // the caller names it
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
 	p, err := h.plan(ctx, cfg)
 	if err != nil {
 		return nil, err
