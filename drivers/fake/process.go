@@ -180,7 +180,7 @@ func (r *Runtime) start(p *process, prog program, stdin io.Reader, stdout, stder
 	}
 	if p.spec.Stdin && stdin == nil {
 		p.run.input = wire.NewSharedInput(p.spec.StdinOnce)
-		stdin = p.run.input
+		stdin = p.run.input.Reader(context.Background())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	this := p.run

@@ -67,23 +67,36 @@ func (s *sandbox) takeOver(ctx context.Context, v *vm, m Machine, rec record) er
 			return err
 		}
 	}
-	client, err := s.connect(ctx, m)
+	link, err := s.meet(ctx, m, rec.Machine.BootID)
 	if err != nil {
 		return err
 	}
-	info, err := client.agent.Info(ctx, &agentpb.InfoRequest{})
-	if err == nil && clean(info.GetBootId(), maxGuestText) != rec.Machine.BootID {
+	if rec.State == drivers.StatePaused {
+		if err := m.Pause(ctx); err != nil {
+			_ = link.close()
+			return err
+		}
+	}
+	v.machine, v.client = m, newLine(link)
+	return nil
+}
+
+// meet connects to the agent of a guest that was met before: one that has booted
+// since is another.
+func (s *sandbox) meet(ctx context.Context, m Machine, bootID string) (*link, error) {
+	link, err := s.connect(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	info, err := agentpb.NewAgentClient(link.conn).Info(ctx, &agentpb.InfoRequest{})
+	if err == nil && clean(info.GetBootId(), maxGuestText) != bootID {
 		err = errors.New("the guest is another")
 	}
-	if err == nil && rec.State == drivers.StatePaused {
-		err = m.Pause(ctx)
-	}
 	if err != nil {
-		_ = client.close()
-		return wire.FromStatus(err)
+		_ = link.close()
+		return nil, wire.FromStatus(err)
 	}
-	v.machine, v.client = m, client
-	return nil
+	return link, nil
 }
 
 // discard ends a machine.

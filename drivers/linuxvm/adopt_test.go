@@ -18,10 +18,12 @@ import (
 func vanish(s *sandbox) {
 	s.mu.Lock()
 	s.recordPath = ""
+	s.ending = true
 	s.mu.Unlock()
+	close(s.ended)
 	s.endLife()
 	s.active.Wait()
-	_ = s.vm.client.close()
+	s.vm.client.close()
 }
 
 // bootFake boots a bundle and starts its container.

@@ -195,7 +195,7 @@ func (s *sandbox) startMachine(ctx context.Context, v *vm, cfg MachineConfig) er
 		s.started(m.Describe())
 		client, err := s.connect(ctx, m)
 		if err == nil {
-			v.machine, v.client = m, client
+			v.machine, v.client = m, newLine(client)
 			return nil
 		}
 		if ctx.Err() != nil {

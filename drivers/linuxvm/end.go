@@ -1,31 +1,18 @@
 package linuxvm
 
 import (
-	"time"
-
 	"github.com/vzreconciler/vzreconciler/drivers"
 )
 
-// deathThroes is how long after the agent's connection broke the machine may
-// take to end by itself, which tells more than the broken connection.
-const deathThroes = 3 * time.Second
-
-// watch waits for the end of the machine, or of the connection to its agent,
-// without which it is of no use.
+// watch waits for the end of the machine, or of all hope for its agent, without
+// whom it is of no use.
 func (s *sandbox) watch(v *vm) {
-	select {
-	case <-v.machine.Exited():
-	case <-v.client.done:
-		t := time.NewTimer(deathThroes)
-		defer t.Stop()
-		select {
-		case <-v.machine.Exited():
-		case <-t.C:
-		}
+	reason := "the connection to the guest's agent broke: "
+	if err := s.stayConnected(v); err != nil {
+		reason += err.Error()
 	}
-	reason, gone := v.gone()
-	if !gone {
-		reason = "the connection to the guest's agent broke"
+	if why, gone := v.gone(); gone {
+		reason = why
 	}
 	s.end(v, reason)
 }

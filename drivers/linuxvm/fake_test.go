@@ -93,11 +93,12 @@ func (h *fakeHypervisor) count() int {
 }
 
 type fakeMachine struct {
-	deaf     bool
 	slowKill chan struct{}
 	agent    *fakeAgent
 
 	mu     sync.Mutex
+	deaf   bool // nobody answers who connects
+	dials  int
 	conns  []net.Conn
 	reason string
 	paused bool
@@ -115,8 +116,10 @@ func (m *fakeMachine) DialAgent(context.Context) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	m.mu.Lock()
 	m.conns = append(m.conns, ours, theirs)
+	m.dials++
+	deaf := m.deaf
 	m.mu.Unlock()
-	if !m.deaf {
+	if !deaf {
 		go m.agent.serve(theirs)
 	}
 	return ours, nil
@@ -139,6 +142,17 @@ func (m *fakeMachine) Kill(context.Context) error {
 	}
 	m.die("")
 	return nil
+}
+
+// hangUp breaks the connection to the agent; a deaf one takes no other.
+func (m *fakeMachine) hangUp(deaf bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.deaf = deaf
+	for _, c := range m.conns {
+		c.Close()
+	}
+	m.conns = nil
 }
 
 // die ends the machine and all that it serves.
@@ -244,7 +258,7 @@ func connectFake(ctx context.Context, dial func(context.Context) (net.Conn, erro
 	if err != nil {
 		return nil, err
 	}
-	return &link{agent: agentpb.NewAgentClient(cc), done: watched.done, close: cc.Close}, nil
+	return &link{conn: cc, done: watched.done, close: cc.Close}, nil
 }
 
 // watchedConn tells when it can no longer be read.

@@ -35,22 +35,33 @@ func (s *sandbox) closeLog(id string, log *crilog.Writer) {
 }
 
 // accompany carries the stdio of a process that runs to and from its log and
-// whoever is attached, and notes its end.
+// whoever is attached, and notes its end. The process does not end with the link
+// to its agent: the next one finds it again.
 func (s *sandbox) accompany(v *vm, p *process, r *run, log *crilog.Writer) {
-	exit, err := s.follow(s.life, v, p, r, log)
+	from := log.Begin(s.runKey(r))
+	link := v.client.current()
+	exit, err := s.follow(s.life, v, p, r, log, from)
+	for err != nil && v.lost(link, streamThroes) {
+		var werr error
+		if link, werr = v.client.working(s.life); werr != nil {
+			break
+		}
+		exit, err = s.follow(s.life, v, p, r, log, log.Position())
+	}
 	r.output.close()
 	s.exited(v, p, r, exit, err)
 }
 
-func (s *sandbox) follow(ctx context.Context, v *vm, p *process, r *run, log *crilog.Writer) (drivers.ExitStatus, error) {
+// follow has the agent tell of a process from a place in its output on. What the
+// log has taken behind that, the beginning of a line, comes once more.
+func (s *sandbox) follow(ctx context.Context, v *vm, p *process, r *run, log *crilog.Writer, from crilog.Position) (drivers.ExitStatus, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := v.client.agent.Follow(ctx)
 	if err != nil {
 		return drivers.ExitStatus{}, wire.FromStatus(err)
 	}
-	f := &followStream{Agent_FollowClient: stream}
-	f.told = log.Begin(s.runKey(r))
+	f := &followStream{Agent_FollowClient: stream, told: from}
 	err = f.send(&agentpb.FollowRequest{Kind: &agentpb.FollowRequest_Start{Start: &agentpb.FollowStart{
 		Id: p.id, Run: r.number, From: fromPosition(f.told),
 	}}})
@@ -60,19 +71,23 @@ func (s *sandbox) follow(ctx context.Context, v *vm, p *process, r *run, log *cr
 	// Any other error of Send comes again, with its cause, from Recv.
 	stdio := drivers.Stdio{Resize: r.resize}
 	if r.input != nil {
-		stdio.Stdin = r.input
+		stdio.Stdin = r.input.Reader(ctx)
 	}
-	write := func(stream string, stderr bool) writerFunc {
+	write := func(stream string, stderr bool, again int64) writerFunc {
 		w := r.output.writer(log.Stream(stream), stderr)
 		return func(b []byte) (int, error) {
-			n, err := w.Write(b)
-			if err == nil {
-				f.keep(log.Position())
+			known := min(again, int64(len(b)))
+			again -= known
+			if _, err := w.Write(b[known:]); err != nil {
+				return 0, err
 			}
-			return n, err
+			f.keep(log.Position())
+			return len(b), nil
 		}
 	}
-	stdio.Stdout, stdio.Stderr = write(crilog.Stdout, false), write(crilog.Stderr, true)
+	taken := log.Taken()
+	stdio.Stdout = write(crilog.Stdout, false, taken.Stdout-from.Stdout)
+	stdio.Stderr = write(crilog.Stderr, true, taken.Stderr-from.Stderr)
 	exit, err := wire.Pump(ctx, f, stdio, nil)
 	if err != nil {
 		return drivers.ExitStatus{}, err

@@ -299,11 +299,11 @@ func (s *sandbox) began(p *process, r *run, m *agentpb.StartResponse) {
 	s.publish()
 }
 
-// exited notes how a process ended. An error means that it was not told: the
-// stream broke, with the machine as a rule. The two are then told as one, by
-// end: that the process ended would be taken for its own doing.
+// exited notes how a process ended. An error means that it was not told: its
+// stream broke for good, with the machine as a rule. The two are then told as one,
+// by end: that the process ended would be taken for its own doing.
 func (s *sandbox) exited(v *vm, p *process, r *run, exit drivers.ExitStatus, err error) {
-	lost := err != nil && v.lost(streamThroes)
+	lost := err != nil && (v.client.isClosed() || v.lost(v.client.current(), streamThroes))
 	defer s.save()
 	s.mu.Lock()
 	defer s.mu.Unlock()

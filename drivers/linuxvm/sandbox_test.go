@@ -380,21 +380,16 @@ func TestMachineDeathStopsTheSandboxAndTellsWhy(t *testing.T) {
 	})
 }
 
-func TestLostAgentEndsTheMachine(t *testing.T) {
+func TestAgentThatIsLostForGoodEndsTheMachine(t *testing.T) {
 	world(t, func(t *testing.T) {
 		h := &fakeHypervisor{}
 		rt := runWeb(t, h, bundle(t, []string{"sleep"}, nil))
 		m := h.last()
-		m.mu.Lock()
-		conns := m.conns
-		m.mu.Unlock()
-		for _, c := range conns {
-			c.Close()
-		}
+		m.hangUp(true)
 		if _, err := rt.Wait(t.Context(), "web"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * deathThroes) //nolint:forbidigo // virtual time
+		time.Sleep(time.Second) //nolint:forbidigo // virtual time
 		s := wantState(t, rt, drivers.StateStopped)
 		if !m.killed || !strings.Contains(s.Reason, "agent") {
 			t.Errorf("killed %t, reason %q", m.killed, s.Reason)

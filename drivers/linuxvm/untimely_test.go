@@ -31,11 +31,7 @@ func TestStopWaitsForASandboxThatEndsByItself(t *testing.T) {
 		rt := runWeb(t, h, bundle(t, []string{"sleep"}, nil))
 		// The connection breaks; the machine itself takes its time to end.
 		m := h.last()
-		m.mu.Lock()
-		for _, c := range m.conns {
-			c.Close()
-		}
-		m.mu.Unlock()
+		m.hangUp(true)
 		waitFor(t, func() bool {
 			m.mu.Lock()
 			defer m.mu.Unlock()

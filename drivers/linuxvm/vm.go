@@ -3,14 +3,11 @@ package linuxvm
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
-	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
-	"github.com/vzreconciler/vzreconciler/drivers/guest/channel"
 )
 
 const (
@@ -24,32 +21,14 @@ const (
 	killTimeout = 10 * time.Second
 )
 
-// link is the connection to an agent.
-type link struct {
-	agent agentpb.AgentClient
-	done  <-chan struct{} // closed when the connection is gone
-	close func() error
-}
-
-// connectFunc reaches the agent over the byte channel that dial opens.
-type connectFunc func(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*link, error)
-
-// connectChannel is the connectFunc for real guests.
-func connectChannel(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*link, error) {
-	c, err := channel.Connect(ctx, dial)
-	if err != nil {
-		return nil, err
-	}
-	return &link{agent: c.Agent, done: c.Done(), close: c.Close}, nil
-}
-
-// vm is a machine that runs and whose agent answered. It does not change.
+// vm is a machine that runs and whose agent answered. What it consists of does not
+// change.
 type vm struct {
 	config  drivers.Configuration
 	bundle  string
 	secrets secrets
 	machine Machine
-	client  *link
+	client  *line
 	console *console
 }
 
@@ -65,7 +44,7 @@ func (v *vm) container(name string) (drivers.Container, bool) {
 
 // teardown makes the machine go away, whatever state it is in.
 func (v *vm) teardown() error {
-	_ = v.client.close() // what is open on it ends, whatever it says
+	v.client.close()
 	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
 	defer cancel()
 	err := v.machine.Kill(ctx)
@@ -89,14 +68,14 @@ func (v *vm) gone() (reason string, ok bool) {
 	return reason, true
 }
 
-// lost reports whether the machine has ended or its agent's connection broken,
-// which comes to the same; it waits a while for that to show.
-func (v *vm) lost(wait time.Duration) bool {
+// lost reports whether the machine has ended, or a link to its agent broken; it
+// waits a while for that to show.
+func (v *vm) lost(l *link, wait time.Duration) bool {
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case <-v.machine.Exited():
-	case <-v.client.done:
+	case <-l.done:
 	case <-t.C:
 		return false
 	}

@@ -179,7 +179,12 @@ func (w world) bundle(t *testing.T, id, script string, edit func(*drivers.Config
 // boot boots the bundle and starts its container; the sandbox ends with the test.
 func boot(t *testing.T, dir string) drivers.Runtime {
 	t.Helper()
-	rt := linuxvm.New(qemu.New(qemu.Options{}), linuxvm.Options{})
+	return bootOn(t, qemu.New(qemu.Options{}), dir)
+}
+
+func bootOn(t *testing.T, h linuxvm.Hypervisor, dir string) drivers.Runtime {
+	t.Helper()
+	rt := linuxvm.New(h, linuxvm.Options{})
 	if err := rt.Bootstrap(t.Context(), drivers.BootstrapRequest{Bundle: dir}); err != nil {
 		t.Fatal(err)
 	}

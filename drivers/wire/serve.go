@@ -62,11 +62,17 @@ func receive(cancel func(), stream ServerStream, in *inputPipe, resize chan driv
 	for {
 		m, err := stream.RecvInput()
 		if err != nil {
-			// A half-close is the end of stdin; anything else is the end of the client.
-			if in != nil {
+			// A half-close is the end of stdin; anything else is the end of the client,
+			// of whom a process that goes on may have a successor.
+			half := errors.Is(err, io.EOF)
+			switch {
+			case in == nil:
+			case half:
 				in.closeWrite()
+			default:
+				_ = in.Close()
 			}
-			if !errors.Is(err, io.EOF) {
+			if !half {
 				cancel()
 			}
 			return

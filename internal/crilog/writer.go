@@ -106,12 +106,26 @@ func newWriter(path string, opts Options, open func(string, int) (file, error)) 
 func (w *Writer) Begin(run uint64) Position {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.marks.Run != run {
-		w.marks.Position = Position{Run: run}
+	at := w.marks.Position
+	if at.Run != run {
+		at = Position{Run: run}
 	}
-	w.out.taken, w.err.taken = w.marks.Stdout, w.marks.Stderr
+	w.goOn(at)
+	return at
+}
+
+// BeginAt is Begin at a place that the caller knows better: what the process has
+// printed before is in no need of being in this log.
+func (w *Writer) BeginAt(at Position) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.goOn(at)
+}
+
+func (w *Writer) goOn(at Position) {
+	w.marks.Position = at
+	w.out.taken, w.err.taken = at.Stdout, at.Stderr
 	w.saveMark()
-	return w.marks.Position
 }
 
 // Position returns how much of the run's output is in the log for good.
@@ -119,6 +133,14 @@ func (w *Writer) Position() Position {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.marks.Position
+}
+
+// Taken returns how much of the run's output was written: the beginning of a line
+// that is yet to end is not in the log for good.
+func (w *Writer) Taken() Position {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return Position{Run: w.marks.Run, Stdout: w.out.taken, Stderr: w.err.taken}
 }
 
 // noteFile notes which file the log has come to be.

@@ -71,6 +71,9 @@ func Connect(ctx context.Context, dial func(context.Context) (net.Conn, error)) 
 	}
 }
 
+// Conn is what Agent calls the guest over.
+func (c *Client) Conn() grpc.ClientConnInterface { return c.conn }
+
 // Done is closed when the connection is gone.
 func (c *Client) Done() <-chan struct{} { return c.session.CloseChan() }
 
