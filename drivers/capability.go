@@ -17,6 +17,7 @@ const (
 	CapabilityExec                 = "exec"                 // Exec: further processes with their stdio
 	CapabilityNestedVirtualization = "nestedVirtualization" // Configuration.NestedVirtualization
 	CapabilityPause                = "pause"                // Pause and Resume
+	CapabilitySaveState            = "saveState"            // SaveState and RestoreState
 	CapabilitySnapshotDisk         = "snapshotDisk"         // SnapshotDisk
 	CapabilityStatistics           = "statistics"           // Statistics
 	CapabilityStdin                = "stdin"                // ProcessSpec.Stdin: input from those who attach
@@ -28,8 +29,8 @@ const (
 func Capabilities() []string {
 	return []string{
 		CapabilityAttach, CapabilityContainers, CapabilityCopy, CapabilityDial, CapabilityExec,
-		CapabilityNestedVirtualization, CapabilityPause, CapabilitySnapshotDisk, CapabilityStatistics,
-		CapabilityStdin, CapabilityTerminal, CapabilityVolumes,
+		CapabilityNestedVirtualization, CapabilityPause, CapabilitySaveState, CapabilitySnapshotDisk,
+		CapabilityStatistics, CapabilityStdin, CapabilityTerminal, CapabilityVolumes,
 	}
 }
 

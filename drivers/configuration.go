@@ -53,6 +53,14 @@ type Configuration struct {
 	RuntimeData json.RawMessage `json:"runtimeData,omitempty"`
 }
 
+// Restorable returns what the configurations of a saved sandbox and of one that is
+// restored from it must have in common: all but whose it is, and places of the host
+// that the guest does not see.
+func (c Configuration) Restorable() Configuration {
+	c.ID, c.CacheDir, c.SocketDir = "", "", ""
+	return c
+}
+
 // Kernel is what the VM boots.
 type Kernel struct {
 	// Image is the path of the kernel as its package ships it.

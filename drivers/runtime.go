@@ -13,7 +13,8 @@ import (
 //	created → booted → running ⇄ paused
 //	             └────────┴──────────┴→ stopping → stopped → shuttingDown
 //
-// A failed Bootstrap, or a machine that ends by itself, leads to stopped.
+// RestoreState leads from created to booted, running or paused at once. A failed
+// Bootstrap or RestoreState, or a machine that ends by itself, leads to stopped.
 // A call in a state that does not allow it fails with ErrInvalidState, naming
 // the state. Implementations are safe for concurrent use; Wait, State and
 // Statistics are never blocked by a Stop that is waiting out its grace period.
@@ -104,6 +105,29 @@ type Runtime interface {
 	// paused too: a guest that stands still cannot write out what it holds.
 	SnapshotDisk(ctx context.Context, path string) error
 
+	// SaveState writes the whole machine, as it is at one moment, into a directory
+	// that it makes at path, on this host: its memory, its devices and a copy of its
+	// private writable disk, which belong together. It needs booted, running or
+	// paused. The machine stands still until that is written, and calls that need
+	// the guest wait; then it goes on where it was, its clock set anew, or, with
+	// opts.Stop, ends in stopped. A failure leaves no directory, and the machine goes
+	// on in any case. Whoever can read the directory can read all that the sandbox
+	// knew, secrets too.
+	SaveState(ctx context.Context, path string, opts SaveOptions) error
+
+	// RestoreState is another way than Bootstrap out of created: to where the
+	// machine was that SaveState wrote to path, be that booted, running or paused.
+	// Its processes go on, the ends of those that have ended are known, and logs
+	// begin where the saved sandbox's stood. Connections into the sandbox, and the
+	// processes of Exec, are gone. The clock is set and the guest's random generator
+	// seeded anew. The bundle's writable disk is replaced by a copy of the saved one;
+	// what is at path stays as it is and can be restored again. The configuration in
+	// the bundle must be the saved one's, but for its ID, CacheDir and SocketDir, and
+	// hypervisor and processor must be the same: what does not fit, or is damaged, is
+	// ErrInvalidArgument, and the bundle's own disk stays. If it fails, everything it
+	// made is cleaned up and the state is stopped.
+	RestoreState(ctx context.Context, req BootstrapRequest, path string) error
+
 	// Events sends the current Snapshot and then one after every change, until
 	// ctx is cancelled or the sandbox is shut down; then the channel is closed.
 	// A slow reader misses intermediate snapshots, never the latest.
@@ -143,6 +167,13 @@ type StopOptions struct {
 	Signal int
 	// GracePeriod is how long the processes have before SIGKILL.
 	GracePeriod time.Duration
+}
+
+// SaveOptions modify SaveState.
+type SaveOptions struct {
+	// Stop ends the sandbox once its state is written: without a signal to its
+	// processes, which go on where it is restored.
+	Stop bool
 }
 
 // State is where a sandbox is in its life.
@@ -188,19 +219,21 @@ type Machine struct {
 	Accelerator string `json:"accelerator,omitempty"` // "kvm", "tcg", "hvf"
 	// AcceleratorReason says why it is not the hardware's, for people.
 	AcceleratorReason string `json:"acceleratorReason,omitempty"`
-	PID               int    `json:"pid,omitempty"`           // of the hypervisor process
-	StartTime         uint64 `json:"startTime,omitempty"`     // of that process, see internal/procfs
-	KernelVersion     string `json:"kernelVersion,omitempty"` // uname -r in the guest
-	BootID            string `json:"bootID,omitempty"`        // /proc/sys/kernel/random/boot_id in the guest
+	// CPU is the host's processor, as far as guests can tell one from another.
+	CPU           string `json:"cpu,omitempty"`
+	PID           int    `json:"pid,omitempty"`           // of the hypervisor process
+	StartTime     uint64 `json:"startTime,omitempty"`     // of that process, see internal/procfs
+	KernelVersion string `json:"kernelVersion,omitempty"` // uname -r in the guest
+	BootID        string `json:"bootID,omitempty"`        // /proc/sys/kernel/random/boot_id in the guest
 }
 
 // Stage names of a Timeline.
 const (
-	StageBootstrap = "bootstrap" // Bootstrap was called
+	StageBootstrap = "bootstrap" // Bootstrap or RestoreState was called
 	StageVMStarted = "vmStarted" // the hypervisor runs the VM
 	StageAgentUp   = "agentUp"   // the agent answered
 	StageBooted    = "booted"    // disks, mounts and containers are ready
-	StageRunning   = "running"   // the first container's init process runs
+	StageRunning   = "running"   // the first container's init process runs, or runs again
 )
 
 // Stage is a point passed on the way up.

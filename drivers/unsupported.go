@@ -42,6 +42,16 @@ func (Unsupported) CopyOut(context.Context, CopyOutRequest, io.Writer) error {
 // SnapshotDisk implements Runtime.
 func (Unsupported) SnapshotDisk(context.Context, string) error { return unsupported("snapshot disk") }
 
+// SaveState implements Runtime.
+func (Unsupported) SaveState(context.Context, string, SaveOptions) error {
+	return unsupported("save state")
+}
+
+// RestoreState implements Runtime.
+func (Unsupported) RestoreState(context.Context, BootstrapRequest, string) error {
+	return unsupported("restore state")
+}
+
 // Resize implements Runtime.
 func (Unsupported) Resize(context.Context, string, TerminalSize) error { return unsupported("resize") }
 

@@ -34,7 +34,7 @@ type life struct {
 	limit  time.Duration
 
 	mu     sync.Mutex
-	unused *time.Timer // nil once there was a Bootstrap
+	unused *time.Timer // nil once there was a Bootstrap or RestoreState
 	calls  int         // under way
 }
 
@@ -81,7 +81,8 @@ func (l *life) leave() {
 }
 
 func (l *life) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	l.enter(info.FullMethod == runtimepb.Runtime_Bootstrap_FullMethodName)
+	l.enter(info.FullMethod == runtimepb.Runtime_Bootstrap_FullMethodName ||
+		info.FullMethod == runtimepb.Runtime_RestoreState_FullMethodName)
 	defer l.leave()
 	resp, err := next(ctx, req)
 	if err == nil && info.FullMethod == runtimepb.Runtime_Shutdown_FullMethodName {

@@ -65,6 +65,7 @@ func (r *Runtime) startExec(op, container string, spec drivers.ProcessSpec, stdi
 	}
 	r.execs++
 	p := r.register(fmt.Sprintf("%s-exec-%d", container, r.execs), container, spec, false)
+	p.exec = true
 	written := make(chan struct{})
 	stdout, stderr := orDiscard(stdio.Stdout), orDiscard(stdio.Stderr)
 	if spec.Terminal {

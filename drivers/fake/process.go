@@ -30,7 +30,7 @@ const (
 // guarded by the runtime's mu.
 type process struct {
 	id, container string              // constant
-	init          bool                // constant
+	init, exec    bool                // constant
 	spec          drivers.ProcessSpec // constant
 
 	output *fanOut // constant
@@ -40,6 +40,7 @@ type process struct {
 	startedAt time.Time
 	size      drivers.TerminalSize
 	traps     map[int]int // exit codes by signal, or ignored
+	memory    memory      // of its program
 	timer     *time.Timer // of ExitAfter
 	run       *run        // the present one, or the first one to come
 }
@@ -156,28 +157,47 @@ func (r *Runtime) StartProcess(ctx context.Context, id string) error {
 
 // startLogged starts a process that prints to its log. The caller holds mu.
 func (r *Runtime) startLogged(p *process, prog program) error {
+	stdout, stderr, closeLog, err := r.openLog(p)
+	if err == nil {
+		r.start(p, prog, nil, stdout, stderr, closeLog)
+	}
+	return err
+}
+
+// openLog returns what a process prints to. The caller holds mu.
+func (r *Runtime) openLog(p *process) (stdout, stderr io.Writer, closeLog func(), err error) {
 	if r.opts.DiscardLogs {
-		r.start(p, prog, nil, io.Discard, io.Discard, func() {})
-		return nil
+		return io.Discard, io.Discard, func() {}, nil
 	}
 	dir := filepath.Join(r.bundle, drivers.LogsDir)
 	if err := state.MkdirAll(dir); err != nil {
-		return err
+		return nil, nil, nil, err
 	}
 	log, err := crilog.NewWriter(filepath.Join(dir, p.id+".log"), crilog.Options{})
 	if err != nil {
-		return err
+		return nil, nil, nil, err
 	}
-	r.start(p, prog, nil, log.Stream(crilog.Stdout), log.Stream(crilog.Stderr), func() { _ = log.Close() })
-	return nil
+	return log.Stream(crilog.Stdout), log.Stream(crilog.Stderr), func() { _ = log.Close() }, nil
 }
 
-// start runs a process's program. The caller holds mu. written is called when
-// nothing more is written.
+// start starts a process. The caller holds mu. written is called when nothing more
+// is written.
 func (r *Runtime) start(p *process, prog program, stdin io.Reader, stdout, stderr io.Writer, written func()) {
 	if p.state == drivers.ProcessExited {
 		p.run = &run{ended: make(chan struct{})}
 	}
+	r.lastPID++
+	p.state, p.pid, p.startedAt = drivers.ProcessRunning, r.lastPID, time.Now()
+	p.size, p.traps, p.memory = p.spec.TerminalSize, nil, memory{}
+	if p.spec.Terminal && p.size == (drivers.TerminalSize{}) {
+		p.size = drivers.TerminalSize{Width: 80, Height: 24}
+	}
+	r.launch(p, prog, stdin, stdout, stderr, written)
+}
+
+// launch runs the program of a process, from what it has in memory on. The caller
+// holds mu.
+func (r *Runtime) launch(p *process, prog program, stdin io.Reader, stdout, stderr io.Writer, written func()) {
 	if p.spec.Stdin && stdin == nil {
 		p.run.input = wire.NewSharedInput(p.spec.StdinOnce)
 		stdin = p.run.input.Reader(context.Background())
@@ -185,16 +205,11 @@ func (r *Runtime) start(p *process, prog program, stdin io.Reader, stdout, stder
 	ctx, cancel := context.WithCancel(context.Background())
 	this := p.run
 	this.cancel = cancel
-	r.lastPID++
-	p.state, p.pid, p.startedAt = drivers.ProcessRunning, r.lastPID, time.Now()
-	p.size, p.traps = p.spec.TerminalSize, nil
-	if p.spec.Terminal && p.size == (drivers.TerminalSize{}) {
-		p.size = drivers.TerminalSize{Width: 80, Height: 24}
-	}
 	sh := &shell{
 		ctx:    ctx,
 		rt:     r,
 		p:      p,
+		done:   p.memory.Steps,
 		stdout: io.MultiWriter(stdout, p.output.stream(false)),
 		stderr: io.MultiWriter(stderr, p.output.stream(!p.spec.Terminal)),
 		stdin:  &input{r: stdin},

@@ -84,7 +84,7 @@ func (r *Runtime) Info(context.Context) (drivers.Info, error) {
 		Version: r.opts.Version,
 		Capabilities: []string{
 			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityCopy, drivers.CapabilityDial, drivers.CapabilityExec,
-			drivers.CapabilityPause, drivers.CapabilitySnapshotDisk, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
+			drivers.CapabilityPause, drivers.CapabilitySaveState, drivers.CapabilitySnapshotDisk, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
 		},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: schema(),
@@ -103,7 +103,20 @@ func (r *Runtime) Probe(context.Context) error {
 
 // Bootstrap implements drivers.Runtime.
 func (r *Runtime) Bootstrap(ctx context.Context, req drivers.BootstrapRequest) error {
-	const op = "bootstrap"
+	return r.bringUp(ctx, "bootstrap", req, func(config drivers.Configuration) (func() error, error) {
+		return func() error {
+			for _, c := range config.Containers {
+				r.register(c.Name, c.Name, c.Process, true)
+			}
+			r.bootID = rand.Text()
+			return nil
+		}, nil
+	})
+}
+
+// bringUp is the way out of created: get looks for what is to be in the sandbox,
+// and what it returns puts that there, with mu held.
+func (r *Runtime) bringUp(ctx context.Context, op string, req drivers.BootstrapRequest, get func(drivers.Configuration) (func() error, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r.mu.Lock()
@@ -119,9 +132,13 @@ func (r *Runtime) Bootstrap(ctx context.Context, req drivers.BootstrapRequest) e
 	r.passed(drivers.StageBootstrap)
 	r.mu.Unlock()
 
+	var fill func() error
 	faults, config, err := r.prepare(req)
 	if err == nil {
 		err = boot(ctx, faults)
+	}
+	if err == nil {
+		fill, err = get(config)
 	}
 
 	r.mu.Lock()
@@ -130,23 +147,26 @@ func (r *Runtime) Bootstrap(ctx context.Context, req drivers.BootstrapRequest) e
 	if err == nil {
 		err = ctx.Err() // of a Shutdown
 	}
+	if err == nil {
+		r.faults, r.config, r.bundle, r.secrets = faults, config, req.Bundle, req.Secrets
+		r.bootedAt = time.Now()
+		for _, stage := range []string{drivers.StageVMStarted, drivers.StageAgentUp, drivers.StageBooted} {
+			r.passed(stage)
+		}
+		err = fill()
+	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", op, err)
 		r.end(err.Error())
 		return err
 	}
-	r.faults, r.config, r.bundle, r.secrets = faults, config, req.Bundle, req.Secrets
-	for _, c := range config.Containers {
-		r.register(c.Name, c.Name, c.Process, true)
-	}
-	r.bootedAt, r.bootID = time.Now(), rand.Text()
-	for _, stage := range []string{drivers.StageVMStarted, drivers.StageAgentUp, drivers.StageBooted} {
-		r.passed(stage)
-	}
 	if after := time.Duration(faults.CrashAfter); after > 0 {
 		r.crash = time.AfterFunc(after, func() { r.Crash("the virtual machine process exited: signal: killed") })
 	}
-	r.enter(drivers.StateBooted)
+	if r.state == drivers.StateCreated {
+		r.state = drivers.StateBooted
+	}
+	r.publish()
 	r.log.Info("sandbox booted", "id", config.ID)
 	return nil
 }

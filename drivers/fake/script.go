@@ -7,7 +7,8 @@ import (
 )
 
 // script parses the little of sh that tests need: commands between ";", each
-// with ">&2" or "& wait" after it, and "while COMMAND; do LIST; done".
+// with ">&2" or "& wait" after it, NAME=WORD and NAME=$((NAME+1)), and
+// "while COMMAND; do LIST; done".
 type script struct {
 	tokens []string
 }
@@ -90,10 +91,13 @@ func (s *script) command() (program, error) {
 		words = words[:i]
 	}
 	prog := command(words[0], words[1:])
+	if prog == nil && len(words) == 1 {
+		prog = assignment(words[0])
+	}
 	if prog == nil {
 		return nil, fmt.Errorf("there is no command %q", words[0])
 	}
-	return prog, nil
+	return func(sh *shell) (int, error) { return sh.step(prog) }, nil
 }
 
 func (s *script) loop() (program, error) {

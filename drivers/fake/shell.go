@@ -28,8 +28,10 @@ type shell struct {
 	p              *process
 	stdin          *input
 	stdout, stderr io.Writer
-	vars           map[string]string
 	exiting        bool
+	// done is how many steps were made when it was saved, skipped how many of them
+	// it has come by again.
+	done, skipped int
 }
 
 // parse returns the program for a command.
@@ -55,7 +57,7 @@ func parse(args []string, init bool) (program, error) {
 // server says what it is and runs until it is ended.
 func server(args []string) program {
 	return func(sh *shell) (int, error) {
-		_, _ = fmt.Fprintf(sh.stdout, "fake: %s\n", strings.Join(args, " "))
+		_, _ = sh.step(func(sh *shell) (int, error) { return sh.print("fake: " + strings.Join(args, " ")) })
 		<-sh.ctx.Done()
 		return 0, errKilled
 	}
@@ -190,7 +192,7 @@ func (sh *shell) printenv(args []string) (int, error) {
 }
 
 func (sh *shell) lookup(name string) (string, bool) {
-	if v, ok := sh.vars[name]; ok {
+	if v, ok := sh.p.memory.Vars[name]; ok {
 		return v, true
 	}
 	for _, e := range sh.p.spec.Env {
@@ -233,13 +235,43 @@ func (sh *shell) read(args []string) (int, error) {
 			break
 		}
 	}
-	if sh.vars == nil {
-		sh.vars = map[string]string{}
-	}
 	for _, name := range args {
-		sh.vars[name] = string(line)
+		sh.set(name, string(line))
 	}
 	return 0, nil
+}
+
+// set sets a variable, of which this goroutine is the only one to write.
+func (sh *shell) set(name, value string) {
+	sh.rt.mu.Lock()
+	defer sh.rt.mu.Unlock()
+	if sh.ctx.Err() != nil {
+		return
+	}
+	if sh.p.memory.Vars == nil {
+		sh.p.memory.Vars = map[string]string{}
+	}
+	sh.p.memory.Vars[name] = value
+}
+
+// assignment returns the command NAME=WORD or NAME=$((NAME+1)), nil if it is none.
+func assignment(word string) program {
+	name, value, ok := strings.Cut(word, "=")
+	if !ok || name == "" || strings.ContainsAny(name, "$/.") {
+		return nil
+	}
+	if counter, ok := strings.CutSuffix(strings.TrimPrefix(value, "$(("), "+1))"); ok {
+		return func(sh *shell) (int, error) {
+			text, _ := sh.lookup(counter)
+			n, _ := strconv.Atoi(text) // what is no number counts as none
+			sh.set(name, strconv.Itoa(n+1))
+			return 0, nil
+		}
+	}
+	return func(sh *shell) (int, error) {
+		sh.set(name, sh.expand(value))
+		return 0, nil
+	}
 }
 
 // ignored is a trap that does nothing.

@@ -20,31 +20,44 @@ const adoptTimeout = 2 * time.Minute
 // adoptVM takes over the machine that an earlier process of this runtime has
 // left running in the bundle. One that is of no use is ended. If there is none, or
 // none any more, the error is errNoMachine.
-func (s *sandbox) adoptVM(v *vm, cfg MachineConfig) (record, error) {
-	rec, err := readRecord(v.bundle)
-	if err != nil {
-		return record{}, errNoMachine
-	}
+func (s *sandbox) adoptVM(v *vm) (record, error) {
 	// Whoever asked may be gone before it is done, as a daemon is that is killed: that
 	// must not cost a machine that runs.
 	ctx, cancel := context.WithTimeout(s.life, adoptTimeout)
 	defer cancel()
-	m, err := s.hv.Adopt(ctx, cfg, rec.Machine)
-	switch {
-	case errors.Is(err, drivers.ErrNotFound):
-		s.log.InfoContext(ctx, "the machine on record is gone", "id", cfg.ID, "error", err)
-		return record{}, errNoMachine
-	case err != nil:
+	m, rec, err := s.leftMachine(ctx, v)
+	if err != nil {
 		return record{}, err
 	}
 	if err := s.adoptable(rec); err != nil {
-		s.log.WarnContext(ctx, "a machine is made anew", "id", cfg.ID, "reason", err)
+		s.log.WarnContext(ctx, "a machine is made anew", "id", v.config.ID, "reason", err)
 		return record{}, errors.Join(errNoMachine, s.discard(ctx, m))
 	}
-	if err := s.takeOver(ctx, v, m, rec); err != nil {
+	if err := s.takeOver(ctx, v, m, rec, nil); err != nil {
 		return record{}, errors.Join(fmt.Errorf("take over the virtual machine: %w", err), s.discard(ctx, m))
 	}
 	return rec, nil
+}
+
+// leftMachine returns the machine on record in the bundle, and what else the
+// process has left behind that started it is removed.
+func (s *sandbox) leftMachine(ctx context.Context, v *vm) (Machine, record, error) {
+	rec, err := readRecord(v.bundle)
+	if err != nil {
+		return nil, record{}, errNoMachine
+	}
+	if rec.Unfinished != "" {
+		if err := removeUnfinished(rec.Unfinished); err != nil {
+			s.log.WarnContext(ctx, "what was saved of a machine by half stays behind", "id", v.config.ID, "error", err)
+		}
+		rec.Unfinished = ""
+	}
+	m, err := s.hv.Adopt(ctx, machineConfig(v), rec.Machine)
+	if errors.Is(err, drivers.ErrNotFound) {
+		s.log.InfoContext(ctx, "the machine on record is gone", "id", v.config.ID, "error", err)
+		err = errNoMachine
+	}
+	return m, rec, err
 }
 
 // adoptable says why a machine cannot be gone on with.
@@ -59,26 +72,29 @@ func (s *sandbox) adoptable(rec record) error {
 }
 
 // takeOver connects to the agent of a machine and makes sure that it is the one
-// on record.
-func (s *sandbox) takeOver(ctx context.Context, v *vm, m Machine, rec record) error {
-	if rec.State == drivers.StatePaused {
-		// Only a guest that runs answers.
-		if err := m.Resume(ctx); err != nil {
-			return err
-		}
+// on record. A guest that was restored gets a seed.
+func (s *sandbox) takeOver(ctx context.Context, v *vm, m Machine, rec record, seed []byte) error {
+	// Only a guest that runs answers, and it may have been left amid a SaveState.
+	if err := m.Resume(ctx); err != nil {
+		return err
 	}
 	link, err := s.meet(ctx, m, rec.Machine.BootID)
 	if err != nil {
 		return err
 	}
-	if rec.State == drivers.StatePaused {
-		if err := m.Pause(ctx); err != nil {
-			_ = link.close()
-			return err
-		}
-	}
 	v.machine, v.client = m, newLine(link)
-	return nil
+	err = v.setClock(ctx, seed)
+	if err != nil && seed == nil {
+		s.log.WarnContext(ctx, "the clock of a machine that was taken over may be wrong", "id", v.config.ID, "error", err)
+		err = nil
+	}
+	if err == nil && rec.State == drivers.StatePaused {
+		err = m.Pause(ctx)
+	}
+	if err != nil {
+		v.client.close()
+	}
+	return err
 }
 
 // meet connects to the agent of a guest that was met before: one that has booted
@@ -109,16 +125,16 @@ func (s *sandbox) discard(ctx context.Context, m Machine) error {
 	return nil
 }
 
-// restore makes the sandbox what it was when its machine was left alone, and
+// goOn makes the sandbox what it was when its machine was left alone or saved, and
 // stays with the processes that ran then. The caller holds mu.
-func (s *sandbox) restore(v *vm, rec record) {
+func (s *sandbox) goOn(v *vm, rec record) {
 	machine := rec.Machine
 	s.vm, s.machine, s.timeline = v, &machine, rec.Timeline
 	for _, k := range rec.Processes {
 		p := &process{id: k.ID, container: k.Container, init: k.Init, spec: k.Spec}
 		s.register(p)
 		p.state, p.pid, p.startedAt, p.exit = k.State, k.PID, k.StartedAt, k.Exit
-		p.run.number = k.Run
+		p.run.number, p.run.from = k.Run, k.Output
 		switch k.State {
 		case drivers.ProcessRunning:
 			s.active.Go(func() { s.resume(v, p, p.run) })

@@ -37,26 +37,38 @@ const (
 
 // Bootstrap boots the machine and has the agent set the guest up.
 func (s *sandbox) Bootstrap(ctx context.Context, req drivers.BootstrapRequest) error {
+	return s.bringUp(ctx, "bootstrap", req, s.bootVM)
+}
+
+// bringUp is the way from created to where the machine is that get returns. With a
+// record, that has run before.
+func (s *sandbox) bringUp(ctx context.Context, op string, req drivers.BootstrapRequest, get func(context.Context, *vm) (*record, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	boot := &bootCall{cancel: cancel, done: make(chan struct{})}
 	defer close(boot.done)
 
 	s.mu.Lock()
-	if err := s.require("bootstrap", drivers.StateCreated); err != nil {
+	if err := s.require(op, drivers.StateCreated); err != nil {
 		s.mu.Unlock()
 		return err
 	}
 	if s.boot != nil {
 		s.mu.Unlock()
-		return fmt.Errorf("bootstrap: %w: another bootstrap is under way", drivers.ErrInvalidState)
+		return fmt.Errorf("%s: %w: another bootstrap is under way", op, drivers.ErrInvalidState)
 	}
 	s.boot = boot
 	s.passed(drivers.StageBootstrap)
 	s.publish()
 	s.mu.Unlock()
 
-	v, rec, err := s.bootVM(ctx, req)
+	v, err := s.prepare(req)
+	var rec *record
+	if err == nil {
+		if rec, err = get(ctx, v); err != nil {
+			v.console.Close()
+		}
+	}
 	if err != nil {
 		s.forget()
 	}
@@ -66,7 +78,7 @@ func (s *sandbox) Bootstrap(ctx context.Context, req drivers.BootstrapRequest) e
 	defer s.mu.Unlock()
 	s.boot = nil
 	if err != nil {
-		err = fmt.Errorf("bootstrap: %w", err)
+		err = fmt.Errorf("%s: %w", op, err)
 		s.reason = err.Error()
 		s.machine = nil
 		s.apply(eventEnded)
@@ -74,7 +86,7 @@ func (s *sandbox) Bootstrap(ctx context.Context, req drivers.BootstrapRequest) e
 		return err
 	}
 	if rec != nil {
-		s.restore(v, *rec)
+		s.goOn(v, *rec)
 		go s.watch(v)
 		return nil
 	}
@@ -88,44 +100,44 @@ func (s *sandbox) Bootstrap(ctx context.Context, req drivers.BootstrapRequest) e
 	return nil
 }
 
-// bootVM returns a machine that is set up, or leaves none behind. With a record,
-// it is one that was there before.
-func (s *sandbox) bootVM(ctx context.Context, req drivers.BootstrapRequest) (*vm, *record, error) {
+// prepare reads the bundle and makes ready in it what every machine needs.
+func (s *sandbox) prepare(req drivers.BootstrapRequest) (*vm, error) {
 	config, err := readConfiguration(req.Bundle)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	hash, err := hashOf(config)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	s.mu.Lock()
 	s.configuration, s.recordPath = hash, filepath.Join(req.Bundle, MachineFile)
 	s.mu.Unlock()
 	logs := filepath.Join(req.Bundle, drivers.LogsDir)
 	if err := state.MkdirAll(logs); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	console, err := openConsole(filepath.Join(logs, drivers.ConsoleLog))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	v := &vm{config: config, bundle: req.Bundle, secrets: req.Secrets, console: console}
-	rec, err := s.adoptVM(v, machineConfig(v))
-	switch {
-	case err == nil:
-		return v, &rec, nil
-	case errors.Is(err, errNoMachine):
-		err = s.makeVM(ctx, v)
-	}
-	if err != nil {
-		console.Close()
-		return nil, nil, err
-	}
-	return v, nil, nil
+	return &vm{config: config, bundle: req.Bundle, secrets: req.Secrets, console: console}, nil
 }
 
-// machineConfig describes the machine, but for what makeVM makes for it.
+// bootVM takes over the machine that is there, or makes one. It leaves none behind
+// that is of no use.
+func (s *sandbox) bootVM(ctx context.Context, v *vm) (*record, error) {
+	rec, err := s.adoptVM(v)
+	if errors.Is(err, errNoMachine) {
+		return nil, s.makeVM(ctx, v)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &rec, nil
+}
+
+// machineConfig describes the machine, but for what makeReady makes for it.
 func machineConfig(v *vm) MachineConfig {
 	c := v.config
 	return MachineConfig{
@@ -144,32 +156,11 @@ func machineConfig(v *vm) MachineConfig {
 
 // makeVM boots a machine and has its guest set up, or leaves none behind.
 func (s *sandbox) makeVM(ctx context.Context, v *vm) error {
-	config := v.config
-	if err := checkFiles(config); err != nil {
-		return err
-	}
-	if err := v.secrets.check(config); err != nil {
-		return err
-	}
 	data := filepath.Join(v.bundle, DiskFile)
-	var initrd string
-	var g errgroup.Group
-	g.Go(func() error { return disk.Ensure(data, config.DiskBytes) })
-	g.Go(func() (err error) {
-		initrd, err = initramfs.Cached(config.CacheDir, initramfs.Options{
-			Agent:      config.Agent,
-			ModulesDir: config.Kernel.ModulesDir,
-			Modules:    s.hv.RequiredModules(),
-		})
-		return err
-	})
-	if err := g.Wait(); err != nil {
+	machine, serials, err := s.makeReady(v, data, func() error { return disk.Ensure(data, v.config.DiskBytes) })
+	if err != nil {
 		return err
 	}
-	machine := machineConfig(v)
-	machine.Initrd = initrd
-	var serials map[string]string
-	machine.Disks, serials = disks(config, data)
 	if err := s.startMachine(ctx, v, machine); err != nil {
 		return err
 	}
@@ -181,6 +172,35 @@ func (s *sandbox) makeVM(ctx context.Context, v *vm) error {
 		return errors.Join(err, v.teardown())
 	}
 	return nil
+}
+
+// makeReady makes what a machine needs that is to have its writable disk at data,
+// where makeDisk puts it. It returns the machine, whole, and the serials of the
+// containers' disks.
+func (s *sandbox) makeReady(v *vm, data string, makeDisk func() error) (machine MachineConfig, serials map[string]string, err error) {
+	config := v.config
+	if err := checkFiles(config); err != nil {
+		return machine, nil, err
+	}
+	if err := v.secrets.check(config); err != nil {
+		return machine, nil, err
+	}
+	machine = machineConfig(v)
+	var g errgroup.Group
+	g.Go(makeDisk)
+	g.Go(func() (err error) {
+		machine.Initrd, err = initramfs.Cached(config.CacheDir, initramfs.Options{
+			Agent:      config.Agent,
+			ModulesDir: config.Kernel.ModulesDir,
+			Modules:    s.hv.RequiredModules(),
+		})
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return machine, nil, err
+	}
+	machine.Disks, serials = disks(config, data)
+	return machine, serials, nil
 }
 
 // startMachine starts the machine and connects to its agent. A machine whose
@@ -296,9 +316,7 @@ func (s *sandbox) setUp(ctx context.Context, v *vm, serials map[string]string) e
 	s.publish()
 	s.mu.Unlock()
 
-	seed := make([]byte, seedBytes)
-	_, _ = rand.Read(seed) // never fails
-	req, err := configureRequest(v.config, v.secrets, time.Now(), seed)
+	req, err := configureRequest(v.config, v.secrets, time.Now(), newSeed())
 	if err != nil {
 		return err
 	}
@@ -311,6 +329,13 @@ func (s *sandbox) setUp(ctx context.Context, v *vm, serials map[string]string) e
 		}
 	}
 	return nil
+}
+
+// newSeed returns randomness for a guest.
+func newSeed() []byte {
+	seed := make([]byte, seedBytes)
+	_, _ = rand.Read(seed) // never fails
+	return seed
 }
 
 // withConsole adds what the guest printed last, which is the only trace of most

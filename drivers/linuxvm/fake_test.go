@@ -203,7 +203,9 @@ type fakeAgent struct {
 	signals   map[string]chan int32
 	sessions  map[string]*fakeSession
 	runs      uint64 // of this machine
+	boot      string
 	setTimes  int
+	seed      []byte // the latest
 }
 
 func (a *fakeAgent) init(m *fakeMachine) {
@@ -211,7 +213,7 @@ func (a *fakeAgent) init(m *fakeMachine) {
 	defer a.mu.Unlock()
 	a.machine = m
 	a.signals = map[string]chan int32{}
-	a.sessions, a.runs = map[string]*fakeSession{}, 0
+	a.sessions, a.runs, a.boot = map[string]*fakeSession{}, 0, fmt.Sprintf("%p", m)
 }
 
 // hello is what the fake agent says first; gRPC follows without more ado. The
@@ -302,8 +304,7 @@ func (l *oneListener) Addr() net.Addr { return &net.UnixAddr{Net: "unix"} }
 func (a *fakeAgent) Info(context.Context, *agentpb.InfoRequest) (*agentpb.InfoResponse, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	boot := fmt.Sprintf("%p", a.machine)
-	return &agentpb.InfoResponse{KernelVersion: "6.1\x00-fake", BootId: boot + strings.Repeat("b", 1000)}, nil
+	return &agentpb.InfoResponse{KernelVersion: "6.1\x00-fake", BootId: a.boot + strings.Repeat("b", 1000)}, nil
 }
 
 func (a *fakeAgent) Configure(ctx context.Context, req *agentpb.ConfigureRequest) (*agentpb.ConfigureResponse, error) {
@@ -356,7 +357,8 @@ func (a *fakeAgent) start(start *agentpb.RunStart) (chan int32, error) {
 
 // fakeSession is a process that outlives the connection.
 type fakeSession struct {
-	run uint64
+	run  uint64
+	args []string
 
 	mu     sync.Mutex
 	wake   *sync.Cond
@@ -371,22 +373,25 @@ func (a *fakeAgent) Start(_ context.Context, start *agentpb.RunStart) (*agentpb.
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.runs++
-	s := &fakeSession{run: a.runs}
+	a.sessions[start.GetId()] = newFakeSession(a.machine, &fakeSession{run: a.runs, args: start.GetSpec().GetArgs()}, signals)
+	return &agentpb.StartResponse{Run: a.runs, Pid: 42}, nil
+}
+
+// newFakeSession runs a process until it ends, or its machine.
+func newFakeSession(m *fakeMachine, s *fakeSession, signals chan int32) *fakeSession {
 	s.wake = sync.NewCond(&s.mu)
-	a.sessions[start.GetId()] = s
 	ctx, cancel := context.WithCancel(context.Background())
-	m := a.machine
 	go func() {
 		<-m.exited
 		cancel()
 	}()
-	go behave(ctx, start.GetSpec().GetArgs(), signals, func(out *wire.Output) {
+	go behave(ctx, s.args, signals, func(out *wire.Output) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.output = append(s.output, out)
 		s.wake.Broadcast()
 	})
-	return &agentpb.StartResponse{Run: s.run, Pid: 42}, nil
+	return s
 }
 
 // Follow sends all output that lies behind the position, of which the fake tells
@@ -504,10 +509,11 @@ func (a *fakeAgent) Statistics(context.Context, *agentpb.StatisticsRequest) (*wi
 	}, nil
 }
 
-func (a *fakeAgent) SetTime(context.Context, *agentpb.SetTimeRequest) (*agentpb.SetTimeResponse, error) {
+func (a *fakeAgent) SetTime(_ context.Context, req *agentpb.SetTimeRequest) (*agentpb.SetTimeResponse, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.setTimes++
+	a.seed = req.GetRandomSeed()
 	return &agentpb.SetTimeResponse{}, a.failSetTime
 }
 
@@ -566,7 +572,7 @@ func bundle(t *testing.T, args []string, edit func(*drivers.Configuration)) stri
 }
 
 // newFake returns a runtime above a fake hypervisor.
-func newFake(h *fakeHypervisor, opts Options) *sandbox {
+func newFake(h Hypervisor, opts Options) *sandbox {
 	s := newSandbox(h, opts)
 	s.connectAgent = connectFake
 	return s

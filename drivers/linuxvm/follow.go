@@ -38,7 +38,7 @@ func (s *sandbox) closeLog(id string, log *crilog.Writer) {
 // whoever is attached, and notes its end. The process does not end with the link
 // to its agent: the next one finds it again.
 func (s *sandbox) accompany(v *vm, p *process, r *run, log *crilog.Writer) {
-	from := log.Begin(s.runKey(r))
+	from := s.beginLog(r, log)
 	link := v.client.current()
 	exit, err := s.follow(s.life, v, p, r, log, from)
 	for err != nil && v.lost(link, streamThroes) {
@@ -50,6 +50,21 @@ func (s *sandbox) accompany(v *vm, p *process, r *run, log *crilog.Writer) {
 	}
 	r.output.close()
 	s.exited(v, p, r, exit, err)
+}
+
+// beginLog returns where in the run's output the log goes on.
+func (s *sandbox) beginLog(r *run, log *crilog.Writer) crilog.Position {
+	s.mu.Lock()
+	r.log = log
+	from := r.from
+	s.mu.Unlock()
+	key := s.runKey(r)
+	if from == nil {
+		return log.Begin(key)
+	}
+	at := crilog.Position{Run: key, Stdout: from.Stdout, Stderr: from.Stderr}
+	log.BeginAt(at)
+	return at
 }
 
 // follow has the agent tell of a process from a place in its output on. What the

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"os"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 )
@@ -31,12 +32,30 @@ type Hypervisor interface {
 	Adopt(ctx context.Context, cfg MachineConfig, was drivers.Machine) (Machine, error)
 }
 
+// Restorer is a Hypervisor that can save machines and restore them: all of its
+// Machines are Savers.
+type Restorer interface {
+	Hypervisor
+	// Restore makes a machine from cfg that is where another was when it was saved,
+	// and described as was. Its CPUs stand still until Resume. The error is
+	// drivers.ErrInvalidArgument if the two do not fit.
+	Restore(ctx context.Context, cfg MachineConfig, was drivers.Machine, from *os.File) (Machine, error)
+}
+
+// Saver is a Machine whose memory and devices can be saved.
+type Saver interface {
+	// Save writes them to an empty file. The CPUs stand still, and do after it; what
+	// the guest has written to its disks is there. If it fails, or ctx ends, the
+	// machine is as it was before and writes no more to the file.
+	Save(ctx context.Context, to *os.File) error
+}
+
 // Machine is one running virtual machine.
 type Machine interface {
 	// DialAgent opens the byte channel to the agent. The guest may not listen
 	// yet: the caller does the handshake.
 	DialAgent(ctx context.Context) (net.Conn, error)
-	// Pause stops the CPUs, Resume lets them run again.
+	// Pause stops the CPUs, Resume lets them run again if they do not.
 	Pause(ctx context.Context) error
 	Resume(ctx context.Context) error
 	// Kill powers the machine off at once and waits until it is gone.

@@ -18,11 +18,7 @@ func (s *sandbox) Pause(ctx context.Context) error {
 	s.pausing.Lock()
 	defer s.pausing.Unlock()
 	s.mu.Lock()
-	err := s.require("pause", drivers.StateRunning)
-	if err == nil && s.snapshotting != nil {
-		// It could not thaw its disk.
-		err = fmt.Errorf("pause: %w: a snapshot of the disk is under way", drivers.ErrInvalidState)
-	}
+	err := s.uncaptured("pause", drivers.StateRunning)
 	v := s.vm
 	s.mu.Unlock()
 	if err != nil {
@@ -53,7 +49,7 @@ func (s *sandbox) Resume(ctx context.Context) error {
 	s.pausing.Lock()
 	defer s.pausing.Unlock()
 	s.mu.Lock()
-	err := s.require("resume", drivers.StatePaused)
+	err := s.uncaptured("resume", drivers.StatePaused)
 	v := s.vm
 	s.mu.Unlock()
 	if err != nil {
@@ -73,12 +69,14 @@ func (s *sandbox) Resume(ctx context.Context) error {
 		return err
 	}
 	// It runs, whether its clock can be set or not.
-	return v.setClock(ctx)
+	return v.setClock(ctx, nil)
 }
 
-// setClock sets the guest's clock, which stands still in a pause.
-func (v *vm) setClock(ctx context.Context) error {
-	if _, err := v.client.agent.SetTime(ctx, &agentpb.SetTimeRequest{Time: timestamppb.New(time.Now())}); err != nil {
+// setClock sets the guest's clock, which stands still in a pause, and gives it a
+// seed if there is one.
+func (v *vm) setClock(ctx context.Context, seed []byte) error {
+	req := &agentpb.SetTimeRequest{Time: timestamppb.New(time.Now()), RandomSeed: seed}
+	if _, err := v.client.agent.SetTime(ctx, req); err != nil {
 		return fmt.Errorf("set the guest's clock: %w", wire.FromStatus(err))
 	}
 	return nil

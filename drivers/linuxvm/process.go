@@ -9,6 +9,7 @@ import (
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
 	"github.com/vzreconciler/vzreconciler/drivers/wire"
+	"github.com/vzreconciler/vzreconciler/internal/crilog"
 )
 
 const (
@@ -50,6 +51,10 @@ type run struct {
 	output *output
 	done   chan struct{}
 	exit   drivers.ExitStatus // once done is closed
+	log    *crilog.Writer     // while it runs
+	// from is how much of its output the sandbox that it was saved in had in its
+	// log; nil for a run that was not restored.
+	from *outputPosition
 }
 
 func newRun(spec drivers.ProcessSpec) *run {

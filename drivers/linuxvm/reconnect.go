@@ -110,5 +110,5 @@ func (s *sandbox) awake(ctx context.Context) error {
 func (s *sandbox) runs() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state != drivers.StatePaused && s.snapshotting == nil
+	return s.state != drivers.StatePaused && s.capturing == nil
 }

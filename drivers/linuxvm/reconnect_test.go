@@ -103,7 +103,7 @@ func TestAnotherGuestIsNotGoneOnWith(t *testing.T) {
 		rt := runWeb(t, h, bundle(t, []string{"sleep"}, nil))
 		m := h.last()
 		h.agent.mu.Lock()
-		h.agent.machine = &fakeMachine{exited: m.exited}
+		h.agent.boot = "another"
 		h.agent.mu.Unlock()
 		m.hangUp(false)
 		time.Sleep(time.Second) //nolint:forbidigo // virtual time

@@ -30,6 +30,8 @@ type record struct {
 	Machine       drivers.Machine `json:"machine"`
 	Timeline      []drivers.Stage `json:"timeline,omitempty"`
 	Processes     []keptProcess   `json:"processes,omitempty"`
+	// Unfinished is the directory of a SaveState under way.
+	Unfinished string `json:"unfinished,omitempty"`
 }
 
 // keptProcess is a process on record.
@@ -43,6 +45,14 @@ type keptProcess struct {
 	PID       int                  `json:"pid,omitempty"`
 	StartedAt time.Time            `json:"startedAt,omitzero"`
 	Exit      *drivers.ExitStatus  `json:"exit,omitempty"`
+	// Output is, in a saved state, how much of it was in the log.
+	Output *outputPosition `json:"output,omitempty"`
+}
+
+// outputPosition counts the bytes of each output stream since the start of a run.
+type outputPosition struct {
+	Stdout int64 `json:"stdout,omitempty"`
+	Stderr int64 `json:"stderr,omitempty"`
 }
 
 // save puts the machine on record as it is now. The caller does not hold mu. A
@@ -81,7 +91,7 @@ func (s *sandbox) forget() {
 func (s *sandbox) record() record {
 	rec := record{
 		Version: recordVersion, Configuration: s.configuration,
-		State: s.state, Timeline: s.timeline,
+		State: s.state, Timeline: s.timeline, Unfinished: s.unfinished,
 	}
 	if s.machine != nil {
 		rec.Machine = *s.machine
@@ -117,15 +127,37 @@ func readRecord(bundle string) (record, error) {
 	if err := state.ReadJSON(filepath.Join(bundle, MachineFile), &r); err != nil {
 		return record{}, fmt.Errorf("%w: %w", drivers.ErrNotFound, err)
 	}
-	if r.Version != recordVersion {
-		return record{}, fmt.Errorf("%w: the record of the machine has version %d, this program knows %d", drivers.ErrNotFound, r.Version, recordVersion)
-	}
-	for _, p := range r.Processes {
-		if err := checkID("process", p.ID); err != nil {
-			return record{}, fmt.Errorf("%w: %w", drivers.ErrNotFound, err)
-		}
+	if err := r.check(); err != nil {
+		return record{}, fmt.Errorf("%w: %w", drivers.ErrNotFound, err)
 	}
 	return r, nil
+}
+
+// check says why a record means nothing.
+func (r record) check() error {
+	if r.Version != recordVersion {
+		return fmt.Errorf("the record of the machine has version %d, this program knows %d", r.Version, recordVersion)
+	}
+	if len(r.Processes) > maxProcesses {
+		return fmt.Errorf("%d processes are more than %d", len(r.Processes), maxProcesses)
+	}
+	seen := map[string]bool{}
+	for _, p := range r.Processes {
+		if err := checkID("process", p.ID); err != nil {
+			return err
+		}
+		if seen[p.ID] {
+			return fmt.Errorf("process %q is there twice", p.ID)
+		}
+		seen[p.ID] = true
+		switch {
+		case p.State == drivers.ProcessCreated, p.State == drivers.ProcessRunning:
+		case p.State == drivers.ProcessExited && p.Exit != nil:
+		default:
+			return fmt.Errorf("process %q has no state", p.ID)
+		}
+	}
+	return nil
 }
 
 // hashOf returns the hash of a configuration.

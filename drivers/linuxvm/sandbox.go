@@ -70,13 +70,14 @@ type sandbox struct {
 	execs     int      // how many there were
 	dials     int      // connections of Dial that are open
 	ending    bool     // end was called
-	// snapshotting is there while the disk is frozen.
-	snapshotting *snapshotCall
-	active       sync.WaitGroup // of the goroutines that own a run; none is added once ending
-	watchers     map[chan drivers.Snapshot]struct{}
+	// capturing is there while the disk is frozen, or the CPUs stand still to be saved.
+	capturing *capture
+	active    sync.WaitGroup // of the goroutines that own a run; none is added once ending
+	watchers  map[chan drivers.Snapshot]struct{}
 	// configuration is the hash of the one in the bundle; recordPath is where the
-	// machine is kept on record, empty while there is none.
-	configuration, recordPath string
+	// machine is kept on record, empty while there is none; unfinished is what a
+	// SaveState under way has made so far.
+	configuration, recordPath, unfinished string
 
 	// saving serialises what is written to recordPath.
 	saving sync.Mutex
@@ -120,13 +121,14 @@ func (s *sandbox) passed(stage string) {
 }
 
 func (s *sandbox) Info(context.Context) (drivers.Info, error) {
+	can := drivers.Capabilities()
+	if _, ok := s.hv.(Restorer); !ok {
+		can = slices.DeleteFunc(can, func(c string) bool { return c == drivers.CapabilitySaveState })
+	}
 	return drivers.Info{
-		Name:    s.hv.Name(),
-		Version: s.opts.Version,
-		Capabilities: []string{
-			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityCopy, drivers.CapabilityDial, drivers.CapabilityExec, drivers.CapabilityNestedVirtualization,
-			drivers.CapabilityPause, drivers.CapabilitySnapshotDisk, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityVolumes,
-		},
+		Name:              s.hv.Name(),
+		Version:           s.opts.Version,
+		Capabilities:      can,
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: s.hv.RuntimeDataSchema(),
 	}, nil

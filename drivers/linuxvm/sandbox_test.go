@@ -25,12 +25,12 @@ func world(t *testing.T, f func(t *testing.T)) {
 }
 
 // boot returns a booted sandbox that is ended with the test.
-func boot(t *testing.T, h *fakeHypervisor, dir string) drivers.Runtime {
+func boot(t *testing.T, h Hypervisor, dir string) drivers.Runtime {
 	t.Helper()
 	return bootWith(t, h, drivers.BootstrapRequest{Bundle: dir})
 }
 
-func bootWith(t *testing.T, h *fakeHypervisor, req drivers.BootstrapRequest) drivers.Runtime {
+func bootWith(t *testing.T, h Hypervisor, req drivers.BootstrapRequest) drivers.Runtime {
 	t.Helper()
 	rt := newFake(h, Options{})
 	if err := rt.Bootstrap(t.Context(), req); err != nil {
@@ -49,7 +49,7 @@ func bootWith(t *testing.T, h *fakeHypervisor, req drivers.BootstrapRequest) dri
 }
 
 // runWeb returns a running one.
-func runWeb(t *testing.T, h *fakeHypervisor, dir string) drivers.Runtime {
+func runWeb(t *testing.T, h Hypervisor, dir string) drivers.Runtime {
 	t.Helper()
 	rt := boot(t, h, dir)
 	if err := rt.StartProcess(t.Context(), "web"); err != nil {

@@ -26,12 +26,6 @@ const (
 	freezeTimeout = 30 * time.Second
 )
 
-// snapshotCall is a SnapshotDisk under way on a machine that runs.
-type snapshotCall struct {
-	cancel context.CancelFunc
-	done   chan struct{}
-}
-
 // SnapshotDisk copies the disk while nothing is written to it.
 func (s *sandbox) SnapshotDisk(ctx context.Context, path string) error {
 	const op = "snapshot the disk"
@@ -40,46 +34,15 @@ func (s *sandbox) SnapshotDisk(ctx context.Context, path string) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	call := &snapshotCall{cancel: cancel, done: make(chan struct{})}
-	defer close(call.done)
-
-	// Not amid a Pause: the guest could not thaw its disk. One that comes later
-	// finds the snapshot under way.
-	calm := s.pausing.TryLock()
-	s.mu.Lock()
-	err := s.require(op, drivers.StateBooted, drivers.StateRunning, drivers.StateStopped)
-	switch {
-	case err != nil:
-	case !calm:
-		err = fmt.Errorf("%s: %w: it is being paused or resumed", op, drivers.ErrInvalidState)
-	case s.vm == nil:
-		err = fmt.Errorf("%s: %w: it never booted", op, drivers.ErrInvalidState)
-	case s.snapshotting != nil:
-		err = fmt.Errorf("%s: %w: another snapshot is under way", op, drivers.ErrInvalidState)
-	}
-	if calm {
-		// mu is held until the snapshot is known: a Pause looks under it.
-		s.pausing.Unlock()
-	}
+	v, state, end, err := s.beginCapture(op, cancel, drivers.StateBooted, drivers.StateRunning, drivers.StateStopped)
 	if err != nil {
-		s.mu.Unlock()
 		return err
 	}
-	v, frozen := s.vm, s.state != drivers.StateStopped
-	if frozen {
-		s.snapshotting = call
-		defer func() {
-			s.mu.Lock()
-			s.snapshotting = nil
-			s.mu.Unlock()
-		}()
-	}
-	s.mu.Unlock()
-
-	if frozen {
-		err = s.snapshotFrozen(ctx, v, path)
-	} else {
+	defer end()
+	if state == drivers.StateStopped {
 		err = snapshotFile(ctx, v, path)
+	} else {
+		err = s.snapshotFrozen(ctx, v, path)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
@@ -129,13 +92,18 @@ var errThere = errors.New("the file is there already")
 
 func snapshotFile(ctx context.Context, v *vm, path string) error {
 	err := sparsefile.Copy(ctx, path, filepath.Join(v.bundle, DiskFile))
-	switch {
-	case errors.Is(err, fs.ErrExist):
+	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%w: %s: %w", drivers.ErrInvalidArgument, path, errThere)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	}
+	return notFound(exhausted(err))
+}
+
+// exhausted gives a lack of space its kind.
+func exhausted(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return fmt.Errorf("%w: %w", drivers.ErrExhausted, err)
 	}
-	return notFound(err)
+	return err
 }
 
 // removeSnapshot removes a copy that is not one of a frozen disk.
@@ -147,16 +115,4 @@ func removeSnapshot(path string, cause error) error {
 		return err
 	}
 	return nil
-}
-
-// endSnapshot makes a snapshot that is under way give up, and waits until the
-// guest can write again.
-func (s *sandbox) endSnapshot() {
-	s.mu.Lock()
-	call := s.snapshotting
-	s.mu.Unlock()
-	if call != nil {
-		call.cancel()
-		<-call.done
-	}
 }

@@ -53,6 +53,7 @@ func (s *sandbox) stop(v *vm, opts drivers.StopOptions, paused bool) {
 		case <-ctx.Done():
 		}
 	}()
+	s.endCapture()
 	if paused {
 		resume, release := context.WithTimeout(ctx, callTimeout)
 		err := v.machine.Resume(resume)
@@ -62,7 +63,6 @@ func (s *sandbox) stop(v *vm, opts drivers.StopOptions, paused bool) {
 			return
 		}
 	}
-	s.endSnapshot()
 	grace, release := context.WithTimeout(ctx, max(opts.GracePeriod, 0))
 	s.signalInits(grace, v, func(ct drivers.Container) int {
 		switch {

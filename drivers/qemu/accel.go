@@ -172,7 +172,7 @@ func (h *Hypervisor) prove(ctx context.Context, binary string, cfg linuxvm.Machi
 	// The last of two contrary arguments counts: the kernel is to speak.
 	cfg.Kernel.Args = append(append([]string(nil), cfg.Kernel.Args...), "loglevel=7", "earlyprintk=ttyS0")
 
-	m, err := h.launch(ctx, binary, cfg, typ, verdict{Accelerator: hardware}, true)
+	m, err := h.launch(ctx, cfg, plan{binary: binary, typ: typ, choice: verdict{Accelerator: hardware}, mortal: true})
 	if err != nil {
 		return cause(ctx, err)
 	}
@@ -225,6 +225,8 @@ type host struct {
 	device string
 	// release and bootID change when the host's kernel may have.
 	release, bootID string
+	// cpu tells its processor from others, as far as guests can.
+	cpu string
 }
 
 // obstacle says why hardware acceleration is out of the question, if it is.

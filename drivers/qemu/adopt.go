@@ -17,13 +17,18 @@ func (h *Hypervisor) Adopt(ctx context.Context, cfg linuxvm.MachineConfig, was d
 	if err != nil {
 		return nil, fmt.Errorf("take over the virtual machine process %d: %w", id.PID, err)
 	}
-	m := &machine{
-		program: "qemu", process: process, sockets: adopted(id.PID, cfg.SocketDir, cfg.ID),
-		description: was, exited: make(chan struct{}),
-	}
+	m := newMachine("qemu", adopted(id.PID, cfg.SocketDir, cfg.ID))
+	m.process, m.description = process, was
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := m.control(ctx); err != nil {
+	err = m.control(ctx)
+	if err == nil {
+		// The process before may have been killed while it saved the machine.
+		if err = m.noMigration(ctx, nil); err != nil {
+			m.qmp.Close()
+		}
+	}
+	if err != nil {
 		process.release()
 		return nil, fmt.Errorf("take over the virtual machine process %d: %w", id.PID, err)
 	}

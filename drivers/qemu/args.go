@@ -43,6 +43,8 @@ type Spec struct {
 	KernelArgs []string
 	Initrd     string
 	Disks      []linuxvm.Disk
+	// Incoming has QEMU wait for a saved state, and for being told to run.
+	Incoming bool
 	// Sockets says whether MonitorFD, AgentFD and ConsoleFD are there. Without
 	// them the console is on the standard output.
 	Sockets bool
@@ -69,6 +71,9 @@ func Args(s Spec) []string {
 	}
 	if s.Seccomp {
 		args = append(args, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
+	}
+	if s.Incoming {
+		args = append(args, "-incoming", "defer", "-S")
 	}
 	if s.Firmware != "" {
 		args = append(args, "-bios", s.Firmware)

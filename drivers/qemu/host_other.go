@@ -14,5 +14,6 @@ func thisHost() host {
 	h := host{os: runtime.GOOS, arch: runtime.GOARCH}
 	h.release, _ = unix.Sysctl("kern.osrelease")
 	h.bootID, _ = unix.Sysctl("kern.bootsessionuuid")
+	h.cpu, _ = unix.Sysctl("machdep.cpu.brand_string")
 	return h
 }

@@ -17,15 +17,25 @@ import (
 // QMP; a busy host may need most of it.
 const startTimeout = 60 * time.Second
 
-// launch starts the process and returns when the CPUs run. A mortal one dies
-// with this process, where the system can see to that.
-func (h *Hypervisor) launch(ctx context.Context, binary string, cfg linuxvm.MachineConfig, typ string, choice verdict, mortal bool) (_ *machine, err error) {
+// plan is what a machine is to be, apart from its configuration.
+type plan struct {
+	binary, typ string
+	choice      verdict
+	// mortal machines die with this process, where the system can see to that.
+	mortal bool
+	// incoming ones wait for a saved state.
+	incoming bool
+}
+
+// launch starts the process and returns when the CPUs run, or, if it is incoming,
+// when it waits.
+func (h *Hypervisor) launch(ctx context.Context, cfg linuxvm.MachineConfig, p plan) (_ *machine, err error) {
 	sockets, err := listenAll(cfg.SocketDir, cfg.ID)
 	if err != nil {
 		return nil, err
 	}
 	defer sockets.closeFiles()
-	m := &machine{program: filepath.Base(binary), sockets: sockets, exited: make(chan struct{})}
+	m := newMachine(filepath.Base(p.binary), sockets)
 	defer func() {
 		if err != nil {
 			sockets.release()
@@ -36,7 +46,9 @@ func (h *Hypervisor) launch(ctx context.Context, binary string, cfg linuxvm.Mach
 	if err != nil {
 		return nil, err
 	}
-	child, err := startChild(binary, Args(newSpec(cfg, h.host.os, typ, choice.Accelerator, firmware(binary, typ))), sockets.files, mortal)
+	spec := newSpec(cfg, h.host.os, p.typ, p.choice.Accelerator, firmware(p.binary, p.typ))
+	spec.Incoming = p.incoming
+	child, err := startChild(p.binary, Args(spec), sockets.files, p.mortal)
 	if err != nil {
 		console.Close()
 		return nil, err
@@ -58,14 +70,15 @@ func (h *Hypervisor) launch(ctx context.Context, binary string, cfg linuxvm.Mach
 	}
 	m.description = drivers.Machine{
 		Hypervisor:        "qemu " + m.qmp.Version().String(),
-		Type:              typ,
-		Accelerator:       choice.Accelerator,
-		AcceleratorReason: choice.Reason,
+		Type:              p.typ,
+		Accelerator:       p.choice.Accelerator,
+		AcceleratorReason: p.choice.Reason,
+		CPU:               h.host.cpu,
 		PID:               id.PID,
 		StartTime:         id.StartTime,
 	}
 	go m.watch()
-	h.log.DebugContext(ctx, "started a virtual machine", "id", cfg.ID, "pid", id.PID, "accelerator", choice.String())
+	h.log.DebugContext(ctx, "started a virtual machine", "id", cfg.ID, "pid", id.PID, "accelerator", p.choice.String())
 	return m, nil
 }
 

@@ -29,6 +29,12 @@ type machine struct {
 	reason   string // why it ended; set before exited is closed
 
 	exited chan struct{}
+	// migration holds a token when a migration has got on.
+	migration chan struct{}
+}
+
+func newMachine(program string, s *sockets) *machine {
+	return &machine{program: program, sockets: s, exited: make(chan struct{}), migration: make(chan struct{}, 1)}
 }
 
 // watch waits for the end of the process and tells it to all.
@@ -71,7 +77,15 @@ func exitReason(failure, shutdown string) string {
 
 // event is called for each event of QEMU's.
 func (m *machine) event(e qmp.Event) {
-	if e.Name != "SHUTDOWN" {
+	switch e.Name {
+	case "MIGRATION":
+		select {
+		case m.migration <- struct{}{}:
+		default:
+		}
+		return
+	case "SHUTDOWN":
+	default:
 		return
 	}
 	var data struct {

@@ -99,23 +99,32 @@ func debianPackage() string {
 // Start starts a machine. With acceleration "auto" the first start on a host
 // takes a few seconds longer: see accel.go.
 func (h *Hypervisor) Start(ctx context.Context, cfg linuxvm.MachineConfig) (linuxvm.Machine, error) {
-	data, err := parseRuntimeData(cfg.RuntimeData, h.host.os, h.host.arch)
+	p, err := h.plan(ctx, cfg)
 	if err != nil {
 		return nil, err
+	}
+	return h.launch(ctx, cfg, p)
+}
+
+// plan decides what a machine of this configuration runs on.
+func (h *Hypervisor) plan(ctx context.Context, cfg linuxvm.MachineConfig) (plan, error) {
+	data, err := parseRuntimeData(cfg.RuntimeData, h.host.os, h.host.arch)
+	if err != nil {
+		return plan{}, err
 	}
 	binary, err := h.find()
 	if err != nil {
-		return nil, err
+		return plan{}, err
 	}
 	choice, err := h.accelerator(ctx, binary, cfg, data)
 	if err != nil {
-		return nil, err
+		return plan{}, err
 	}
 	if cfg.NestedVirtualization && choice.Accelerator != accelKVM {
-		return nil, fmt.Errorf("nested virtualization: %w: it needs KVM, and this machine would run on %s",
+		return plan{}, fmt.Errorf("nested virtualization: %w: it needs KVM, and this machine would run on %s",
 			drivers.ErrUnsupported, choice)
 	}
-	return h.launch(ctx, binary, cfg, data.Machine, choice, false)
+	return plan{binary: binary, typ: data.Machine, choice: choice}, nil
 }
 
 // Spec returns the description of a machine on this host, as Start would build it,

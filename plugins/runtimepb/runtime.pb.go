@@ -1273,6 +1273,7 @@ type Machine struct {
 	KernelVersion     string                 `protobuf:"bytes,6,opt,name=kernel_version,json=kernelVersion,proto3" json:"kernel_version,omitempty"`
 	BootId            string                 `protobuf:"bytes,7,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
 	AcceleratorReason string                 `protobuf:"bytes,8,opt,name=accelerator_reason,json=acceleratorReason,proto3" json:"accelerator_reason,omitempty"`
+	Cpu               string                 `protobuf:"bytes,9,opt,name=cpu,proto3" json:"cpu,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1359,6 +1360,13 @@ func (x *Machine) GetBootId() string {
 func (x *Machine) GetAcceleratorReason() string {
 	if x != nil {
 		return x.AcceleratorReason
+	}
+	return ""
+}
+
+func (x *Machine) GetCpu() string {
+	if x != nil {
+		return x.Cpu
 	}
 	return ""
 }
@@ -1795,6 +1803,193 @@ func (*SnapshotDiskResponse) Descriptor() ([]byte, []int) {
 	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{34}
 }
 
+type SaveStateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absolute, on this host, of a directory that is not there.
+	Path          string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Stop          bool   `protobuf:"varint,2,opt,name=stop,proto3" json:"stop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveStateRequest) Reset() {
+	*x = SaveStateRequest{}
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveStateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveStateRequest) ProtoMessage() {}
+
+func (x *SaveStateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveStateRequest.ProtoReflect.Descriptor instead.
+func (*SaveStateRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *SaveStateRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *SaveStateRequest) GetStop() bool {
+	if x != nil {
+		return x.Stop
+	}
+	return false
+}
+
+type SaveStateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveStateResponse) Reset() {
+	*x = SaveStateResponse{}
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveStateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveStateResponse) ProtoMessage() {}
+
+func (x *SaveStateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveStateResponse.ProtoReflect.Descriptor instead.
+func (*SaveStateResponse) Descriptor() ([]byte, []int) {
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{36}
+}
+
+type RestoreStateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in BootstrapRequest.
+	Bundle  string            `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	Secrets map[string][]byte `protobuf:"bytes,2,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Where SaveState has written to.
+	Path          string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreStateRequest) Reset() {
+	*x = RestoreStateRequest{}
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreStateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreStateRequest) ProtoMessage() {}
+
+func (x *RestoreStateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreStateRequest.ProtoReflect.Descriptor instead.
+func (*RestoreStateRequest) Descriptor() ([]byte, []int) {
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *RestoreStateRequest) GetBundle() string {
+	if x != nil {
+		return x.Bundle
+	}
+	return ""
+}
+
+func (x *RestoreStateRequest) GetSecrets() map[string][]byte {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *RestoreStateRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+type RestoreStateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreStateResponse) Reset() {
+	*x = RestoreStateResponse{}
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreStateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreStateResponse) ProtoMessage() {}
+
+func (x *RestoreStateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreStateResponse.ProtoReflect.Descriptor instead.
+func (*RestoreStateResponse) Descriptor() ([]byte, []int) {
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{38}
+}
+
 type EventsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1803,7 +1998,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[35]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +2010,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[35]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +2023,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{35}
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{39}
 }
 
 type ShutdownRequest struct {
@@ -1839,7 +2034,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[36]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1851,7 +2046,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[36]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1864,7 +2059,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{36}
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{40}
 }
 
 type ShutdownResponse struct {
@@ -1875,7 +2070,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[37]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +2082,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[37]
+	mi := &file_plugins_runtimepb_runtime_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +2095,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{37}
+	return file_plugins_runtimepb_runtime_proto_rawDescGZIP(), []int{41}
 }
 
 var File_plugins_runtimepb_runtime_proto protoreflect.FileDescriptor
@@ -1975,7 +2170,7 @@ const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
 	"\x03pid\x18\x04 \x01(\x03R\x03pid\x129\n" +
 	"\n" +
 	"started_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x124\n" +
-	"\x04exit\x18\x06 \x01(\v2 .vzreconciler.wire.v1.ExitStatusR\x04exit\"\xff\x01\n" +
+	"\x04exit\x18\x06 \x01(\v2 .vzreconciler.wire.v1.ExitStatusR\x04exit\"\x91\x02\n" +
 	"\aMachine\x12\x1e\n" +
 	"\n" +
 	"hypervisor\x18\x01 \x01(\tR\n" +
@@ -1987,7 +2182,8 @@ const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
 	"start_time\x18\x05 \x01(\x04R\tstartTime\x12%\n" +
 	"\x0ekernel_version\x18\x06 \x01(\tR\rkernelVersion\x12\x17\n" +
 	"\aboot_id\x18\a \x01(\tR\x06bootId\x12-\n" +
-	"\x12accelerator_reason\x18\b \x01(\tR\x11acceleratorReason\"K\n" +
+	"\x12accelerator_reason\x18\b \x01(\tR\x11acceleratorReason\x12\x10\n" +
+	"\x03cpu\x18\t \x01(\tR\x03cpu\"K\n" +
 	"\x05Stage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x13\n" +
@@ -2003,10 +2199,22 @@ const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
 	"\x0eCopyInResponse\")\n" +
 	"\x13SnapshotDiskRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\"\x16\n" +
-	"\x14SnapshotDiskResponse\"\x0f\n" +
+	"\x14SnapshotDiskResponse\":\n" +
+	"\x10SaveStateRequest\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04stop\x18\x02 \x01(\bR\x04stop\"\x13\n" +
+	"\x11SaveStateResponse\"\xd2\x01\n" +
+	"\x13RestoreStateRequest\x12\x16\n" +
+	"\x06bundle\x18\x01 \x01(\tR\x06bundle\x12S\n" +
+	"\asecrets\x18\x02 \x03(\v29.vzreconciler.runtime.v1.RestoreStateRequest.SecretsEntryR\asecrets\x12\x12\n" +
+	"\x04path\x18\x03 \x01(\tR\x04path\x1a:\n" +
+	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\x16\n" +
+	"\x14RestoreStateResponse\"\x0f\n" +
 	"\rEventsRequest\"\x11\n" +
 	"\x0fShutdownRequest\"\x12\n" +
-	"\x10ShutdownResponse2\xe9\x0e\n" +
+	"\x10ShutdownResponse2\xba\x10\n" +
 	"\aRuntime\x12S\n" +
 	"\x04Info\x12$.vzreconciler.runtime.v1.InfoRequest\x1a%.vzreconciler.runtime.v1.InfoResponse\x12V\n" +
 	"\x05Probe\x12%.vzreconciler.runtime.v1.ProbeRequest\x1a&.vzreconciler.runtime.v1.ProbeResponse\x12b\n" +
@@ -2027,7 +2235,9 @@ const file_plugins_runtimepb_runtime_proto_rawDesc = "" +
 	"\x06Resume\x12&.vzreconciler.runtime.v1.ResumeRequest\x1a'.vzreconciler.runtime.v1.ResumeResponse\x12Q\n" +
 	"\x06CopyIn\x12\x1c.vzreconciler.wire.v1.CopyIn\x1a'.vzreconciler.runtime.v1.CopyInResponse(\x01\x12L\n" +
 	"\aCopyOut\x12\".vzreconciler.wire.v1.CopyOutStart\x1a\x1b.vzreconciler.wire.v1.Piece0\x01\x12k\n" +
-	"\fSnapshotDisk\x12,.vzreconciler.runtime.v1.SnapshotDiskRequest\x1a-.vzreconciler.runtime.v1.SnapshotDiskResponse\x12U\n" +
+	"\fSnapshotDisk\x12,.vzreconciler.runtime.v1.SnapshotDiskRequest\x1a-.vzreconciler.runtime.v1.SnapshotDiskResponse\x12b\n" +
+	"\tSaveState\x12).vzreconciler.runtime.v1.SaveStateRequest\x1a*.vzreconciler.runtime.v1.SaveStateResponse\x12k\n" +
+	"\fRestoreState\x12,.vzreconciler.runtime.v1.RestoreStateRequest\x1a-.vzreconciler.runtime.v1.RestoreStateResponse\x12U\n" +
 	"\x06Events\x12&.vzreconciler.runtime.v1.EventsRequest\x1a!.vzreconciler.runtime.v1.Snapshot0\x01\x12_\n" +
 	"\bShutdown\x12(.vzreconciler.runtime.v1.ShutdownRequest\x1a).vzreconciler.runtime.v1.ShutdownResponseB8Z6github.com/vzreconciler/vzreconciler/plugins/runtimepbb\x06proto3"
 
@@ -2043,7 +2253,7 @@ func file_plugins_runtimepb_runtime_proto_rawDescGZIP() []byte {
 	return file_plugins_runtimepb_runtime_proto_rawDescData
 }
 
-var file_plugins_runtimepb_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_plugins_runtimepb_runtime_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_plugins_runtimepb_runtime_proto_goTypes = []any{
 	(*InfoRequest)(nil),           // 0: vzreconciler.runtime.v1.InfoRequest
 	(*InfoResponse)(nil),          // 1: vzreconciler.runtime.v1.InfoResponse
@@ -2080,89 +2290,99 @@ var file_plugins_runtimepb_runtime_proto_goTypes = []any{
 	(*CopyInResponse)(nil),        // 32: vzreconciler.runtime.v1.CopyInResponse
 	(*SnapshotDiskRequest)(nil),   // 33: vzreconciler.runtime.v1.SnapshotDiskRequest
 	(*SnapshotDiskResponse)(nil),  // 34: vzreconciler.runtime.v1.SnapshotDiskResponse
-	(*EventsRequest)(nil),         // 35: vzreconciler.runtime.v1.EventsRequest
-	(*ShutdownRequest)(nil),       // 36: vzreconciler.runtime.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),      // 37: vzreconciler.runtime.v1.ShutdownResponse
-	nil,                           // 38: vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
-	(*wire.ProcessSpec)(nil),      // 39: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Input)(nil),            // 40: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),     // 41: vzreconciler.wire.v1.TerminalSize
-	(*durationpb.Duration)(nil),   // 42: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
-	(*wire.ExitStatus)(nil),       // 44: vzreconciler.wire.v1.ExitStatus
-	(*wire.Address)(nil),          // 45: vzreconciler.wire.v1.Address
-	(*wire.Segment)(nil),          // 46: vzreconciler.wire.v1.Segment
-	(*wire.CopyIn)(nil),           // 47: vzreconciler.wire.v1.CopyIn
-	(*wire.CopyOutStart)(nil),     // 48: vzreconciler.wire.v1.CopyOutStart
-	(*wire.Output)(nil),           // 49: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),       // 50: vzreconciler.wire.v1.Statistics
-	(*wire.Piece)(nil),            // 51: vzreconciler.wire.v1.Piece
+	(*SaveStateRequest)(nil),      // 35: vzreconciler.runtime.v1.SaveStateRequest
+	(*SaveStateResponse)(nil),     // 36: vzreconciler.runtime.v1.SaveStateResponse
+	(*RestoreStateRequest)(nil),   // 37: vzreconciler.runtime.v1.RestoreStateRequest
+	(*RestoreStateResponse)(nil),  // 38: vzreconciler.runtime.v1.RestoreStateResponse
+	(*EventsRequest)(nil),         // 39: vzreconciler.runtime.v1.EventsRequest
+	(*ShutdownRequest)(nil),       // 40: vzreconciler.runtime.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),      // 41: vzreconciler.runtime.v1.ShutdownResponse
+	nil,                           // 42: vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
+	nil,                           // 43: vzreconciler.runtime.v1.RestoreStateRequest.SecretsEntry
+	(*wire.ProcessSpec)(nil),      // 44: vzreconciler.wire.v1.ProcessSpec
+	(*wire.Input)(nil),            // 45: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),     // 46: vzreconciler.wire.v1.TerminalSize
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 48: google.protobuf.Timestamp
+	(*wire.ExitStatus)(nil),       // 49: vzreconciler.wire.v1.ExitStatus
+	(*wire.Address)(nil),          // 50: vzreconciler.wire.v1.Address
+	(*wire.Segment)(nil),          // 51: vzreconciler.wire.v1.Segment
+	(*wire.CopyIn)(nil),           // 52: vzreconciler.wire.v1.CopyIn
+	(*wire.CopyOutStart)(nil),     // 53: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Output)(nil),           // 54: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),       // 55: vzreconciler.wire.v1.Statistics
+	(*wire.Piece)(nil),            // 56: vzreconciler.wire.v1.Piece
 }
 var file_plugins_runtimepb_runtime_proto_depIdxs = []int32{
-	38, // 0: vzreconciler.runtime.v1.BootstrapRequest.secrets:type_name -> vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
-	39, // 1: vzreconciler.runtime.v1.CreateProcessRequest.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	42, // 0: vzreconciler.runtime.v1.BootstrapRequest.secrets:type_name -> vzreconciler.runtime.v1.BootstrapRequest.SecretsEntry
+	44, // 1: vzreconciler.runtime.v1.CreateProcessRequest.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	11, // 2: vzreconciler.runtime.v1.ExecRequest.start:type_name -> vzreconciler.runtime.v1.ExecStart
-	40, // 3: vzreconciler.runtime.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
-	39, // 4: vzreconciler.runtime.v1.ExecStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	45, // 3: vzreconciler.runtime.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	44, // 4: vzreconciler.runtime.v1.ExecStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
 	13, // 5: vzreconciler.runtime.v1.AttachRequest.start:type_name -> vzreconciler.runtime.v1.AttachStart
-	40, // 6: vzreconciler.runtime.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
-	41, // 7: vzreconciler.runtime.v1.ResizeRequest.size:type_name -> vzreconciler.wire.v1.TerminalSize
-	42, // 8: vzreconciler.runtime.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	45, // 6: vzreconciler.runtime.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	46, // 7: vzreconciler.runtime.v1.ResizeRequest.size:type_name -> vzreconciler.wire.v1.TerminalSize
+	47, // 8: vzreconciler.runtime.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
 	23, // 9: vzreconciler.runtime.v1.Snapshot.processes:type_name -> vzreconciler.runtime.v1.ProcessStatus
 	24, // 10: vzreconciler.runtime.v1.Snapshot.machine:type_name -> vzreconciler.runtime.v1.Machine
 	25, // 11: vzreconciler.runtime.v1.Snapshot.timeline:type_name -> vzreconciler.runtime.v1.Stage
-	43, // 12: vzreconciler.runtime.v1.ProcessStatus.started_at:type_name -> google.protobuf.Timestamp
-	44, // 13: vzreconciler.runtime.v1.ProcessStatus.exit:type_name -> vzreconciler.wire.v1.ExitStatus
-	43, // 14: vzreconciler.runtime.v1.Stage.time:type_name -> google.protobuf.Timestamp
-	45, // 15: vzreconciler.runtime.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
-	46, // 16: vzreconciler.runtime.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
-	0,  // 17: vzreconciler.runtime.v1.Runtime.Info:input_type -> vzreconciler.runtime.v1.InfoRequest
-	2,  // 18: vzreconciler.runtime.v1.Runtime.Probe:input_type -> vzreconciler.runtime.v1.ProbeRequest
-	4,  // 19: vzreconciler.runtime.v1.Runtime.Bootstrap:input_type -> vzreconciler.runtime.v1.BootstrapRequest
-	6,  // 20: vzreconciler.runtime.v1.Runtime.CreateProcess:input_type -> vzreconciler.runtime.v1.CreateProcessRequest
-	8,  // 21: vzreconciler.runtime.v1.Runtime.StartProcess:input_type -> vzreconciler.runtime.v1.StartProcessRequest
-	10, // 22: vzreconciler.runtime.v1.Runtime.Exec:input_type -> vzreconciler.runtime.v1.ExecRequest
-	12, // 23: vzreconciler.runtime.v1.Runtime.Attach:input_type -> vzreconciler.runtime.v1.AttachRequest
-	14, // 24: vzreconciler.runtime.v1.Runtime.Kill:input_type -> vzreconciler.runtime.v1.KillRequest
-	16, // 25: vzreconciler.runtime.v1.Runtime.Resize:input_type -> vzreconciler.runtime.v1.ResizeRequest
-	18, // 26: vzreconciler.runtime.v1.Runtime.Wait:input_type -> vzreconciler.runtime.v1.WaitRequest
-	19, // 27: vzreconciler.runtime.v1.Runtime.Stop:input_type -> vzreconciler.runtime.v1.StopRequest
-	21, // 28: vzreconciler.runtime.v1.Runtime.State:input_type -> vzreconciler.runtime.v1.StateRequest
-	26, // 29: vzreconciler.runtime.v1.Runtime.Statistics:input_type -> vzreconciler.runtime.v1.StatisticsRequest
-	27, // 30: vzreconciler.runtime.v1.Runtime.Dial:input_type -> vzreconciler.runtime.v1.DialRequest
-	28, // 31: vzreconciler.runtime.v1.Runtime.Pause:input_type -> vzreconciler.runtime.v1.PauseRequest
-	30, // 32: vzreconciler.runtime.v1.Runtime.Resume:input_type -> vzreconciler.runtime.v1.ResumeRequest
-	47, // 33: vzreconciler.runtime.v1.Runtime.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
-	48, // 34: vzreconciler.runtime.v1.Runtime.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
-	33, // 35: vzreconciler.runtime.v1.Runtime.SnapshotDisk:input_type -> vzreconciler.runtime.v1.SnapshotDiskRequest
-	35, // 36: vzreconciler.runtime.v1.Runtime.Events:input_type -> vzreconciler.runtime.v1.EventsRequest
-	36, // 37: vzreconciler.runtime.v1.Runtime.Shutdown:input_type -> vzreconciler.runtime.v1.ShutdownRequest
-	1,  // 38: vzreconciler.runtime.v1.Runtime.Info:output_type -> vzreconciler.runtime.v1.InfoResponse
-	3,  // 39: vzreconciler.runtime.v1.Runtime.Probe:output_type -> vzreconciler.runtime.v1.ProbeResponse
-	5,  // 40: vzreconciler.runtime.v1.Runtime.Bootstrap:output_type -> vzreconciler.runtime.v1.BootstrapResponse
-	7,  // 41: vzreconciler.runtime.v1.Runtime.CreateProcess:output_type -> vzreconciler.runtime.v1.CreateProcessResponse
-	9,  // 42: vzreconciler.runtime.v1.Runtime.StartProcess:output_type -> vzreconciler.runtime.v1.StartProcessResponse
-	49, // 43: vzreconciler.runtime.v1.Runtime.Exec:output_type -> vzreconciler.wire.v1.Output
-	49, // 44: vzreconciler.runtime.v1.Runtime.Attach:output_type -> vzreconciler.wire.v1.Output
-	15, // 45: vzreconciler.runtime.v1.Runtime.Kill:output_type -> vzreconciler.runtime.v1.KillResponse
-	17, // 46: vzreconciler.runtime.v1.Runtime.Resize:output_type -> vzreconciler.runtime.v1.ResizeResponse
-	44, // 47: vzreconciler.runtime.v1.Runtime.Wait:output_type -> vzreconciler.wire.v1.ExitStatus
-	20, // 48: vzreconciler.runtime.v1.Runtime.Stop:output_type -> vzreconciler.runtime.v1.StopResponse
-	22, // 49: vzreconciler.runtime.v1.Runtime.State:output_type -> vzreconciler.runtime.v1.Snapshot
-	50, // 50: vzreconciler.runtime.v1.Runtime.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	46, // 51: vzreconciler.runtime.v1.Runtime.Dial:output_type -> vzreconciler.wire.v1.Segment
-	29, // 52: vzreconciler.runtime.v1.Runtime.Pause:output_type -> vzreconciler.runtime.v1.PauseResponse
-	31, // 53: vzreconciler.runtime.v1.Runtime.Resume:output_type -> vzreconciler.runtime.v1.ResumeResponse
-	32, // 54: vzreconciler.runtime.v1.Runtime.CopyIn:output_type -> vzreconciler.runtime.v1.CopyInResponse
-	51, // 55: vzreconciler.runtime.v1.Runtime.CopyOut:output_type -> vzreconciler.wire.v1.Piece
-	34, // 56: vzreconciler.runtime.v1.Runtime.SnapshotDisk:output_type -> vzreconciler.runtime.v1.SnapshotDiskResponse
-	22, // 57: vzreconciler.runtime.v1.Runtime.Events:output_type -> vzreconciler.runtime.v1.Snapshot
-	37, // 58: vzreconciler.runtime.v1.Runtime.Shutdown:output_type -> vzreconciler.runtime.v1.ShutdownResponse
-	38, // [38:59] is the sub-list for method output_type
-	17, // [17:38] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	48, // 12: vzreconciler.runtime.v1.ProcessStatus.started_at:type_name -> google.protobuf.Timestamp
+	49, // 13: vzreconciler.runtime.v1.ProcessStatus.exit:type_name -> vzreconciler.wire.v1.ExitStatus
+	48, // 14: vzreconciler.runtime.v1.Stage.time:type_name -> google.protobuf.Timestamp
+	50, // 15: vzreconciler.runtime.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
+	51, // 16: vzreconciler.runtime.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	43, // 17: vzreconciler.runtime.v1.RestoreStateRequest.secrets:type_name -> vzreconciler.runtime.v1.RestoreStateRequest.SecretsEntry
+	0,  // 18: vzreconciler.runtime.v1.Runtime.Info:input_type -> vzreconciler.runtime.v1.InfoRequest
+	2,  // 19: vzreconciler.runtime.v1.Runtime.Probe:input_type -> vzreconciler.runtime.v1.ProbeRequest
+	4,  // 20: vzreconciler.runtime.v1.Runtime.Bootstrap:input_type -> vzreconciler.runtime.v1.BootstrapRequest
+	6,  // 21: vzreconciler.runtime.v1.Runtime.CreateProcess:input_type -> vzreconciler.runtime.v1.CreateProcessRequest
+	8,  // 22: vzreconciler.runtime.v1.Runtime.StartProcess:input_type -> vzreconciler.runtime.v1.StartProcessRequest
+	10, // 23: vzreconciler.runtime.v1.Runtime.Exec:input_type -> vzreconciler.runtime.v1.ExecRequest
+	12, // 24: vzreconciler.runtime.v1.Runtime.Attach:input_type -> vzreconciler.runtime.v1.AttachRequest
+	14, // 25: vzreconciler.runtime.v1.Runtime.Kill:input_type -> vzreconciler.runtime.v1.KillRequest
+	16, // 26: vzreconciler.runtime.v1.Runtime.Resize:input_type -> vzreconciler.runtime.v1.ResizeRequest
+	18, // 27: vzreconciler.runtime.v1.Runtime.Wait:input_type -> vzreconciler.runtime.v1.WaitRequest
+	19, // 28: vzreconciler.runtime.v1.Runtime.Stop:input_type -> vzreconciler.runtime.v1.StopRequest
+	21, // 29: vzreconciler.runtime.v1.Runtime.State:input_type -> vzreconciler.runtime.v1.StateRequest
+	26, // 30: vzreconciler.runtime.v1.Runtime.Statistics:input_type -> vzreconciler.runtime.v1.StatisticsRequest
+	27, // 31: vzreconciler.runtime.v1.Runtime.Dial:input_type -> vzreconciler.runtime.v1.DialRequest
+	28, // 32: vzreconciler.runtime.v1.Runtime.Pause:input_type -> vzreconciler.runtime.v1.PauseRequest
+	30, // 33: vzreconciler.runtime.v1.Runtime.Resume:input_type -> vzreconciler.runtime.v1.ResumeRequest
+	52, // 34: vzreconciler.runtime.v1.Runtime.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
+	53, // 35: vzreconciler.runtime.v1.Runtime.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
+	33, // 36: vzreconciler.runtime.v1.Runtime.SnapshotDisk:input_type -> vzreconciler.runtime.v1.SnapshotDiskRequest
+	35, // 37: vzreconciler.runtime.v1.Runtime.SaveState:input_type -> vzreconciler.runtime.v1.SaveStateRequest
+	37, // 38: vzreconciler.runtime.v1.Runtime.RestoreState:input_type -> vzreconciler.runtime.v1.RestoreStateRequest
+	39, // 39: vzreconciler.runtime.v1.Runtime.Events:input_type -> vzreconciler.runtime.v1.EventsRequest
+	40, // 40: vzreconciler.runtime.v1.Runtime.Shutdown:input_type -> vzreconciler.runtime.v1.ShutdownRequest
+	1,  // 41: vzreconciler.runtime.v1.Runtime.Info:output_type -> vzreconciler.runtime.v1.InfoResponse
+	3,  // 42: vzreconciler.runtime.v1.Runtime.Probe:output_type -> vzreconciler.runtime.v1.ProbeResponse
+	5,  // 43: vzreconciler.runtime.v1.Runtime.Bootstrap:output_type -> vzreconciler.runtime.v1.BootstrapResponse
+	7,  // 44: vzreconciler.runtime.v1.Runtime.CreateProcess:output_type -> vzreconciler.runtime.v1.CreateProcessResponse
+	9,  // 45: vzreconciler.runtime.v1.Runtime.StartProcess:output_type -> vzreconciler.runtime.v1.StartProcessResponse
+	54, // 46: vzreconciler.runtime.v1.Runtime.Exec:output_type -> vzreconciler.wire.v1.Output
+	54, // 47: vzreconciler.runtime.v1.Runtime.Attach:output_type -> vzreconciler.wire.v1.Output
+	15, // 48: vzreconciler.runtime.v1.Runtime.Kill:output_type -> vzreconciler.runtime.v1.KillResponse
+	17, // 49: vzreconciler.runtime.v1.Runtime.Resize:output_type -> vzreconciler.runtime.v1.ResizeResponse
+	49, // 50: vzreconciler.runtime.v1.Runtime.Wait:output_type -> vzreconciler.wire.v1.ExitStatus
+	20, // 51: vzreconciler.runtime.v1.Runtime.Stop:output_type -> vzreconciler.runtime.v1.StopResponse
+	22, // 52: vzreconciler.runtime.v1.Runtime.State:output_type -> vzreconciler.runtime.v1.Snapshot
+	55, // 53: vzreconciler.runtime.v1.Runtime.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	51, // 54: vzreconciler.runtime.v1.Runtime.Dial:output_type -> vzreconciler.wire.v1.Segment
+	29, // 55: vzreconciler.runtime.v1.Runtime.Pause:output_type -> vzreconciler.runtime.v1.PauseResponse
+	31, // 56: vzreconciler.runtime.v1.Runtime.Resume:output_type -> vzreconciler.runtime.v1.ResumeResponse
+	32, // 57: vzreconciler.runtime.v1.Runtime.CopyIn:output_type -> vzreconciler.runtime.v1.CopyInResponse
+	56, // 58: vzreconciler.runtime.v1.Runtime.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	34, // 59: vzreconciler.runtime.v1.Runtime.SnapshotDisk:output_type -> vzreconciler.runtime.v1.SnapshotDiskResponse
+	36, // 60: vzreconciler.runtime.v1.Runtime.SaveState:output_type -> vzreconciler.runtime.v1.SaveStateResponse
+	38, // 61: vzreconciler.runtime.v1.Runtime.RestoreState:output_type -> vzreconciler.runtime.v1.RestoreStateResponse
+	22, // 62: vzreconciler.runtime.v1.Runtime.Events:output_type -> vzreconciler.runtime.v1.Snapshot
+	41, // 63: vzreconciler.runtime.v1.Runtime.Shutdown:output_type -> vzreconciler.runtime.v1.ShutdownResponse
+	41, // [41:64] is the sub-list for method output_type
+	18, // [18:41] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_plugins_runtimepb_runtime_proto_init() }
@@ -2188,7 +2408,7 @@ func file_plugins_runtimepb_runtime_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugins_runtimepb_runtime_proto_rawDesc), len(file_plugins_runtimepb_runtime_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

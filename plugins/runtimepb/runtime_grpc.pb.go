@@ -43,6 +43,8 @@ const (
 	Runtime_CopyIn_FullMethodName        = "/vzreconciler.runtime.v1.Runtime/CopyIn"
 	Runtime_CopyOut_FullMethodName       = "/vzreconciler.runtime.v1.Runtime/CopyOut"
 	Runtime_SnapshotDisk_FullMethodName  = "/vzreconciler.runtime.v1.Runtime/SnapshotDisk"
+	Runtime_SaveState_FullMethodName     = "/vzreconciler.runtime.v1.Runtime/SaveState"
+	Runtime_RestoreState_FullMethodName  = "/vzreconciler.runtime.v1.Runtime/RestoreState"
 	Runtime_Events_FullMethodName        = "/vzreconciler.runtime.v1.Runtime/Events"
 	Runtime_Shutdown_FullMethodName      = "/vzreconciler.runtime.v1.Runtime/Shutdown"
 )
@@ -75,6 +77,8 @@ type RuntimeClient interface {
 	CopyIn(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[wire.CopyIn, CopyInResponse], error)
 	CopyOut(ctx context.Context, in *wire.CopyOutStart, opts ...grpc.CallOption) (grpc.ServerStreamingClient[wire.Piece], error)
 	SnapshotDisk(ctx context.Context, in *SnapshotDiskRequest, opts ...grpc.CallOption) (*SnapshotDiskResponse, error)
+	SaveState(ctx context.Context, in *SaveStateRequest, opts ...grpc.CallOption) (*SaveStateResponse, error)
+	RestoreState(ctx context.Context, in *RestoreStateRequest, opts ...grpc.CallOption) (*RestoreStateResponse, error)
 	// Events sends the present Snapshot, then one after every change.
 	Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Snapshot], error)
 	// Shutdown is the last call: the process ends after it has answered.
@@ -300,6 +304,26 @@ func (c *runtimeClient) SnapshotDisk(ctx context.Context, in *SnapshotDiskReques
 	return out, nil
 }
 
+func (c *runtimeClient) SaveState(ctx context.Context, in *SaveStateRequest, opts ...grpc.CallOption) (*SaveStateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SaveStateResponse)
+	err := c.cc.Invoke(ctx, Runtime_SaveState_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runtimeClient) RestoreState(ctx context.Context, in *RestoreStateRequest, opts ...grpc.CallOption) (*RestoreStateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestoreStateResponse)
+	err := c.cc.Invoke(ctx, Runtime_RestoreState_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *runtimeClient) Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Snapshot], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Runtime_ServiceDesc.Streams[5], Runtime_Events_FullMethodName, cOpts...)
@@ -357,6 +381,8 @@ type RuntimeServer interface {
 	CopyIn(grpc.ClientStreamingServer[wire.CopyIn, CopyInResponse]) error
 	CopyOut(*wire.CopyOutStart, grpc.ServerStreamingServer[wire.Piece]) error
 	SnapshotDisk(context.Context, *SnapshotDiskRequest) (*SnapshotDiskResponse, error)
+	SaveState(context.Context, *SaveStateRequest) (*SaveStateResponse, error)
+	RestoreState(context.Context, *RestoreStateRequest) (*RestoreStateResponse, error)
 	// Events sends the present Snapshot, then one after every change.
 	Events(*EventsRequest, grpc.ServerStreamingServer[Snapshot]) error
 	// Shutdown is the last call: the process ends after it has answered.
@@ -427,6 +453,12 @@ func (UnimplementedRuntimeServer) CopyOut(*wire.CopyOutStart, grpc.ServerStreami
 }
 func (UnimplementedRuntimeServer) SnapshotDisk(context.Context, *SnapshotDiskRequest) (*SnapshotDiskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SnapshotDisk not implemented")
+}
+func (UnimplementedRuntimeServer) SaveState(context.Context, *SaveStateRequest) (*SaveStateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SaveState not implemented")
+}
+func (UnimplementedRuntimeServer) RestoreState(context.Context, *RestoreStateRequest) (*RestoreStateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestoreState not implemented")
 }
 func (UnimplementedRuntimeServer) Events(*EventsRequest, grpc.ServerStreamingServer[Snapshot]) error {
 	return status.Error(codes.Unimplemented, "method Events not implemented")
@@ -746,6 +778,42 @@ func _Runtime_SnapshotDisk_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Runtime_SaveState_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SaveStateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuntimeServer).SaveState(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Runtime_SaveState_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuntimeServer).SaveState(ctx, req.(*SaveStateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Runtime_RestoreState_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestoreStateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuntimeServer).RestoreState(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Runtime_RestoreState_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuntimeServer).RestoreState(ctx, req.(*RestoreStateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Runtime_Events_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(EventsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -837,6 +905,14 @@ var Runtime_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SnapshotDisk",
 			Handler:    _Runtime_SnapshotDisk_Handler,
+		},
+		{
+			MethodName: "SaveState",
+			Handler:    _Runtime_SaveState_Handler,
+		},
+		{
+			MethodName: "RestoreState",
+			Handler:    _Runtime_RestoreState_Handler,
 		},
 		{
 			MethodName: "Shutdown",

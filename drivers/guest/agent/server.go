@@ -179,6 +179,9 @@ func (s *server) Statistics(context.Context, *agentpb.StatisticsRequest) (*wire.
 }
 
 func (s *server) SetTime(_ context.Context, req *agentpb.SetTimeRequest) (*agentpb.SetTimeResponse, error) {
+	if err := seedRandom(req.GetRandomSeed()); err != nil {
+		return nil, err
+	}
 	return &agentpb.SetTimeResponse{}, setTime(req.GetTime())
 }
 

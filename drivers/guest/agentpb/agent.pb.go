@@ -1492,8 +1492,10 @@ func (x *ThawResponse) GetWasFrozen() bool {
 }
 
 type SetTimeRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Time  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// For a guest that was restored: another may have been from the same state.
+	RandomSeed    []byte `protobuf:"bytes,2,opt,name=random_seed,json=randomSeed,proto3" json:"random_seed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1531,6 +1533,13 @@ func (*SetTimeRequest) Descriptor() ([]byte, []int) {
 func (x *SetTimeRequest) GetTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Time
+	}
+	return nil
+}
+
+func (x *SetTimeRequest) GetRandomSeed() []byte {
+	if x != nil {
+		return x.RandomSeed
 	}
 	return nil
 }
@@ -1741,9 +1750,11 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\vThawRequest\"-\n" +
 	"\fThawResponse\x12\x1d\n" +
 	"\n" +
-	"was_frozen\x18\x01 \x01(\bR\twasFrozen\"@\n" +
+	"was_frozen\x18\x01 \x01(\bR\twasFrozen\"a\n" +
 	"\x0eSetTimeRequest\x12.\n" +
-	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x11\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1f\n" +
+	"\vrandom_seed\x18\x02 \x01(\fR\n" +
+	"randomSeed\"\x11\n" +
 	"\x0fSetTimeResponse\"\x11\n" +
 	"\x0fShutdownRequest\"\x12\n" +
 	"\x10ShutdownResponse2\x96\n" +

@@ -78,7 +78,7 @@ type AgentClient interface {
 	// or the end of the given time.
 	Freeze(ctx context.Context, in *FreezeRequest, opts ...grpc.CallOption) (*FreezeResponse, error)
 	Thaw(ctx context.Context, in *ThawRequest, opts ...grpc.CallOption) (*ThawResponse, error)
-	// SetTime sets the guest's clock.
+	// SetTime sets the guest's clock, and seeds its random generator if asked to.
 	SetTime(ctx context.Context, in *SetTimeRequest, opts ...grpc.CallOption) (*SetTimeResponse, error)
 	// Shutdown kills what runs, unmounts, syncs and powers off. The answer is
 	// sent before the power goes.
@@ -302,7 +302,7 @@ type AgentServer interface {
 	// or the end of the given time.
 	Freeze(context.Context, *FreezeRequest) (*FreezeResponse, error)
 	Thaw(context.Context, *ThawRequest) (*ThawResponse, error)
-	// SetTime sets the guest's clock.
+	// SetTime sets the guest's clock, and seeds its random generator if asked to.
 	SetTime(context.Context, *SetTimeRequest) (*SetTimeResponse, error)
 	// Shutdown kills what runs, unmounts, syncs and powers off. The answer is
 	// sent before the power goes.

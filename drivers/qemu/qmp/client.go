@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -85,6 +87,24 @@ func (c *Client) Close() error {
 // Execute runs a command and decodes what it returns into result, unless that
 // is nil. A command that QEMU refuses is an *Error.
 func (c *Client) Execute(ctx context.Context, command string, arguments, result any) error {
+	return c.execute(ctx, command, arguments, result, nil)
+}
+
+// ExecuteWithFile runs a command that takes a file, as getfd does: QEMU gets a
+// descriptor of its own of it. The connection must be a Unix socket.
+func (c *Client) ExecuteWithFile(ctx context.Context, command string, arguments any, file *os.File) error {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("qmp: %s: %w", command, err)
+	}
+	var eerr error
+	err = raw.Control(func(fd uintptr) {
+		eerr = c.execute(ctx, command, arguments, nil, syscall.UnixRights(int(fd)))
+	})
+	return errors.Join(err, eerr)
+}
+
+func (c *Client) execute(ctx context.Context, command string, arguments, result any, rights []byte) error {
 	answer := make(chan *message, 1)
 	c.mu.Lock()
 	if c.err != nil {
@@ -101,7 +121,7 @@ func (c *Client) Execute(ctx context.Context, command string, arguments, result 
 		delete(c.pending, id)
 	}()
 
-	if err := c.write(ctx, request{Execute: command, Arguments: arguments, ID: id}); err != nil {
+	if err := c.write(ctx, request{Execute: command, Arguments: arguments, ID: id}, rights); err != nil {
 		return fmt.Errorf("qmp: %s: %w", command, err)
 	}
 	select {
@@ -134,11 +154,12 @@ func finish(command string, m *message, result any) error {
 	return nil
 }
 
-func (c *Client) write(ctx context.Context, r request) error {
+func (c *Client) write(ctx context.Context, r request, rights []byte) error {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
+	data = append(data, '\n')
 	c.send.Lock()
 	defer c.send.Unlock()
 	deadline := time.Now().Add(sendTimeout)
@@ -148,7 +169,20 @@ func (c *Client) write(ctx context.Context, r request) error {
 	if err := c.conn.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
-	_, err = c.conn.Write(append(data, '\n'))
+	if len(rights) > 0 {
+		unix, ok := c.conn.(*net.UnixConn)
+		if !ok {
+			return errors.New("no file can be sent over this connection")
+		}
+		n, _, err := unix.WriteMsgUnix(data, rights, nil)
+		if err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	if len(data) > 0 {
+		_, err = c.conn.Write(data)
+	}
 	return err
 }
 
