@@ -17,6 +17,7 @@ import (
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/wire"
+	"github.com/vzreconciler/vzreconciler/internal/sparsefile"
 	"github.com/vzreconciler/vzreconciler/internal/state"
 )
 
@@ -487,9 +488,11 @@ func TestWhatDoesNotFitOrIsDamagedIsNotRestored(t *testing.T) {
 		"another command":      {config: func(c *drivers.Configuration) { c.Containers[0].Process.Args = []string{"echo"} }, kind: drivers.ErrInvalidArgument, text: "configuration is another"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			at := filepath.Join(t.TempDir(), "saved")
-			if err := os.CopyFS(at, os.DirFS(path)); err != nil {
-				t.Fatal(err)
+			at := t.TempDir()
+			for _, name := range []string{savedFile, memoryFile, DiskFile} {
+				if err := sparsefile.Copy(t.Context(), filepath.Join(at, name), filepath.Join(path, name)); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if tc.damage != nil {
 				tc.damage(t, at)

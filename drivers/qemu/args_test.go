@@ -39,11 +39,14 @@ func TestArgsMatchGoldenCommandLines(t *testing.T) {
 	nested.NestedVirtualization = true
 	bare := newSpec(small, "linux", "q35", "tcg", "")
 	bare.Sockets = false
+	incoming := newSpec(config(), "linux", "q35", "tcg", "")
+	incoming.Incoming = true
 	for name, spec := range map[string]Spec{
 		"q35-tcg":    newSpec(config(), "linux", "q35", "tcg", "/usr/share/qemu/qboot.rom"),
 		"q35-kvm":    newSpec(small, "linux", "q35", "kvm", ""),
 		"q35-nested": newSpec(nested, "linux", "q35", "kvm", ""),
 		"virt-hvf":   newSpec(config(), "darwin", "virt", "hvf", ""),
+		"incoming":   incoming,
 		"bare":       bare,
 	} {
 		t.Run(name, func(t *testing.T) {

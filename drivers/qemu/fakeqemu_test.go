@@ -27,6 +27,9 @@ import (
 //	crash     prints an error and exits once it runs
 //	poweroff  tells that the guest powered off, and exits
 //	panic     tells that the guest reset itself, and exits
+//	full      fails to save, for want of space
+//	stuck     saves until it is told not to
+//	unfit     prints an error and exits when it is to load a saved state
 func PlayQEMU(args []string) {
 	role := filepath.Base(args[slices.Index(args, "-initrd")+1])
 	fail := func(text string) {
@@ -45,14 +48,19 @@ func PlayQEMU(args []string) {
 	monitor, console := accept(MonitorFD), accept(ConsoleFD)
 	fmt.Fprintln(monitor, `{"QMP": {"version": {"qemu": {"major": 9, "minor": 1, "micro": 2}}}}`)
 	requests := bufio.NewScanner(monitor)
+	saving := &fakeMigration{role: role}
 	for requests.Scan() {
 		var r struct {
-			ID uint64 `json:"id"`
+			Execute string `json:"execute"`
+			ID      uint64 `json:"id"`
 		}
 		if err := json.Unmarshal(requests.Bytes(), &r); err != nil {
 			fail(err.Error())
 		}
-		fmt.Fprintf(monitor, "{\"return\": {}, \"id\": %d}\n", r.ID)
+		if r.Execute == "migrate-incoming" && role == "unfit" {
+			fail("load of migration failed: Invalid argument")
+		}
+		fmt.Fprintf(monitor, "{\"return\": %s, \"id\": %d}\n", saving.answer(r.Execute), r.ID)
 		shutdown := `{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-%s"}}` + "\n"
 		switch role {
 		case "chatty":
@@ -67,6 +75,40 @@ func PlayQEMU(args []string) {
 			os.Exit(0)
 		}
 	}
+}
+
+// fakeMigration is what a fake QEMU says of migrations.
+type fakeMigration struct {
+	role, status, runState string
+}
+
+func (m *fakeMigration) answer(command string) string {
+	switch command {
+	case "migrate", "migrate-incoming":
+		switch m.role {
+		case "full":
+			m.status = "failed"
+		case "stuck":
+			m.status = "active"
+		default:
+			m.status = "completed"
+			if command == "migrate" {
+				m.runState = "postmigrate"
+			}
+		}
+	case "migrate_cancel":
+		m.status = "cancelled"
+	case "stop", "cont":
+		m.runState = command
+	case "query-migrate":
+		if m.status == "failed" {
+			return `{"status": "failed", "error-desc": "Unable to write to file: No space left on device"}`
+		}
+		return fmt.Sprintf(`{"status": %q}`, m.status)
+	case "query-status":
+		return fmt.Sprintf(`{"status": %q}`, m.runState)
+	}
+	return "{}"
 }
 
 // accept waits for the connection to a socket that was inherited.

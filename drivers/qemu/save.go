@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
@@ -49,6 +50,9 @@ func (m migration) err() error {
 	}
 	if m.Error == "" {
 		return fmt.Errorf("qemu: it is %s", m.Status)
+	}
+	if strings.Contains(m.Error, "No space left on device") || strings.Contains(m.Error, "Disk quota exceeded") {
+		return fmt.Errorf("qemu: %w: %s", drivers.ErrExhausted, m.Error)
 	}
 	return errors.New("qemu: " + m.Error)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -40,6 +41,9 @@ func capabilityOf(call string) string {
 		"resize":     drivers.CapabilityTerminal,
 		"pause":      drivers.CapabilityPause,
 		"resume":     drivers.CapabilityPause,
+
+		"save state":    drivers.CapabilitySaveState,
+		"restore state": drivers.CapabilitySaveState,
 	}[call]
 }
 
@@ -92,6 +96,9 @@ func whatIsLackingSaysSo(s *suite) {
 			return rt.CreateProcess(s.ctx, "terminal", s.opts.Container, spec)
 		},
 		drivers.CapabilityPause: func() error { return rt.Pause(s.ctx) },
+		drivers.CapabilitySaveState: func() error {
+			return rt.SaveState(s.ctx, filepath.Join(sb.Request.Bundle, "saved"), drivers.SaveOptions{})
+		},
 	}
 	maps.DeleteFunc(calls, func(c string, _ func() error) bool { return s.info.Can(c) })
 	if len(calls) == 0 {

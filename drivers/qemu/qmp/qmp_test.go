@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -176,4 +179,76 @@ func FuzzDecoder(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestFileGoesWithItsCommand(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", filepath.Join(t.TempDir(), "qmp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	got := make(chan string, 1)
+	go func() {
+		defer close(got)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, greeting)
+		unix := conn.(*net.UnixConn)
+		buf, oob := make([]byte, 4096), make([]byte, 64)
+		for id := 1; ; id++ {
+			_, n, _, _, err := unix.ReadMsgUnix(buf, oob)
+			if err != nil {
+				return
+			}
+			fmt.Fprintf(conn, "{\"return\": {}, \"id\": %d}\n", id)
+			if n == 0 {
+				continue
+			}
+			messages, _ := syscall.ParseSocketControlMessage(oob[:n])
+			fds, _ := syscall.ParseUnixRights(&messages[0])
+			f := os.NewFile(uintptr(fds[0]), "passed")
+			text, _ := io.ReadAll(f)
+			f.Close()
+			got <- string(text)
+			return
+		}
+	}()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Connect(t.Context(), conn, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := c.ExecuteWithFile(t.Context(), "getfd", map[string]any{"fdname": "x"}, f); err != nil {
+		t.Fatal(err)
+	}
+	if text := <-got; text != "content" {
+		t.Errorf("the file that came has %q", text)
+	}
+}
+
+func TestFileNeedsASocket(t *testing.T) {
+	c, err := Connect(t.Context(), qemu(t, func(string, uint64) string { return "" }), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.ExecuteWithFile(t.Context(), "getfd", nil, os.Stdin); err == nil {
+		t.Error("a file went over a pipe")
+	}
 }
