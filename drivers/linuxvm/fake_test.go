@@ -193,7 +193,9 @@ type fakeAgent struct {
 	// Faults: calls that never return.
 	hangConfigure, hangSignal, hangShutdown bool
 	failCreate, failSetTime                 error
-	disk                                    fakeDisk
+	// startOnce loses the connection amid the start of a process.
+	startOnce bool
+	disk      fakeDisk
 
 	mu        sync.Mutex
 	machine   *fakeMachine
@@ -366,6 +368,16 @@ type fakeSession struct {
 }
 
 func (a *fakeAgent) Start(_ context.Context, start *agentpb.RunStart) (*agentpb.StartResponse, error) {
+	if a.startOnce {
+		// The host does not learn that it was started.
+		a.mu.Lock()
+		s, m := a.sessions[start.GetId()], a.machine
+		a.mu.Unlock()
+		if s != nil {
+			return &agentpb.StartResponse{Run: s.run, Pid: 42}, nil
+		}
+		defer m.hangUp(false)
+	}
 	signals, err := a.start(start)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,9 @@ import (
 	"syscall"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
 	"github.com/vzreconciler/vzreconciler/drivers/wire"
@@ -232,9 +235,19 @@ func (s *sandbox) begin(v *vm, p *process, r *run) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(s.life, startTimeout, fmt.Errorf("it did not start within %s", startTimeout))
 	defer cancel()
-	resp, err := v.client.agent.Start(ctx, &agentpb.RunStart{
+	req := &agentpb.RunStart{
 		Id: p.id, Container: p.container, Spec: wire.FromSpec(spec), Stdin: p.spec.Stdin,
-	})
+	}
+	link := v.client.current()
+	resp, err := v.client.agent.Start(ctx, req)
+	for status.Code(err) == codes.Unavailable && v.lost(link, streamThroes) {
+		// It may have been started: the agent then answers with that.
+		var werr error
+		if link, werr = v.client.working(ctx); werr != nil {
+			break
+		}
+		resp, err = v.client.agent.Start(ctx, req)
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			return wire.FromStatus(err)

@@ -58,6 +58,17 @@ func TestLostConnectionCostsNoProcess(t *testing.T) {
 	})
 }
 
+func TestConnectionLostAmidAStartStartsTheProcessOnce(t *testing.T) {
+	world(t, func(t *testing.T) {
+		h := &fakeHypervisor{agent: fakeAgent{startOnce: true}}
+		rt := runWeb(t, h, bundle(t, []string{"sleep"}, nil))
+		s := wantState(t, rt, drivers.StateRunning)
+		if p, _ := s.Process("web"); p.State != drivers.ProcessRunning || h.agent.runs != 1 {
+			t.Errorf("process %+v, started %d times", p, h.agent.runs)
+		}
+	})
+}
+
 func TestConnectionLostInAPauseIsMadeAnewAfterIt(t *testing.T) {
 	world(t, func(t *testing.T) {
 		h := &fakeHypervisor{}

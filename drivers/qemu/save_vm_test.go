@@ -2,7 +2,6 @@ package qemu_test
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -50,7 +49,7 @@ func restore(t *testing.T, dir, path string) drivers.Runtime {
 
 func end(t *testing.T, rt drivers.Runtime) {
 	t.Helper()
-	if err := errors.Join(rt.Stop(context.Background(), drivers.StopOptions{})); err != nil {
+	if err := rt.Stop(context.Background(), drivers.StopOptions{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -167,4 +166,11 @@ func TestSavedMachineGoesOnAsOftenAsOneLikes(t *testing.T) {
 	if got := sh(t, again, "cat /file"); got != "later\n" {
 		t.Errorf("the file holds %q", got)
 	}
+	// One that was restored can be saved too, and writes to its disk after it.
+	if err := again.SaveState(t.Context(), path+"4", drivers.SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	sh(t, again, "dd if=/dev/urandom of=/more bs=1024 count=512 2>/dev/null; sync")
+	_, last = counted(t, dir)
+	untilCounted(t, dir, last)
 }

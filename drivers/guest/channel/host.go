@@ -26,7 +26,9 @@ const (
 	helloMost  = 400 * time.Millisecond
 	// A guest that talks, but not to us, is amid another session and has missed
 	// that its host left; it sees the connection go only if it stays gone a while.
+	// One that is slow has seen it: it gets more time with each try.
 	deafAfter = 400 * time.Millisecond
+	deafMost  = 8 * deafAfter
 	gapFirst  = 50 * time.Millisecond
 	gapMost   = 800 * time.Millisecond
 	// A silent one is booting, most likely.
@@ -47,8 +49,8 @@ type Client struct {
 // that it returns.
 func Connect(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*Client, error) {
 	var last error
-	for gap := gapFirst; ; {
-		session, err := connectOnce(ctx, dial)
+	for gap, deaf := gapFirst, deafAfter; ; {
+		session, err := connectOnce(ctx, dial, deaf)
 		if err == nil {
 			return newClient(session)
 		}
@@ -63,7 +65,7 @@ func Connect(ctx context.Context, dial func(context.Context) (net.Conn, error)) 
 		wait := redialEvery
 		if errors.Is(err, errNoAnswer) {
 			wait = gap
-			gap = min(2*gap, gapMost)
+			gap, deaf = min(2*gap, gapMost), min(2*deaf, deafMost)
 		}
 		if err := pause(ctx, wait); err != nil {
 			return nil, fmt.Errorf("the guest's agent did not answer: %w (%w)", err, last)
@@ -84,13 +86,13 @@ func (c *Client) Close() error {
 
 var errNoAnswer = errors.New("no answer to the handshake")
 
-func connectOnce(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*yamux.Session, error) {
+func connectOnce(ctx context.Context, dial func(context.Context) (net.Conn, error), deaf time.Duration) (*yamux.Session, error) {
 	conn, err := dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	session, err := greet(conn)
+	session, err := greet(conn, deaf)
 	// Once stop has come too late the connection is closed or about to be.
 	if !stop() && err == nil {
 		err = ctx.Err()
@@ -102,8 +104,9 @@ func connectOnce(ctx context.Context, dial func(context.Context) (net.Conn, erro
 	return session, nil
 }
 
-// greet does the host's part of the handshake.
-func greet(conn net.Conn) (*yamux.Session, error) {
+// greet does the host's part of the handshake. A guest that talks, but not to us,
+// is deaf after the given time.
+func greet(conn net.Conn, deaf time.Duration) (*yamux.Session, error) {
 	var (
 		s        = newScanner(conn)
 		every    = helloFirst
@@ -112,7 +115,7 @@ func greet(conn net.Conn) (*yamux.Session, error) {
 	)
 	for {
 		if s.heard && patience == silentAfter {
-			patience, since = deafAfter, time.Now()
+			patience, since = deaf, time.Now()
 		}
 		if time.Since(since) > patience {
 			return nil, errNoAnswer
