@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net"
-	"os"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 )
@@ -36,18 +35,19 @@ type Hypervisor interface {
 // Machines are Savers.
 type Restorer interface {
 	Hypervisor
-	// Restore makes a machine from cfg that is where another was when it was saved,
-	// and described as was. Its CPUs stand still until Resume. The error is
-	// drivers.ErrInvalidArgument if the two do not fit.
-	Restore(ctx context.Context, cfg MachineConfig, was drivers.Machine, from *os.File) (Machine, error)
+	// Restore makes a machine from cfg that is where another was when it was saved
+	// to the file at path, and described as was. Its CPUs stand still until Resume.
+	// The error is drivers.ErrInvalidArgument if the two do not fit.
+	Restore(ctx context.Context, cfg MachineConfig, was drivers.Machine, path string) (Machine, error)
 }
 
 // Saver is a Machine whose memory and devices can be saved.
 type Saver interface {
-	// Save writes them to an empty file. The CPUs stand still, and do after it; what
-	// the guest has written to its disks is there. If it fails, or ctx ends, the
-	// machine is as it was before and writes no more to the file.
-	Save(ctx context.Context, to *os.File) error
+	// Save writes them to a file that it makes at path, private to the user. The CPUs
+	// stand still, and do after it; what the guest has written to its disks is there
+	// then. If it fails, or ctx ends, the machine is as it was before and writes no
+	// more to the file.
+	Save(ctx context.Context, path string) error
 }
 
 // Machine is one running virtual machine.

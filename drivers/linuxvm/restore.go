@@ -54,11 +54,10 @@ func (s *sandbox) endLeftMachine(v *vm) error {
 // restoreVM returns a machine that goes on from a saved state, or leaves none
 // behind and the bundle's disk as it was.
 func (s *sandbox) restoreVM(ctx context.Context, v *vm, restorer Restorer, path string) (_ *record, err error) {
-	st, memory, err := openSaved(ctx, path, s.hv.Name(), v.config)
+	st, err := checkSaved(ctx, path, s.hv.Name(), v.config)
 	if err != nil {
 		return nil, err
 	}
-	defer memory.Close()
 	data := filepath.Join(v.bundle, restoredDisk)
 	defer func() {
 		if rerr := os.Remove(data); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
@@ -76,7 +75,7 @@ func (s *sandbox) restoreVM(ctx context.Context, v *vm, restorer Restorer, path 
 		return nil, err
 	}
 	rec := st.Machine
-	m, err := restorer.Restore(ctx, machine, rec.Machine, memory)
+	m, err := restorer.Restore(ctx, machine, rec.Machine, filepath.Join(path, memoryFile))
 	if err != nil {
 		return nil, fmt.Errorf("restore the virtual machine: %w", err)
 	}

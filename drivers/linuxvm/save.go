@@ -120,12 +120,7 @@ func (s *sandbox) copyStanding(ctx context.Context, v *vm, dir string) (saved, e
 	if st.Bases, err = basesOf(v.config); err != nil {
 		return st, err
 	}
-	memory, err := os.OpenFile(filepath.Join(dir, memoryFile), os.O_CREATE|os.O_EXCL|os.O_RDWR, state.FileMode) //nolint:gosec // the caller names the directory
-	if err != nil {
-		return st, err
-	}
-	defer memory.Close()
-	if err := saver.Save(ctx, memory); err != nil {
+	if err := saver.Save(ctx, filepath.Join(dir, memoryFile)); err != nil {
 		return st, err
 	}
 	if err := sparsefile.Copy(ctx, filepath.Join(dir, DiskFile), filepath.Join(v.bundle, DiskFile)); err != nil {

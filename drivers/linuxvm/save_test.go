@@ -2,7 +2,6 @@ package linuxvm
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -65,7 +64,7 @@ type fakeProcess struct {
 	Output [][]byte
 }
 
-func (m saving) Save(ctx context.Context, to *os.File) error {
+func (m saving) Save(ctx context.Context, path string) error {
 	if m.mu.Lock(); !m.paused {
 		m.mu.Unlock()
 		return errors.New("the CPUs run")
@@ -95,12 +94,12 @@ func (m saving) Save(ctx context.Context, to *os.File) error {
 		s.mu.Unlock()
 		memory.Processes[id] = p
 	}
-	return json.NewEncoder(to).Encode(memory)
+	return state.WriteJSON(path, memory)
 }
 
-func (h *restoring) Restore(_ context.Context, cfg MachineConfig, was drivers.Machine, from *os.File) (Machine, error) {
+func (h *restoring) Restore(_ context.Context, cfg MachineConfig, was drivers.Machine, path string) (Machine, error) {
 	var memory fakeMemory
-	if err := json.NewDecoder(from).Decode(&memory); err != nil {
+	if err := state.ReadJSON(path, &memory); err != nil {
 		return nil, err
 	}
 	if was.Hypervisor != "fake 1" {

@@ -86,7 +86,7 @@ func newPart(ctx context.Context, f *os.File) (part, error) {
 	return part{Bytes: info.Size(), CRC32C: sum}, err
 }
 
-// checksum reads so many bytes from the start of a file, and leaves its offset.
+// checksum reads so many bytes from the start of a file.
 func checksum(ctx context.Context, f *os.File, n int64) (uint32, error) {
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	for off := int64(0); off < n; {
@@ -105,36 +105,33 @@ func checksum(ctx context.Context, f *os.File, n int64) (uint32, error) {
 	return sum.Sum32(), nil
 }
 
-// openSaved reads what was saved in dir and sees that it is whole and that a
-// sandbox of the given configuration can go on from it. The memory is open then.
-func openSaved(ctx context.Context, dir, runtime string, c drivers.Configuration) (saved, *os.File, error) {
+// checkSaved reads what was saved in dir and sees that it is whole and that a
+// sandbox of the given configuration can go on from it.
+func checkSaved(ctx context.Context, dir, runtime string, c drivers.Configuration) (saved, error) {
 	st, err := readSaved(filepath.Join(dir, savedFile))
 	if err == nil {
 		err = st.fits(runtime, c)
 	}
-	if err != nil {
-		return saved{}, nil, err
-	}
-	if err := wantSize(filepath.Join(dir, DiskFile), st.DiskBytes); err != nil {
-		return saved{}, nil, err
+	if err == nil {
+		err = wantSize(filepath.Join(dir, DiskFile), st.DiskBytes)
 	}
 	path := filepath.Join(dir, memoryFile)
-	if err := wantSize(path, st.Memory.Bytes); err != nil {
-		return saved{}, nil, err
+	if err == nil {
+		err = wantSize(path, st.Memory.Bytes)
+	}
+	if err != nil {
+		return saved{}, err
 	}
 	f, err := os.Open(path) //nolint:gosec // the caller names the directory
 	if err != nil {
-		return saved{}, nil, err
+		return saved{}, err
 	}
+	defer f.Close()
 	sum, err := checksum(ctx, f, st.Memory.Bytes)
 	if err == nil && sum != st.Memory.CRC32C {
 		err = fmt.Errorf("%w: %s is damaged: its checksum is another", drivers.ErrInvalidArgument, path)
 	}
-	if err != nil {
-		f.Close()
-		return saved{}, nil, err
-	}
-	return st, f, nil
+	return st, err
 }
 
 func readSaved(path string) (saved, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/linuxvm"
+	"github.com/vzreconciler/vzreconciler/internal/state"
 )
 
 const (
@@ -62,8 +63,13 @@ var (
 	_ linuxvm.Saver    = (*machine)(nil)
 )
 
-// Save migrates the machine, whose CPUs stand still, to the file.
-func (m *machine) Save(ctx context.Context, to *os.File) error {
+// Save migrates the machine, whose CPUs stand still, to a file.
+func (m *machine) Save(ctx context.Context, path string) error {
+	to, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, state.FileMode) //nolint:gosec // the caller names it
+	if err != nil {
+		return err
+	}
+	defer to.Close()
 	if err := m.leaveMigrated(ctx); err != nil {
 		return err
 	}
@@ -194,7 +200,12 @@ func (m *machine) untilRunState(ctx context.Context, ok func(string) bool) error
 }
 
 // Restore starts a machine that waits for what another was, and gives it that.
-func (h *Hypervisor) Restore(ctx context.Context, cfg linuxvm.MachineConfig, was drivers.Machine, from *os.File) (linuxvm.Machine, error) {
+func (h *Hypervisor) Restore(ctx context.Context, cfg linuxvm.MachineConfig, was drivers.Machine, path string) (linuxvm.Machine, error) {
+	from, err := os.Open(path) //nolint:gosec // the caller names it
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
 	p, err := h.plan(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -13,14 +13,19 @@ import (
 	"github.com/vzreconciler/vzreconciler/drivers/linuxvm"
 )
 
-func memoryFile(t *testing.T) *os.File {
+// saved returns the path of a file that was saved to.
+func saved(t *testing.T) string {
 	t.Helper()
-	f, err := os.Create(filepath.Join(t.TempDir(), "memory"))
-	if err != nil {
+	path := unsaved(t)
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { f.Close() })
-	return f
+	return path
+}
+
+func unsaved(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "memory")
 }
 
 // started returns a machine in which the fake plays a role.
@@ -44,7 +49,7 @@ func started(t *testing.T, role string) (h *Hypervisor, cfg linuxvm.MachineConfi
 func TestMachineCanBeSavedAgainAndAgain(t *testing.T) {
 	_, _, m := started(t, "silent")
 	for range 2 {
-		if err := m.Save(t.Context(), memoryFile(t)); err != nil {
+		if err := m.Save(t.Context(), unsaved(t)); err != nil {
 			t.Fatal(err)
 		}
 		if state, err := m.runState(t.Context()); err != nil || state != "postmigrate" {
@@ -59,7 +64,7 @@ func TestSaveThatFailsSaysWhyAndIsUnderWayNoMore(t *testing.T) {
 			_, _, m := started(t, role)
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
-			if err := m.Save(ctx, memoryFile(t)); !errors.Is(err, want) {
+			if err := m.Save(ctx, unsaved(t)); !errors.Is(err, want) {
 				t.Errorf("error %v, want %v", err, want)
 			}
 			var is migration
@@ -86,7 +91,7 @@ func TestStateOfAnotherMachineIsNotRestored(t *testing.T) {
 			was := m.Describe()
 			was.CPU = "this"
 			tc.change(&was)
-			_, err := h.Restore(t.Context(), another(cfg), was, memoryFile(t))
+			_, err := h.Restore(t.Context(), another(cfg), was, saved(t))
 			if !errors.Is(err, drivers.ErrInvalidArgument) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want one with %s", err, tc.want)
 			}
@@ -103,7 +108,7 @@ func another(cfg linuxvm.MachineConfig) linuxvm.MachineConfig {
 func TestStateThatDoesNotLoadLeavesNoMachine(t *testing.T) {
 	h, cfg := fake(t, "unfit")
 	was := drivers.Machine{Hypervisor: "qemu 9.1.2", Type: "q35", Accelerator: "tcg"}
-	_, err := h.Restore(t.Context(), cfg, was, memoryFile(t))
+	_, err := h.Restore(t.Context(), cfg, was, saved(t))
 	if !errors.Is(err, drivers.ErrInvalidArgument) || !strings.HasSuffix(err.Error(), "load of migration failed: Invalid argument") {
 		t.Errorf("error %v", err)
 	}
