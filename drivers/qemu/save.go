@@ -82,7 +82,7 @@ func (m *machine) Save(ctx context.Context, path string) error {
 	if err := m.migrated(ctx); err != nil {
 		return m.noMigration(ctx, err)
 	}
-	return m.awaitRunState(ctx, "postmigrate")
+	return m.untilRunState(ctx, func(state string) bool { return state == "postmigrate" })
 }
 
 // leaveMigrated takes back that the machine was migrated, which QEMU holds against
@@ -144,7 +144,7 @@ func (m *machine) noMigration(ctx context.Context, cause error) error {
 		}
 	}
 	if err == nil {
-		err = m.notFinishing(ctx)
+		err = m.untilRunState(ctx, func(state string) bool { return state != "finish-migrate" })
 	}
 	if err != nil && !errors.Is(err, errGone) {
 		return errors.Join(cause, fmt.Errorf("give it up: %w", err))
@@ -170,17 +170,8 @@ func (m *machine) runState(ctx context.Context) (string, error) {
 	return is.Status, err
 }
 
-// awaitRunState waits for the state that follows upon another within moments: QEMU
+// untilRunState waits for a state that follows upon another within moments: QEMU
 // tells of it in no event.
-func (m *machine) awaitRunState(ctx context.Context, want string) error {
-	return m.untilRunState(ctx, func(state string) bool { return state == want })
-}
-
-// notFinishing waits until QEMU is not amid the end of a migration.
-func (m *machine) notFinishing(ctx context.Context) error {
-	return m.untilRunState(ctx, func(state string) bool { return state != "finish-migrate" })
-}
-
 func (m *machine) untilRunState(ctx context.Context, ok func(string) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
