@@ -24,12 +24,18 @@ spec:
   vm:
     runtimeData:
       a.b: {list: [1, 2]}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: j}
+spec:
+  template: {spec: {restartPolicy: Never, containers: [{name: a, image: busybox}]}}
 `
 	objects, errs := Parse("m.yaml", []byte(data))
-	if len(errs) > 0 || len(objects) != 3 {
+	if len(errs) > 0 || len(objects) != 4 {
 		t.Fatal(errs)
 	}
-	pod, sandbox := objects[1], objects[2]
+	pod, sandbox, job := objects[1], objects[2], objects[3]
 	for _, tt := range []struct {
 		object  Object
 		field   string
@@ -41,6 +47,7 @@ spec:
 		{pod, "spec.podTemplate.spec.containers[1].image", false, "m.yaml:12:12", "spec.containers[1].image"},
 		{pod, "spec.podTemplate.spec.containers[1].image", true, "m.yaml:12:5", "spec.containers[1].image"},
 		{pod, "spec.podTemplate.spec.volumes", false, "m.yaml:9:3", "spec.volumes"},
+		{job, "spec.podTemplate.spec.containers[0].image", false, "m.yaml:27:73", "spec.template.spec.containers[0].image"},
 		{sandbox, "spec.vm.runtimeData[a.b].list[1]", false, "m.yaml:21:23", "spec.vm.runtimeData[a.b].list[1]"},
 		{sandbox, "spec.vm.runtimeData[a.b]", true, "m.yaml:21:7", "spec.vm.runtimeData[a.b]"},
 		{sandbox, "spec.vm.runtimeData", true, "m.yaml:20:5", "spec.vm.runtimeData"},

@@ -24,8 +24,13 @@ const (
 
 // podPath is where a document of this kind has its PodSpec.
 func podPath(k kind) *field.Path {
-	if k.kind == "Pod" {
+	switch k.kind {
+	case "Pod":
 		return field.NewPath("spec")
+	case KindJob, KindStatefulSet:
+		return field.NewPath("spec", "template", "spec")
+	case KindCronJob:
+		return field.NewPath("spec", "jobTemplate", "spec", "template", "spec")
 	}
 	return field.NewPath("spec", "podTemplate", "spec")
 }

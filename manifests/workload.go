@@ -44,6 +44,19 @@ func (o *Object) Meta() *metav1.ObjectMeta {
 	return &metav1.ObjectMeta{}
 }
 
+// Template is what a workload makes its sandboxes from; nil for other objects.
+func (o *Object) Template() *corev1.PodTemplateSpec {
+	switch {
+	case o.Job != nil:
+		return &o.Job.Spec.Template
+	case o.CronJob != nil:
+		return &o.CronJob.Spec.JobTemplate.Spec.Template
+	case o.StatefulSet != nil:
+		return &o.StatefulSet.Spec.Template
+	}
+	return nil
+}
+
 // WorkloadHash is the hash of a workload's spec with its defaults, as SpecHash is
 // of a sandbox's.
 func (o *Object) WorkloadHash() string {

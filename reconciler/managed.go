@@ -82,12 +82,12 @@ func (m *Manager) allManaged() []*managed {
 }
 
 // hold returns an object with its mutex held: the one that there is, else a new
-// one if make says so. It is nil if there is none.
-func (m *Manager) hold(key manifests.Key, make bool) *managed {
+// one if create says so. It is nil if there is none.
+func (m *Manager) hold(key manifests.Key, create bool) *managed {
 	for {
 		e := m.managed(key)
 		if e == nil {
-			if !make {
+			if !create {
 				return nil
 			}
 			e = m.ensureManaged(key)

@@ -1,7 +1,6 @@
 package reconciler
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -35,7 +34,7 @@ func (in *intent) origin() string {
 // end says for people why the object is to be removed.
 func (in *intent) end() string {
 	if in.owner != nil {
-		return in.owner.Kind + " " + in.owner.Name + " does not want it any more"
+		return "asked for, of " + in.owner.Kind + " " + in.owner.Name
 	}
 	return "its manifest is gone"
 }
@@ -172,7 +171,7 @@ func (m *Manager) ownedBy(owner manifests.Key) []manifests.Key {
 	for key := range m.owned[owner] {
 		keys = append(keys, key)
 	}
-	slices.SortFunc(keys, func(a, b manifests.Key) int { return cmp.Or(compareKeys(a, b)) })
+	slices.SortFunc(keys, compareKeys)
 	return keys
 }
 

@@ -105,7 +105,9 @@ func (a *app) delete(ctx context.Context, client *api.Client, refs []*api.Ref, i
 		if err := a.printf("%s deleted\n", refName(ref)); err != nil {
 			return err
 		}
-		deleted = append(deleted, ref)
+		if resp.GetFile() != "" { // Else its owner may have made another one already.
+			deleted = append(deleted, ref)
+		}
 	}
 	if !wait.wait {
 		return failed

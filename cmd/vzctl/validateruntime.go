@@ -88,13 +88,19 @@ func (c *runtimeChecker) describe(ctx context.Context, p *plugins.Plugin) (drive
 	return c.launcher.Describe(ctx, p)
 }
 
-// checkRuntime adds what the sandbox's runtime has to say, and reports whether
-// that leaves the object valid.
+// checkRuntime adds what the runtime of a sandbox has to say, or of those that a
+// workload makes, and reports whether that leaves the object valid.
 func (v *validation) checkRuntime(ctx context.Context, c *runtimeChecker, f manifestFile, o manifests.Object) bool {
-	if o.Sandbox == nil {
+	s := o.Sandbox
+	if t := o.Template(); t != nil {
+		if made, err := manifests.PodFromTemplate(*o.Meta(), t); err == nil {
+			s = made.Sandbox
+		}
+	}
+	if s == nil {
 		return true
 	}
-	misfits, warning := c.check(ctx, o.Sandbox)
+	misfits, warning := c.check(ctx, s)
 	for _, m := range misfits {
 		at, field := manifests.Locate(f.path, f.data, o, m.Field, m.Name)
 		v.addError(&manifests.Error{Position: at, Key: &o.Key, Field: field, Message: m.Message})
