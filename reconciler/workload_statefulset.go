@@ -55,11 +55,27 @@ func templateManifest(manifest json.RawMessage) json.RawMessage {
 	return written.Spec.Template
 }
 
+// isWanted reports whether a sandbox's intent is just what the set would give it.
+func (m *Manager) isWanted(key manifests.Key, w *workloadObject, revision string) bool {
+	e := m.hold(key, false)
+	if e == nil {
+		return false
+	}
+	defer e.mu.Unlock()
+	in := &e.intent
+	return in.known && !in.gone && in.owner != nil && in.owner.UID == w.record.UID && in.object != nil &&
+		in.object.Position == w.record.Source && in.object.Sandbox.Labels[appsv1.StatefulSetRevisionLabel] == revision
+}
+
 // makeReplica makes a replica, or keeps it as its revision says.
 func (m *Manager) makeReplica(w *workloadObject, r workload.Replica, revisions []manifests.Revision, now time.Time) error {
+	key := manifests.Key{Kind: manifests.KindSandbox, Namespace: w.key.Namespace, Name: r.Name}
+	if !r.Create && m.isWanted(key, w, r.Revision) {
+		return nil // Most are, at most looks.
+	}
 	i := slices.IndexFunc(revisions, func(rev manifests.Revision) bool { return rev.Name == r.Revision })
 	if i < 0 { // Its revision is not known any more: it stays as it is.
-		m.entrust(manifests.Key{Kind: manifests.KindSandbox, Namespace: w.key.Namespace, Name: r.Name}, w.reference(), intent{})
+		m.entrust(key, w.reference(), intent{})
 		return nil
 	}
 	template := revisions[i].Template.DeepCopy()

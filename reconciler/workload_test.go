@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -609,4 +610,53 @@ func TestWorkloadEventsTellWhatWasMade(t *testing.T) {
 			t.Errorf("events %q", reasons)
 		}
 	})
+}
+
+// Whatever is edited while daemons come and go, and whatever dies, the set ends up
+// as it was written last.
+func TestSetConvergesWhateverHappens(t *testing.T) {
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.runtimes.faults.BootDelay = duration(200 * time.Millisecond)
+				w.maxPrune = 1000
+				random := rand.New(rand.NewPCG(seed, 1))
+				image, replicas := 1, 1
+				for range 12 {
+					switch random.IntN(6) {
+					case 0:
+						w.stop()
+						w.start()
+					case 1:
+						if p := w.runtimes.process(fmt.Sprintf("web-%d", random.IntN(4))); p != nil {
+							p.Crash("killed")
+						}
+					case 2:
+						_, _ = w.m.Delete(t.Context(), &api.DeleteRequest{Object: &api.Ref{Kind: "pod", Name: fmt.Sprintf("web-%d", random.IntN(4))}})
+					case 3:
+						w.remove("web.yaml")
+					default:
+						image, replicas = 1+random.IntN(3), random.IntN(5)
+						w.files["web.yaml"] = set("web", fmt.Sprintf("a:%d", image), fmt.Sprintf("replicas: %d", replicas))
+						w.Resync()
+					}
+					after(time.Duration(random.IntN(3000)) * time.Millisecond)
+				}
+				w.write("web.yaml", set("web", fmt.Sprintf("a:%d", image), fmt.Sprintf("replicas: %d", replicas)))
+				after(time.Hour)
+				n := int32(replicas) //nolint:gosec // small
+				w.wantSet("web", n, n, n)
+				pods := w.get(&api.GetRequest{Kind: "pods"})
+				if len(pods) != replicas {
+					t.Errorf("sandboxes %q, want %d", pods, replicas)
+				}
+				for i := range replicas {
+					if got := w.image(fmt.Sprintf("web-%d", i)); got != fmt.Sprintf("a:%d", image) {
+						t.Errorf("web-%d: image %s, want a:%d", i, got, image)
+					}
+				}
+				w.wantKstatus("sts", "web", kstatus.CurrentStatus)
+			})
+		})
+	}
 }
