@@ -1,6 +1,7 @@
 package manifests
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -108,7 +109,7 @@ func ParseSchedule(s *batchv1.CronJobSpec) (cron.Schedule, error) {
 		}
 	}
 	if strings.Contains(s.Schedule, "TZ") {
-		return nil, fmt.Errorf("a time zone has no place in the schedule: use timeZone")
+		return nil, errors.New("a time zone has no place in the schedule: use timeZone")
 	}
 	schedule, err := cron.ParseStandard(s.Schedule)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -311,7 +312,7 @@ func keyOfWorkload(path string) manifests.Key {
 	dir := filepath.Dir(path)
 	key := manifests.Key{Name: filepath.Base(dir), Namespace: filepath.Base(filepath.Dir(dir))}
 	for _, kind := range []string{manifests.KindJob, manifests.KindCronJob, manifests.KindStatefulSet} {
-		if key.Kind = kind; filepath.Base(filepath.Dir(filepath.Dir(dir))) == lower(kind) {
+		if key.Kind = kind; filepath.Base(filepath.Dir(filepath.Dir(dir))) == strings.ToLower(kind) {
 			return key
 		}
 	}

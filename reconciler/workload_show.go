@@ -3,7 +3,6 @@ package reconciler
 import (
 	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,8 +11,6 @@ import (
 	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/workload"
 )
-
-func lower(kind string) string { return strings.ToLower(kind) }
 
 // showWorkload replaces what the API shows of a workload, if it has changed.
 // w.mu is held.

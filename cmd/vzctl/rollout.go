@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -127,7 +128,7 @@ func revisions(ctx context.Context, client *api.Client, o *object) ([]revision, 
 			list = append(list, r)
 		}
 	}
-	slices.SortFunc(list, func(a, b revision) int { return int(a.Revision - b.Revision) })
+	slices.SortFunc(list, func(a, b revision) int { return cmp.Compare(a.Revision, b.Revision) })
 	return list, nil
 }
 
