@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -72,9 +71,7 @@ func put(n *yaml.Node, field []string, value *yaml.Node) (was yaml.Node, err err
 			return put(n.Content[i+1], field[1:], value)
 		}
 		was = *n.Content[i+1]
-		next := *value
-		next.HeadComment, next.LineComment, next.FootComment = was.HeadComment, was.LineComment, was.FootComment
-		n.Content[i+1] = &next
+		become(n.Content[i+1], value)
 		return was, nil
 	}
 	if len(field) > 1 {
@@ -82,6 +79,53 @@ func put(n *yaml.Node, field []string, value *yaml.Node) (was yaml.Node, err err
 	}
 	n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: field[0]}, value)
 	return yaml.Node{}, nil
+}
+
+// become makes a value another one. What of it stays the same keeps its place, its
+// style and its comments.
+func become(n, value *yaml.Node) {
+	switch {
+	case n.Kind != value.Kind || n.Anchor != "":
+		head, line, foot := n.HeadComment, n.LineComment, n.FootComment
+		*n = *value
+		n.HeadComment, n.LineComment, n.FootComment = head, line, foot
+	case n.Kind == yaml.ScalarNode:
+		if n.Value != value.Value || n.Tag != value.Tag {
+			n.Value, n.Tag = value.Value, value.Tag
+		}
+	case n.Kind == yaml.SequenceNode:
+		for i := range min(len(n.Content), len(value.Content)) {
+			become(n.Content[i], value.Content[i])
+		}
+		if len(n.Content) > len(value.Content) {
+			n.Content = n.Content[:len(value.Content)]
+		}
+		n.Content = append(n.Content, value.Content[len(n.Content):]...)
+	case n.Kind == yaml.MappingNode:
+		var kept []*yaml.Node
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if v := entry(value, n.Content[i].Value); v != nil {
+				become(n.Content[i+1], v)
+				kept = append(kept, n.Content[i], n.Content[i+1])
+			}
+		}
+		for i := 0; i+1 < len(value.Content); i += 2 {
+			if entry(n, value.Content[i].Value) == nil {
+				kept = append(kept, value.Content[i], value.Content[i+1])
+			}
+		}
+		n.Content = kept
+	}
+}
+
+// entry returns the value of a key of a mapping, nil if there is none.
+func entry(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
 }
 
 // replaceWord replaces one plain word of a document where it stands.
@@ -113,7 +157,7 @@ func encode(was []byte, root *yaml.Node) ([]byte, error) {
 	}
 	enc := yaml.NewEncoder(&out)
 	enc.SetIndent(2)
-	if !indentedList.Match(was) {
+	if !indentsLists(was) {
 		enc.CompactSeqIndent()
 	}
 	if err := enc.Encode(root); err != nil {
@@ -122,8 +166,21 @@ func encode(was []byte, root *yaml.Node) ([]byte, error) {
 	return out.Bytes(), enc.Close()
 }
 
-// indentedList finds a list that is indented below its key.
-var indentedList = regexp.MustCompile(`(?m)^( *)[^\s#-][^\n]*:[ \t]*\n( *) - `)
+// indentsLists reports whether a document has its first list indented below its key.
+func indentsLists(text []byte) bool {
+	key := -1
+	for line := range strings.Lines(string(text)) {
+		bare := strings.TrimLeft(line, " ")
+		indent := len(line) - len(bare)
+		if strings.HasPrefix(bare, "- ") && key >= 0 {
+			return indent > key
+		}
+		if key = -1; strings.HasSuffix(strings.TrimRight(bare, " \r\n"), ":") {
+			key = indent
+		}
+	}
+	return false
+}
 
 // Number is a number as Set takes it.
 func Number(n int64) json.RawMessage { return json.RawMessage(strconv.FormatInt(n, 10)) }

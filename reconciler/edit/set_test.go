@@ -69,6 +69,21 @@ func TestSetReplacesABlock(t *testing.T) {
 	}
 }
 
+// What stays the same keeps its place, style and comments.
+func TestSetChangesNoMoreThanNeedBe(t *testing.T) {
+	for name, text := range map[string]string{
+		"compact":  aSet,
+		"indented": strings.Replace(aSet, "      - {name", "        - {name", 1),
+	} {
+		text = strings.Replace(text, "    spec:\n", "    spec:\n      # how long it may take\n      terminationGracePeriodSeconds: 2\n", 1)
+		template := json.RawMessage(`{"spec":{"containers":[{"image":"example.com/a:0","name":"main"}],"terminationGracePeriodSeconds":2},"metadata":{"labels":{"app":"web"}}}`)
+		got, _, err := Set("f.yaml", []byte(text), setKey, []string{"spec", "template"}, template)
+		if want := strings.Replace(text, "a:1", "a:0", 1); err != nil || string(got) != want {
+			t.Errorf("%s: got %s, %v\nwant %s", name, got, err, want)
+		}
+	}
+}
+
 func TestSetRefusesWhatItCannotTellApart(t *testing.T) {
 	for name, text := range map[string]string{
 		"twice":     aSet + "---\n" + aSet,
