@@ -106,7 +106,7 @@ func TestDeleteWaitsUntilTheVMIsGone(t *testing.T) {
 	web := webJSON(t, 0, nil)
 	b := watches(change{api.WatchResponse_ADDED, web}, change{})
 	b.DeleteFunc = func(context.Context, *api.DeleteRequest) (*api.DeleteResponse, error) {
-		return &api.DeleteResponse{}, nil
+		return &api.DeleteResponse{File: "/m/web.yaml"}, nil
 	}
 	if out := vzctl(t, b, "", "delete", "sandbox", "web", "--timeout=50ms"); out.code != exitTimedOut {
 		t.Errorf("%+v", out)

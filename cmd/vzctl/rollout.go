@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -173,15 +174,12 @@ func (a *app) rolloutHistoryCmd() *cobra.Command {
 					if err := json.Unmarshal(r.Data.Spec.Template, &template); err != nil {
 						return fmt.Errorf("read the daemon's answer: %w", err)
 					}
-					images := ""
-					for i, c := range template.Spec.Containers {
-						if i > 0 {
-							images += ","
-						}
-						images += c.Image
+					var images []string
+					for _, c := range template.Spec.Containers {
+						images = append(images, c.Image)
 					}
 					table = append(table, []printer.Cell{
-						{Text: strconv.FormatInt(r.Revision, 10)}, {Text: r.Name}, {Text: age(time.Now(), r.CreationTimestamp.Time)}, {Text: images},
+						{Text: strconv.FormatInt(r.Revision, 10)}, {Text: r.Name}, {Text: age(time.Now(), r.CreationTimestamp.Time)}, {Text: strings.Join(images, ",")},
 					})
 				}
 				return a.table().Write(table...)

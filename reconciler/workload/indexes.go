@@ -47,13 +47,14 @@ func (x indexes) String() string {
 		for j+1 < len(all) && all[j+1] == all[j]+1 {
 			j++
 		}
-		switch part := strconv.Itoa(all[i]); {
-		case j == i:
-			parts = append(parts, part)
-		case j == i+1: // as Kubernetes writes two
-			parts = append(parts, part, strconv.Itoa(all[j]))
+		first, last := strconv.Itoa(all[i]), strconv.Itoa(all[j])
+		switch j - i {
+		case 0:
+			parts = append(parts, first)
+		case 1: // as Kubernetes writes two
+			parts = append(parts, first, last)
 		default:
-			parts = append(parts, part+"-"+strconv.Itoa(all[j]))
+			parts = append(parts, first+"-"+last)
 		}
 		i = j + 1
 	}
