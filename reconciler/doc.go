@@ -14,6 +14,11 @@
 // is decided in package workload, and the intent of a sandbox that they own is
 // theirs instead of a file's (owned.go). From there on it is like any other.
 //
+// Beside the steps, probers ask the containers that run how they are (prober.go,
+// package probe); what they find decides on Ready and on which container is ended
+// (health.go). What a sandbox waits for is looked up in what others show
+// (dependency.go), and how long it may take is kept in progress.go.
+//
 // What must survive the daemon is in the bundle: the record of what was applied
 // (record.go), which is the inventory, and the last status. The processes that
 // run sandboxes survive by themselves and are found again.
