@@ -85,6 +85,7 @@ func classOf(path string) ChangeClass {
 		"metadata.labels", "metadata.annotations", "spec.podTemplate.metadata",
 		"spec.podTemplate.spec.containers.ports", "spec.podTemplate.spec.containers.startupProbe",
 		"spec.podTemplate.spec.containers.livenessProbe", "spec.podTemplate.spec.containers.readinessProbe",
+		"spec.podTemplate.spec.containers.resources", "spec.podTemplate.spec.dnsConfig", "spec.podTemplate.spec.hostAliases",
 		"spec.dependsOn",
 	} {
 		if path == live || strings.HasPrefix(path, live+".") {

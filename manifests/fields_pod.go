@@ -99,7 +99,7 @@ func containerField(name string) fieldUse {
 		"lifecycle", "terminationMessagePath", "terminationMessagePolicy":
 		return fieldUse{class: notYet}
 	case "resizePolicy":
-		return noEffect("a change of resources makes the sandbox anew")
+		return noEffect("limits change in the container that runs")
 	}
 	return fieldUse{}
 }

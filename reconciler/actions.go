@@ -43,6 +43,8 @@ func (m *Manager) perform(ctx context.Context, o *object, op *operation) error {
 		return m.startContainer(ctx, o, a.Container)
 	case ActKill:
 		return m.killContainer(ctx, o, a.Container)
+	case ActUpdate:
+		return m.updateLive(ctx, o)
 	case ActPause:
 		return m.call(ctx, o, drivers.Runtime.Pause)
 	case ActResume:
@@ -142,7 +144,7 @@ func (m *Manager) bootstrap(ctx context.Context, o *object, op *operation) error
 	}
 	next := *o.record
 	next.Built = &Build{
-		BuildHash: p.spec, ConfigHash: p.config, RestartedAt: next.Overrides.RestartedAt,
+		BuildHash: p.spec, ConfigHash: p.config, LiveHash: p.live, RestartedAt: next.Overrides.RestartedAt,
 		Runtime: p.runtime, Images: p.images,
 	}
 	// Before the boot: what touches the disk is on record.

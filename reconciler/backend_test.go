@@ -103,6 +103,15 @@ func TestObjectsAreReadableByKstatus(t *testing.T) {
 		w.write("web.yaml", strings.Replace(sandbox("web"), "app:1", "app:3", 1))
 		after(time.Second)
 		want(kstatus.FailedStatus)
+		w.kernels.set(nil)
+		w.write("web.yaml", dependent(sandbox("web", "args: [x]"), "{name: db}"))
+		after(manifests.DefaultProgressDeadlineSeconds*time.Second - time.Second)
+		want(kstatus.InProgressStatus)
+		after(2 * time.Second)
+		want(kstatus.FailedStatus)
+		w.write("db.yaml", sandbox("db"))
+		after(10 * time.Second)
+		want(kstatus.CurrentStatus)
 	})
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/vzreconciler/vzreconciler/internal/state"
 	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
 
 // config is a ConfigMap or a Secret: nothing runs for it, sandboxes use it.
@@ -206,6 +207,7 @@ func (m *Manager) wakeUsers(key manifests.Key) {
 func (m *Manager) refer(o *object) {
 	m.unrefer(o)
 	o.references = o.record.Sandbox.References()
+	o.live = bundle.LiveHash(o.record.Sandbox)
 	for _, d := range o.record.Sandbox.Spec.DependsOn {
 		o.dependencies = append(o.dependencies, d.Key(o.key.Namespace))
 	}

@@ -47,6 +47,7 @@ type object struct {
 
 	references   []manifests.Reference // of the sandbox as applied
 	dependencies []manifests.Key       // of the sandbox as applied
+	live         string                // the hash of what can change while it runs
 	containers   map[string]*container
 	probers      map[proberKey]*prober
 	vmBackoff    backoff // before the next VM after one that was lost
@@ -117,6 +118,7 @@ type goalKey struct {
 // prepared is all that a boot needs.
 type prepared struct {
 	spec, config  string // the hashes of what it was made from
+	live          string // and of what can change later
 	configuration drivers.Configuration
 	secrets       map[string][]byte
 	images        map[string]string

@@ -27,7 +27,7 @@ var buildVerbs = []Verb{ActPrepare, ActRemoveDisk, ActLaunch, ActBootstrap}
 // interruptible reports whether the step may be given up when it is in vain.
 func (op *operation) interruptible() bool {
 	switch op.action.Verb {
-	case ActPrepare, ActLaunch, ActBootstrap, ActKill:
+	case ActPrepare, ActLaunch, ActBootstrap, ActKill, ActUpdate:
 		return true
 	default:
 		return false

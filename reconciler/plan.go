@@ -41,6 +41,8 @@ type Desired struct {
 	// Containers in the order in which they start.
 	Containers []string
 	Rebuild    Rebuild
+	// Update says that the VM that runs has limits or the like of an older manifest.
+	Update bool
 	// Blocked says that what the sandbox refers to is not there: what runs may go
 	// on, but nothing can be built.
 	Blocked bool
@@ -78,7 +80,9 @@ type Observed struct {
 	// BuildAfter and EndAfter are the times before which, after a failure, no
 	// step to build a VM may be tried again, and none of the others.
 	BuildAfter, EndAfter time.Time
-	Containers           map[string]ObservedContainer
+	// UpdateAfter is the same for Update, which puts nothing else off.
+	UpdateAfter time.Time
+	Containers  map[string]ObservedContainer
 }
 
 // ObservedContainer is what the reconciler remembers of a container.
@@ -105,6 +109,7 @@ const (
 	ActTakeOver   Verb = "TakeOver"       // have the new plugin process take over the VM of one that died
 	ActStart      Verb = "StartContainer" // start a container's init process
 	ActKill       Verb = "KillContainer"  // end a container's init process
+	ActUpdate     Verb = "Update"         // change limits and the like of what runs
 	ActPause      Verb = "Pause"          // stop the VM's CPUs
 	ActResume     Verb = "Resume"         // let them run again
 	ActStop       Verb = "Stop"           // end the containers and the VM
@@ -216,6 +221,13 @@ func bringUp(d Desired, o Observed) Plan {
 			}
 		}
 		p = startContainers(d, o)
+		if d.Update && len(p.Actions) == 0 {
+			u := do(ActUpdate).after(o.Now, o.UpdateAfter)
+			if len(u.Actions) > 0 {
+				return u
+			}
+			p.Again = earliest(p.Again, u.Again)
+		}
 		if d.Goal == GoalPause && len(p.Actions) == 0 && p.Again.IsZero() && o.State == drivers.StateRunning {
 			return do(ActPause).after(o.Now, o.EndAfter)
 		}

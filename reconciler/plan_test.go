@@ -17,6 +17,7 @@ func TestPlan(t *testing.T) {
 	blocked := with(run, func(d *Desired) { d.Blocked = true })
 	renew := with(run, func(d *Desired) { d.Rebuild = RebuildNew })
 	restart := with(run, func(d *Desired) { d.Rebuild = RebuildRestart })
+	update := with(run, func(d *Desired) { d.Update = true })
 	waiting := with(run, func(d *Desired) { d.Waiting = true })
 	goal := func(g Goal) Desired { return Desired{Goal: g, Containers: one} }
 	up := func(s drivers.State, p drivers.ProcessState) Observed {
@@ -86,6 +87,13 @@ func TestPlan(t *testing.T) {
 		{"unhealthy, to be stopped", goal(GoalStop), obs(running, unhealthy), "Stop, Shutdown", time.Time{}},
 		{"unhealthy and gone", run, obs(exited, unhealthy), "StartContainer a", time.Time{}},
 		{"its end is retried later", run, obs(running, func(o *Observed) { unhealthy(o); o.EndAfter = later }), "", later},
+		{"update", update, running, "Update", time.Time{}},
+		{"update comes after starts", update, exited, "StartContainer a", time.Time{}},
+		{"update, nothing runs", update, none, "Prepare, Launch, Bootstrap, StartContainer a", time.Time{}},
+		{"update while paused", with(update, func(d *Desired) { d.Goal = GoalPause }), up(drivers.StatePaused, drivers.ProcessRunning), "", time.Time{}},
+		{"update, to be paused", with(update, func(d *Desired) { d.Goal = GoalPause }), running, "Update", time.Time{}},
+		{"a failed update is retried later", update, obs(running, func(o *Observed) { o.UpdateAfter = later }), "", later},
+		{"and puts no start off", update, obs(exited, func(o *Observed) { o.UpdateAfter = later }), "StartContainer a", time.Time{}},
 		{"finished", run, obs(exited, func(o *Observed) { o.Finished = true }), "Stop, Shutdown", time.Time{}},
 		{"finished and ended", run, obs(none, func(o *Observed) { o.Finished = true }), "", time.Time{}},
 

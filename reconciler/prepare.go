@@ -73,7 +73,7 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.prepared = &prepared{
-		spec: buildHash, config: refs.hash, configuration: cfg, secrets: secrets,
+		spec: buildHash, config: refs.hash, live: bundle.LiveHash(sandbox), configuration: cfg, secrets: secrets,
 		images: digests, runtime: m.runtimeOf(sandbox),
 	}
 	return nil

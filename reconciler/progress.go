@@ -96,7 +96,9 @@ func (c *change) add(d manifests.Change) {
 // the status is about it.
 func (o *object) noteApplied(st *manifests.SandboxStatus, d Desired, now time.Time) {
 	st.LastApplied = o.status.LastApplied
-	applied := d.Goal != GoalHold && d.Rebuild == RebuildNone && (o.vmUp || !d.Goal.up() || o.record.Outcome != nil)
+	current := d.Rebuild == RebuildNone && (!d.Update || !o.vmUp)
+	arrived := o.vmUp || !d.Goal.up() || o.record.Outcome != nil
+	applied := d.Goal != GoalHold && current && arrived
 	if applied && (st.LastApplied == nil || st.LastApplied.Generation != o.record.Generation) {
 		a := &manifests.AppliedChange{Generation: o.record.Generation, Time: metav1.NewTime(now.Truncate(time.Second))}
 		if o.change.class > manifests.ChangeNone {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 	"github.com/vzreconciler/vzreconciler/reconciler/events"
 )
 
@@ -147,6 +148,11 @@ func (m *Manager) update(o *object, in intent, now time.Time) error {
 		if diff.Class > manifests.ChangeLive {
 			next.BuildHash = next.SpecHash
 		}
+		if b := next.Built; b != nil && b.LiveHash == "" { // by an earlier version
+			built := *b
+			built.LiveHash = bundle.LiveHash(r.Sandbox)
+			next.Built = &built
+		}
 		policy := obj.Sandbox.Spec.PodTemplate.Spec.RestartPolicy
 		if diff.Class > manifests.ChangeLive || policy != r.Sandbox.Spec.PodTemplate.Spec.RestartPolicy {
 			next.Outcome = nil
@@ -226,6 +232,7 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 		case !b.RestartedAt.Equal(r.Overrides.RestartedAt):
 			d.Rebuild = RebuildRestart
 		}
+		d.Update = b.LiveHash != "" && b.LiveHash != o.live
 	}
 	return d, refs
 }
@@ -238,7 +245,8 @@ func (m *Manager) observed(o *object, refs referred, now time.Time) Observed {
 		Containers: make(map[string]ObservedContainer, len(o.containers)),
 		Finished:   o.record.Outcome != nil,
 		Survivor:   o.survivor(),
-		Prepared:   o.prepared != nil && o.prepared.spec == o.record.BuildHash && o.prepared.config == refs.hash,
+		Prepared: o.prepared != nil && o.prepared.spec == o.record.BuildHash && o.prepared.config == refs.hash &&
+			o.prepared.live == o.live,
 		BuildAfter: o.vmBackoff.until,
 	}
 	for _, p := range o.snapshot.Processes {
@@ -251,9 +259,12 @@ func (m *Manager) observed(o *object, refs referred, now time.Time) Observed {
 		}
 	}
 	for verb, f := range o.failures {
-		if slices.Contains(buildVerbs, verb) {
+		switch {
+		case slices.Contains(buildVerbs, verb):
 			ob.BuildAfter = latest(ob.BuildAfter, f.backoff.until)
-		} else {
+		case verb == ActUpdate:
+			ob.UpdateAfter = f.backoff.until
+		default:
 			ob.EndAfter = latest(ob.EndAfter, f.backoff.until)
 		}
 	}

@@ -72,6 +72,9 @@ type Build struct {
 	// BuildHash is the record's of that time.
 	BuildHash  string `json:"buildHash"`
 	ConfigHash string `json:"configHash,omitempty"`
+	// LiveHash is of what can change while the VM runs, as it has it now; empty in
+	// records of earlier versions.
+	LiveHash string `json:"liveHash,omitempty"`
 	// RestartedAt is the override that was followed.
 	RestartedAt time.Time `json:"restartedAt,omitzero"`
 	Runtime     string    `json:"runtime"`

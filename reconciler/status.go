@@ -109,6 +109,9 @@ func (f *facts) ending() bool {
 	return f.desired.Goal == GoalStop || f.desired.Goal == GoalSuspend
 }
 
+// updating reports a VM that runs with something of an older manifest.
+func (f *facts) updating() bool { return f.desired.Update && f.vmUp && f.outcome == nil }
+
 func (f *facts) doing(verbs ...Verb) bool {
 	for _, v := range verbs {
 		if f.action != nil && f.action.Verb == v {
@@ -158,6 +161,8 @@ func (f *facts) synced(c *conditionSet) {
 		c.setBool(manifests.ConditionSynced, false, ReasonDeleting, "the sandbox is being removed")
 	case f.desired.Rebuild != RebuildNone:
 		c.setBool(manifests.ConditionSynced, false, ReasonProgressing, "the sandbox is still as an earlier manifest said")
+	case f.updating():
+		c.setBool(manifests.ConditionSynced, false, ReasonProgressing, f.obstacle("a change is to be applied to what runs"))
 	default:
 		c.setBool(manifests.ConditionSynced, true, ReasonSynced, "")
 	}
@@ -345,7 +350,7 @@ func (f *facts) progress(c *conditionSet, ready bool, phase manifests.Phase) {
 	}
 	settled := ready || f.outcome != nil && f.attach == AttachNone ||
 		phase == manifests.PhaseStopped || phase == manifests.PhasePaused && f.desired.Goal == GoalPause
-	if settled && f.desired.Rebuild == RebuildNone {
+	if settled && f.desired.Rebuild == RebuildNone && (!f.updating() || phase == manifests.PhasePaused) {
 		return
 	}
 	reason := ReasonProgressing

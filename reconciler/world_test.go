@@ -402,6 +402,8 @@ type testRuntimes struct {
 	// answer, if not nil, is what probes of a sandbox get: by "exec" or "dial".
 	answer func(ctx context.Context, sandbox, by string) error
 	probed map[string]int // how often, by sandbox
+	// noUpdate makes the runtime one that cannot change what runs.
+	noUpdate bool
 	// hypervisor is the process that VMs are said to run in: one that outlives
 	// all of the test. Zero, as at first, VMs end with their plugin process.
 	hypervisor procfs.ID
@@ -601,6 +603,13 @@ func (p *testProcess) Dial(ctx context.Context, to drivers.Address) (drivers.Con
 		return nil, err
 	}
 	return nopConn{}, nil
+}
+
+func (p *testProcess) Update(ctx context.Context, live drivers.Live) error {
+	if p.owner.noUpdate {
+		return drivers.Unsupported{}.Update(ctx, live)
+	}
+	return p.Runtime.Update(ctx, live)
 }
 
 // answering returns what answers a probe, and counts it.

@@ -94,9 +94,7 @@ func (t *translation) sandbox() drivers.Configuration {
 	if q := s.Spec.VM.Disk; q != nil {
 		cfg.DiskBytes = q.Value()
 	}
-	for _, a := range pod.HostAliases {
-		cfg.HostAliases = append(cfg.HostAliases, drivers.HostAlias{IP: a.IP, Hostnames: a.Hostnames})
-	}
+	cfg.HostAliases = hostAliases(pod)
 	if sc := pod.SecurityContext; sc != nil && len(sc.Sysctls) > 0 {
 		cfg.Sysctls = make(map[string]string, len(sc.Sysctls))
 		for _, ctl := range sc.Sysctls {
@@ -119,6 +117,14 @@ func (t *translation) kernel() drivers.Kernel {
 		ModulesDir: t.Kernel.ModulesDir,
 		Args:       t.Sandbox.Spec.VM.Kernel.Args,
 	}
+}
+
+func hostAliases(pod *corev1.PodSpec) []drivers.HostAlias {
+	var aliases []drivers.HostAlias
+	for _, a := range pod.HostAliases {
+		aliases = append(aliases, drivers.HostAlias{IP: a.IP, Hostnames: a.Hostnames})
+	}
+	return aliases
 }
 
 func dns(c *corev1.PodDNSConfig) drivers.DNS {

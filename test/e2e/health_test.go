@@ -66,6 +66,24 @@ func TestHealthAndOrder(t *testing.T) {
 	if got := h.mustGet("db"); bootID(got) != before || got.Status.ContainerStatuses[0].RestartCount != 1 {
 		t.Error("db was disturbed")
 	}
+	// So are its limits, its resolver and its host names.
+	h.write("db.yaml", strings.NewReplacer(
+		"        command:", "        resources: {limits: {memory: 48Mi, cpu: 500m}}\n        command:",
+		"      containers:", "      dnsConfig: {nameservers: [192.0.2.1]}\n      hostAliases: [{ip: 192.0.2.2, hostnames: [other]}]\n      containers:",
+	).Replace(sandboxYAML("db", "mkdir -p /www; touch /tmp/alive; exec httpd -f -p 8080 -h /www")))
+	db = h.waitFor("db", "its new limits are applied", func(s *manifests.Sandbox) error {
+		if a := s.Status.LastApplied; a == nil || a.Generation != s.Generation || s.Status.ObservedGeneration != s.Generation {
+			return fmt.Errorf("generation %d, applied %+v", s.Generation, a)
+		}
+		return nil
+	})
+	if db.Status.LastApplied.Class != "live" || bootID(db) != before || db.Status.ContainerStatuses[0].RestartCount != 1 {
+		t.Errorf("db was disturbed: %+v", db.Status.LastApplied)
+	}
+	out := h.vzctlOK("exec", "db", "--", "sh", "-c", "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max /etc/resolv.conf; grep other /etc/hosts")
+	if out != "50331648\n50000 100000\nnameserver 192.0.2.1\n192.0.2.2\tother\n" {
+		t.Errorf("db has %q", out)
+	}
 	h.remove("app.yaml")
 	h.remove("db.yaml")
 	h.waitGone("db")

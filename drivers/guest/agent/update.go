@@ -5,6 +5,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 
@@ -18,10 +19,7 @@ func (g *guest) update(live *wire.Live) error {
 	defer g.updating.Unlock()
 	g.mu.Lock()
 	err := g.in("update", phaseConfigured)
-	was, containers := g.etc, make(map[string]*container, len(g.containers))
-	for name, c := range g.containers {
-		containers[name] = c
-	}
+	was, containers := g.etc, maps.Clone(g.containers)
 	g.mu.Unlock()
 	if err != nil {
 		return err
