@@ -10,6 +10,11 @@
 // (status.go). The end of a step, a change that the plugin process reports and a
 // change of the manifests all do the same: they wake the object.
 //
+// Beside the steps, probers ask the containers that run how they are (prober.go,
+// package probe); what they find decides on Ready and on which container is ended
+// (health.go). What a sandbox waits for is looked up in what others show
+// (dependency.go), and how long it may take is kept in progress.go.
+//
 // What must survive the daemon is in the bundle: the record of what was applied
 // (record.go), which is the inventory, and the last status. The processes that
 // run sandboxes survive by themselves and are found again.

@@ -119,15 +119,15 @@ func (c *container) judge(typ probeType, spec *corev1.Probe, r probe.Result, dec
 }
 
 // probeReport is what an event says of an answer that is no success. What the
-// guest said, which differs each time, is told once, and not when it may hold
-// secrets.
-func (o *object) probeReport(key proberKey, r probe.Result, once bool) string {
+// guest said, which may differ each time, is told in full where that is asked for,
+// and not when it may hold secrets.
+func (o *object) probeReport(key proberKey, r probe.Result, full bool) string {
 	text := "container " + key.container + ": " + string(key.probe) + " probe failed: " + r.Message
 	if r.Outcome == probe.Unknown {
 		text = "container " + key.container + ": " + string(key.probe) + " probe: " + r.Message
 	}
 	switch {
-	case r.Output == "" || !once:
+	case r.Output == "" || !full:
 	case o.takesSecrets():
 		text += " (what it said is not shown: the sandbox has Secrets)"
 	default:

@@ -162,7 +162,7 @@ func (m *Manager) takeAnswer(o *object, p *prober, r probe.Result, decided bool)
 	goOn = c.judge(p.probe, p.spec, r, decided)
 	changed := c.health != before
 	if r.Outcome != probe.Success {
-		m.opts.Events.Record(o.key, eventWarning, ReasonUnhealthy, o.probeReport(p.proberKey, r, changed))
+		m.opts.Events.Record(o.key, eventWarning, ReasonUnhealthy, o.probeReport(p.proberKey, r, changed || r.Outcome == probe.Unknown))
 	}
 	if changed {
 		m.log.Debug("probe", "object", o.key.String(), "container", p.container, "probe", string(p.probe), "result", r.Outcome.String())
