@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -378,6 +379,23 @@ func TestManySandboxesAreNotAskedAtOnce(t *testing.T) {
 		}
 		if len(at) < 5 {
 			t.Errorf("all asked within %d tenths of a second", len(at))
+		}
+	})
+}
+
+func TestProbeThatCannotBeAskedCountsNeitherWay(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("web.yaml", sandbox("web", "livenessProbe: {exec: {command: [nosuch]}, periodSeconds: 1, failureThreshold: 1}"))
+		after(time.Minute)
+		w.wantCondition("web", manifests.ConditionReady, "True", "", "")
+		if n := w.containerStatus("web").RestartCount; n != 0 {
+			t.Errorf("%d restarts", n)
+		}
+		told := slices.ContainsFunc(w.events.List(events.Filter{Name: "web"}), func(e events.Event) bool {
+			return strings.HasPrefix(e.Message, "container main: liveness probe: exec: the program could not be run: ") && strings.Contains(e.Message, "nosuch")
+		})
+		if !told {
+			t.Errorf("no event tells why: %v", w.events.List(events.Filter{Name: "web"}))
 		}
 	})
 }
