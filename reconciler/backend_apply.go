@@ -105,6 +105,9 @@ func (m *Manager) compare(obj *manifests.Object, path string) (string, error) {
 	if v == nil {
 		return resultCreated, nil
 	}
+	if v.revision != nil {
+		return "", fmt.Errorf("%s: %w: it is in %s: commit the change there", obj.Key, drivers.ErrInvalidArgument, v.source.File)
+	}
 	if v.source.File != "" && !samePath(v.source.File, path) {
 		if _, err := os.Stat(v.source.File); err == nil {
 			return "", fmt.Errorf("%s: %w: it is in %s: edit it there, or remove it there first", obj.Key, drivers.ErrInvalidArgument, v.source.File)

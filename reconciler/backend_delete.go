@@ -28,6 +28,9 @@ func (m *Manager) Delete(ctx context.Context, req *api.DeleteRequest) (*api.Dele
 	if v == nil {
 		return nil, notFound(key)
 	}
+	if v.revision != nil {
+		return nil, fmt.Errorf("%s: %w: it is in %s: remove it there", key, drivers.ErrInvalidArgument, v.source.File)
+	}
 	m.editing.Lock()
 	defer m.editing.Unlock()
 	file := v.source.File

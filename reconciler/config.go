@@ -145,7 +145,7 @@ func (m *Manager) lookAtConfigs(verdicts map[manifests.Key]verdict) {
 		}
 		dirty = dirty || durable
 		m.configs[key] = now
-		if v.problem != nil && (was == nil || !was.problem.equal(v.problem)) {
+		if v.problem != nil && (was == nil || !was.problem.equal(v.problem)) && !v.problem.ofSource() {
 			m.event(key, eventWarning, v.problem.Reason, "%s", v.problem.Message)
 		}
 		m.hub.changed(key)
@@ -184,6 +184,9 @@ func nextConfig(key manifests.Key, was *config, v verdict) (now *config, changed
 			id.Generation++
 			durable = true
 		}
+		changed = true
+	}
+	if next.object != nil && !sameRevision(next.object.Revision, v.object.Revision) {
 		changed = true
 	}
 	if id.Source != v.object.Position {

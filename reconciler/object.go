@@ -28,6 +28,8 @@ type object struct {
 	intent intent
 	// record is what of it was applied; nil when nothing ever was.
 	record *Record
+	// revision is the last commit in which it stood so; nil if it is of none.
+	revision *manifests.Revision
 	// unreadable says why the record cannot be read. The object is then left alone.
 	unreadable string
 	// dead says that the object was removed: whoever still holds it must look it

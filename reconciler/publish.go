@@ -27,8 +27,7 @@ func (m *Manager) publish(o *object, d Desired, refs referred, now time.Time) er
 			st.Phase = o.status.Phase
 		}
 	}
-	src := o.record.Source
-	st.Source = &src
+	st.Source = &manifests.Source{Position: o.record.Source, Revision: o.revision}
 	if o.vmUp {
 		t := metav1.NewTime(o.vmStarted)
 		st.StartTime = &t
@@ -178,7 +177,7 @@ func (m *Manager) show(o *object) {
 		v.apiVersion, v.kind, v.manifest = r.APIVersion, r.Kind, r.Manifest
 		v.labels = r.Sandbox.Labels
 		v.uid, v.generation, v.created, v.deleted = r.UID, r.Generation, r.CreationTimestamp, r.DeletionTimestamp
-		v.source = r.Source
+		v.source, v.revision = r.Source, o.revision
 	} else if obj := o.intent.object; obj != nil {
 		v.apiVersion, v.kind, v.manifest, v.source = obj.APIVersion, obj.Kind, obj.Manifest, obj.Position
 		v.labels = obj.Sandbox.Labels

@@ -22,13 +22,14 @@ type view struct {
 	created          metav1.Time
 	deleted          *metav1.Time
 	source           manifests.Position
+	revision         *manifests.Revision     // of what Git has
 	status           manifests.SandboxStatus // of a sandbox
 	problem          *problem
 }
 
 func (v *view) equal(w *view) bool {
 	return v.apiVersion == w.apiVersion && v.kind == w.kind && v.uid == w.uid && v.generation == w.generation &&
-		v.source == w.source && v.deleted.Equal(w.deleted) && v.problem.equal(w.problem) && string(v.manifest) == string(w.manifest) &&
+		v.source == w.source && sameRevision(v.revision, w.revision) && v.deleted.Equal(w.deleted) && v.problem.equal(w.problem) && string(v.manifest) == string(w.manifest) &&
 		reflect.DeepEqual(v.status, w.status)
 }
 
@@ -55,6 +56,8 @@ func (v *view) json() (json.RawMessage, error) {
 	obj["metadata"] = meta
 	if v.key.Kind == manifests.KindSandbox {
 		obj["status"] = &v.status
+	} else if v.revision != nil {
+		obj["status"] = map[string]any{"source": manifests.Source{Position: v.source, Revision: v.revision}}
 	}
 	return json.Marshal(obj)
 }
@@ -67,7 +70,7 @@ func (c *config) view() *view {
 		problem: c.problem,
 	}
 	if c.object != nil {
-		v.manifest = c.object.Manifest
+		v.manifest, v.revision = c.object.Manifest, c.object.Revision
 		switch {
 		case c.object.ConfigMap != nil:
 			v.labels = c.object.ConfigMap.Labels

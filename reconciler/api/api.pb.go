@@ -79,7 +79,7 @@ func (x WatchResponse_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WatchResponse_Type.Descriptor instead.
 func (WatchResponse_Type) EnumDescriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{7, 0}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // Ref names one object. An empty namespace is "default".
@@ -195,6 +195,7 @@ type StatusResponse struct {
 	PruneHeld      []string         `protobuf:"bytes,10,rep,name=prune_held,json=pruneHeld,proto3" json:"prune_held,omitempty"`
 	Runtimes       []*RuntimeStatus `protobuf:"bytes,11,rep,name=runtimes,proto3" json:"runtimes,omitempty"`
 	DefaultRuntime string           `protobuf:"bytes,12,opt,name=default_runtime,json=defaultRuntime,proto3" json:"default_runtime,omitempty"`
+	Sources        []*SourceStatus  `protobuf:"bytes,20,rep,name=sources,proto3" json:"sources,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -313,6 +314,109 @@ func (x *StatusResponse) GetDefaultRuntime() string {
 	return ""
 }
 
+func (x *StatusResponse) GetSources() []*SourceStatus {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+// SourceStatus is how a source of manifests fares.
+type SourceStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// When it could last be seen completely.
+	LastSync *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_sync,json=lastSync,proto3" json:"last_sync,omitempty"`
+	// The commit in force, of a Git repository.
+	Commit     string                 `protobuf:"bytes,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	Author     string                 `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"`
+	CommitTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=commit_time,json=commitTime,proto3" json:"commit_time,omitempty"`
+	Signer     string                 `protobuf:"bytes,6,opt,name=signer,proto3" json:"signer,omitempty"`
+	// Why it may have something newer than what is in force.
+	Message       string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SourceStatus) Reset() {
+	*x = SourceStatus{}
+	mi := &file_reconciler_api_api_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourceStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourceStatus) ProtoMessage() {}
+
+func (x *SourceStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourceStatus.ProtoReflect.Descriptor instead.
+func (*SourceStatus) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SourceStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SourceStatus) GetLastSync() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSync
+	}
+	return nil
+}
+
+func (x *SourceStatus) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *SourceStatus) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *SourceStatus) GetCommitTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CommitTime
+	}
+	return nil
+}
+
+func (x *SourceStatus) GetSigner() string {
+	if x != nil {
+		return x.Signer
+	}
+	return ""
+}
+
+func (x *SourceStatus) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 type SourceError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	File          string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
@@ -325,7 +429,7 @@ type SourceError struct {
 
 func (x *SourceError) Reset() {
 	*x = SourceError{}
-	mi := &file_reconciler_api_api_proto_msgTypes[3]
+	mi := &file_reconciler_api_api_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -337,7 +441,7 @@ func (x *SourceError) String() string {
 func (*SourceError) ProtoMessage() {}
 
 func (x *SourceError) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[3]
+	mi := &file_reconciler_api_api_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -350,7 +454,7 @@ func (x *SourceError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceError.ProtoReflect.Descriptor instead.
 func (*SourceError) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{3}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SourceError) GetFile() string {
@@ -395,7 +499,7 @@ type RuntimeStatus struct {
 
 func (x *RuntimeStatus) Reset() {
 	*x = RuntimeStatus{}
-	mi := &file_reconciler_api_api_proto_msgTypes[4]
+	mi := &file_reconciler_api_api_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +511,7 @@ func (x *RuntimeStatus) String() string {
 func (*RuntimeStatus) ProtoMessage() {}
 
 func (x *RuntimeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[4]
+	mi := &file_reconciler_api_api_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +524,7 @@ func (x *RuntimeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuntimeStatus.ProtoReflect.Descriptor instead.
 func (*RuntimeStatus) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{4}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RuntimeStatus) GetName() string {
@@ -473,7 +577,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[5]
+	mi := &file_reconciler_api_api_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +589,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[5]
+	mi := &file_reconciler_api_api_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +602,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{5}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetRequest) GetKind() string {
@@ -538,7 +642,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[6]
+	mi := &file_reconciler_api_api_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +654,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[6]
+	mi := &file_reconciler_api_api_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +667,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{6}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetResponse) GetObjects() [][]byte {
@@ -583,7 +687,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[7]
+	mi := &file_reconciler_api_api_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +699,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[7]
+	mi := &file_reconciler_api_api_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +712,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{7}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WatchResponse) GetType() WatchResponse_Type {
@@ -636,7 +740,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[8]
+	mi := &file_reconciler_api_api_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +752,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[8]
+	mi := &file_reconciler_api_api_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +765,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{8}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EventsRequest) GetObject() *Ref {
@@ -694,7 +798,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_reconciler_api_api_proto_msgTypes[9]
+	mi := &file_reconciler_api_api_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +810,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[9]
+	mi := &file_reconciler_api_api_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +823,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{9}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Event) GetFirstTime() *timestamppb.Timestamp {
@@ -785,7 +889,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[10]
+	mi := &file_reconciler_api_api_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -797,7 +901,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[10]
+	mi := &file_reconciler_api_api_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -810,7 +914,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{10}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ApplyRequest) GetFileName() string {
@@ -850,7 +954,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[11]
+	mi := &file_reconciler_api_api_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +966,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[11]
+	mi := &file_reconciler_api_api_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +979,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{11}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ApplyResponse) GetResults() []*ApplyResult {
@@ -897,7 +1001,7 @@ type ApplyResult struct {
 
 func (x *ApplyResult) Reset() {
 	*x = ApplyResult{}
-	mi := &file_reconciler_api_api_proto_msgTypes[12]
+	mi := &file_reconciler_api_api_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +1013,7 @@ func (x *ApplyResult) String() string {
 func (*ApplyResult) ProtoMessage() {}
 
 func (x *ApplyResult) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[12]
+	mi := &file_reconciler_api_api_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1026,7 @@ func (x *ApplyResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResult.ProtoReflect.Descriptor instead.
 func (*ApplyResult) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{12}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ApplyResult) GetObject() *Ref {
@@ -955,7 +1059,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[13]
+	mi := &file_reconciler_api_api_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1071,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[13]
+	mi := &file_reconciler_api_api_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1084,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{13}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeleteRequest) GetObject() *Ref {
@@ -1000,7 +1104,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[14]
+	mi := &file_reconciler_api_api_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1116,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[14]
+	mi := &file_reconciler_api_api_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1129,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{14}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteResponse) GetFile() string {
@@ -1043,7 +1147,7 @@ type ConfirmPruneRequest struct {
 
 func (x *ConfirmPruneRequest) Reset() {
 	*x = ConfirmPruneRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[15]
+	mi := &file_reconciler_api_api_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1159,7 @@ func (x *ConfirmPruneRequest) String() string {
 func (*ConfirmPruneRequest) ProtoMessage() {}
 
 func (x *ConfirmPruneRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[15]
+	mi := &file_reconciler_api_api_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1172,7 @@ func (x *ConfirmPruneRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmPruneRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmPruneRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{15}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{16}
 }
 
 type ConfirmPruneResponse struct {
@@ -1080,7 +1184,7 @@ type ConfirmPruneResponse struct {
 
 func (x *ConfirmPruneResponse) Reset() {
 	*x = ConfirmPruneResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[16]
+	mi := &file_reconciler_api_api_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1196,7 @@ func (x *ConfirmPruneResponse) String() string {
 func (*ConfirmPruneResponse) ProtoMessage() {}
 
 func (x *ConfirmPruneResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[16]
+	mi := &file_reconciler_api_api_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1209,7 @@ func (x *ConfirmPruneResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmPruneResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmPruneResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{16}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ConfirmPruneResponse) GetPruned() []string {
@@ -1126,7 +1230,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[17]
+	mi := &file_reconciler_api_api_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1242,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[17]
+	mi := &file_reconciler_api_api_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1255,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{17}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StopRequest) GetObject() *Ref {
@@ -1176,7 +1280,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[18]
+	mi := &file_reconciler_api_api_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1292,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[18]
+	mi := &file_reconciler_api_api_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1305,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{18}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{19}
 }
 
 type StartRequest struct {
@@ -1213,7 +1317,7 @@ type StartRequest struct {
 
 func (x *StartRequest) Reset() {
 	*x = StartRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[19]
+	mi := &file_reconciler_api_api_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1329,7 @@ func (x *StartRequest) String() string {
 func (*StartRequest) ProtoMessage() {}
 
 func (x *StartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[19]
+	mi := &file_reconciler_api_api_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1342,7 @@ func (x *StartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRequest.ProtoReflect.Descriptor instead.
 func (*StartRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{19}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StartRequest) GetObject() *Ref {
@@ -1256,7 +1360,7 @@ type StartResponse struct {
 
 func (x *StartResponse) Reset() {
 	*x = StartResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[20]
+	mi := &file_reconciler_api_api_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1268,7 +1372,7 @@ func (x *StartResponse) String() string {
 func (*StartResponse) ProtoMessage() {}
 
 func (x *StartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[20]
+	mi := &file_reconciler_api_api_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1281,7 +1385,7 @@ func (x *StartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResponse.ProtoReflect.Descriptor instead.
 func (*StartResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{20}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{21}
 }
 
 type RestartRequest struct {
@@ -1293,7 +1397,7 @@ type RestartRequest struct {
 
 func (x *RestartRequest) Reset() {
 	*x = RestartRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[21]
+	mi := &file_reconciler_api_api_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1409,7 @@ func (x *RestartRequest) String() string {
 func (*RestartRequest) ProtoMessage() {}
 
 func (x *RestartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[21]
+	mi := &file_reconciler_api_api_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1422,7 @@ func (x *RestartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartRequest.ProtoReflect.Descriptor instead.
 func (*RestartRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{21}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RestartRequest) GetObject() *Ref {
@@ -1336,7 +1440,7 @@ type RestartResponse struct {
 
 func (x *RestartResponse) Reset() {
 	*x = RestartResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[22]
+	mi := &file_reconciler_api_api_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1452,7 @@ func (x *RestartResponse) String() string {
 func (*RestartResponse) ProtoMessage() {}
 
 func (x *RestartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[22]
+	mi := &file_reconciler_api_api_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1465,7 @@ func (x *RestartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartResponse.ProtoReflect.Descriptor instead.
 func (*RestartResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{22}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{23}
 }
 
 type PauseRequest struct {
@@ -1373,7 +1477,7 @@ type PauseRequest struct {
 
 func (x *PauseRequest) Reset() {
 	*x = PauseRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[23]
+	mi := &file_reconciler_api_api_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1489,7 @@ func (x *PauseRequest) String() string {
 func (*PauseRequest) ProtoMessage() {}
 
 func (x *PauseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[23]
+	mi := &file_reconciler_api_api_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1502,7 @@ func (x *PauseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
 func (*PauseRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{23}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PauseRequest) GetObject() *Ref {
@@ -1416,7 +1520,7 @@ type PauseResponse struct {
 
 func (x *PauseResponse) Reset() {
 	*x = PauseResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[24]
+	mi := &file_reconciler_api_api_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1532,7 @@ func (x *PauseResponse) String() string {
 func (*PauseResponse) ProtoMessage() {}
 
 func (x *PauseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[24]
+	mi := &file_reconciler_api_api_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1545,7 @@ func (x *PauseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
 func (*PauseResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{24}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{25}
 }
 
 type ResumeRequest struct {
@@ -1453,7 +1557,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	mi := &file_reconciler_api_api_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1569,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	mi := &file_reconciler_api_api_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1582,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{25}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResumeRequest) GetObject() *Ref {
@@ -1496,7 +1600,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	mi := &file_reconciler_api_api_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1508,7 +1612,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	mi := &file_reconciler_api_api_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1521,7 +1625,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{26}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{27}
 }
 
 type KillRequest struct {
@@ -1537,7 +1641,7 @@ type KillRequest struct {
 
 func (x *KillRequest) Reset() {
 	*x = KillRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	mi := &file_reconciler_api_api_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1653,7 @@ func (x *KillRequest) String() string {
 func (*KillRequest) ProtoMessage() {}
 
 func (x *KillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	mi := &file_reconciler_api_api_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1666,7 @@ func (x *KillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillRequest.ProtoReflect.Descriptor instead.
 func (*KillRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{27}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *KillRequest) GetObject() *Ref {
@@ -1594,7 +1698,7 @@ type KillResponse struct {
 
 func (x *KillResponse) Reset() {
 	*x = KillResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	mi := &file_reconciler_api_api_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +1710,7 @@ func (x *KillResponse) String() string {
 func (*KillResponse) ProtoMessage() {}
 
 func (x *KillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	mi := &file_reconciler_api_api_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +1723,7 @@ func (x *KillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillResponse.ProtoReflect.Descriptor instead.
 func (*KillResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{28}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{29}
 }
 
 // DialRequest is a start first, then the connection's segments.
@@ -1636,7 +1740,7 @@ type DialRequest struct {
 
 func (x *DialRequest) Reset() {
 	*x = DialRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	mi := &file_reconciler_api_api_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1648,7 +1752,7 @@ func (x *DialRequest) String() string {
 func (*DialRequest) ProtoMessage() {}
 
 func (x *DialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	mi := &file_reconciler_api_api_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1661,7 +1765,7 @@ func (x *DialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialRequest.ProtoReflect.Descriptor instead.
 func (*DialRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{29}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DialRequest) GetKind() isDialRequest_Kind {
@@ -1715,7 +1819,7 @@ type DialStart struct {
 
 func (x *DialStart) Reset() {
 	*x = DialStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	mi := &file_reconciler_api_api_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +1831,7 @@ func (x *DialStart) String() string {
 func (*DialStart) ProtoMessage() {}
 
 func (x *DialStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	mi := &file_reconciler_api_api_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +1844,7 @@ func (x *DialStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialStart.ProtoReflect.Descriptor instead.
 func (*DialStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{30}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DialStart) GetObject() *Ref {
@@ -1770,7 +1874,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	mi := &file_reconciler_api_api_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1782,7 +1886,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	mi := &file_reconciler_api_api_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +1899,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{31}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ExecRequest) GetKind() isExecRequest_Kind {
@@ -1860,7 +1964,7 @@ type ExecStart struct {
 
 func (x *ExecStart) Reset() {
 	*x = ExecStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	mi := &file_reconciler_api_api_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1872,7 +1976,7 @@ func (x *ExecStart) String() string {
 func (*ExecStart) ProtoMessage() {}
 
 func (x *ExecStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	mi := &file_reconciler_api_api_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1885,7 +1989,7 @@ func (x *ExecStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStart.ProtoReflect.Descriptor instead.
 func (*ExecStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{32}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ExecStart) GetObject() *Ref {
@@ -1964,7 +2068,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	mi := &file_reconciler_api_api_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2080,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	mi := &file_reconciler_api_api_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2093,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{33}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AttachRequest) GetKind() isAttachRequest_Kind {
@@ -2046,7 +2150,7 @@ type AttachStart struct {
 
 func (x *AttachStart) Reset() {
 	*x = AttachStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	mi := &file_reconciler_api_api_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2058,7 +2162,7 @@ func (x *AttachStart) String() string {
 func (*AttachStart) ProtoMessage() {}
 
 func (x *AttachStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	mi := &file_reconciler_api_api_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2071,7 +2175,7 @@ func (x *AttachStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachStart.ProtoReflect.Descriptor instead.
 func (*AttachStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{34}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AttachStart) GetObject() *Ref {
@@ -2115,7 +2219,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[35]
+	mi := &file_reconciler_api_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2127,7 +2231,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[35]
+	mi := &file_reconciler_api_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2140,7 +2244,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{35}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LogsRequest) GetObject() *Ref {
@@ -2201,7 +2305,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[36]
+	mi := &file_reconciler_api_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2213,7 +2317,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[36]
+	mi := &file_reconciler_api_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2226,7 +2330,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{36}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LogsResponse) GetData() []byte {
@@ -2246,7 +2350,7 @@ type StatisticsRequest struct {
 
 func (x *StatisticsRequest) Reset() {
 	*x = StatisticsRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[37]
+	mi := &file_reconciler_api_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +2362,7 @@ func (x *StatisticsRequest) String() string {
 func (*StatisticsRequest) ProtoMessage() {}
 
 func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[37]
+	mi := &file_reconciler_api_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2271,7 +2375,7 @@ func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsRequest.ProtoReflect.Descriptor instead.
 func (*StatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{37}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StatisticsRequest) GetObjects() []*Ref {
@@ -2290,7 +2394,7 @@ type StatisticsResponse struct {
 
 func (x *StatisticsResponse) Reset() {
 	*x = StatisticsResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[38]
+	mi := &file_reconciler_api_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2302,7 +2406,7 @@ func (x *StatisticsResponse) String() string {
 func (*StatisticsResponse) ProtoMessage() {}
 
 func (x *StatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[38]
+	mi := &file_reconciler_api_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2315,7 +2419,7 @@ func (x *StatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsResponse.ProtoReflect.Descriptor instead.
 func (*StatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{38}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StatisticsResponse) GetItems() []*SandboxStatistics {
@@ -2337,7 +2441,7 @@ type SandboxStatistics struct {
 
 func (x *SandboxStatistics) Reset() {
 	*x = SandboxStatistics{}
-	mi := &file_reconciler_api_api_proto_msgTypes[39]
+	mi := &file_reconciler_api_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2349,7 +2453,7 @@ func (x *SandboxStatistics) String() string {
 func (*SandboxStatistics) ProtoMessage() {}
 
 func (x *SandboxStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[39]
+	mi := &file_reconciler_api_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2362,7 +2466,7 @@ func (x *SandboxStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxStatistics.ProtoReflect.Descriptor instead.
 func (*SandboxStatistics) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{39}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SandboxStatistics) GetObject() *Ref {
@@ -2400,7 +2504,7 @@ type CopyInRequest struct {
 
 func (x *CopyInRequest) Reset() {
 	*x = CopyInRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[40]
+	mi := &file_reconciler_api_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2412,7 +2516,7 @@ func (x *CopyInRequest) String() string {
 func (*CopyInRequest) ProtoMessage() {}
 
 func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[40]
+	mi := &file_reconciler_api_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2425,7 +2529,7 @@ func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInRequest.ProtoReflect.Descriptor instead.
 func (*CopyInRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{40}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CopyInRequest) GetKind() isCopyInRequest_Kind {
@@ -2480,7 +2584,7 @@ type CopyInStart struct {
 
 func (x *CopyInStart) Reset() {
 	*x = CopyInStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[41]
+	mi := &file_reconciler_api_api_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2596,7 @@ func (x *CopyInStart) String() string {
 func (*CopyInStart) ProtoMessage() {}
 
 func (x *CopyInStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[41]
+	mi := &file_reconciler_api_api_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2609,7 @@ func (x *CopyInStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInStart.ProtoReflect.Descriptor instead.
 func (*CopyInStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{41}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CopyInStart) GetObject() *Ref {
@@ -2530,7 +2634,7 @@ type CopyInResponse struct {
 
 func (x *CopyInResponse) Reset() {
 	*x = CopyInResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[42]
+	mi := &file_reconciler_api_api_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2542,7 +2646,7 @@ func (x *CopyInResponse) String() string {
 func (*CopyInResponse) ProtoMessage() {}
 
 func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[42]
+	mi := &file_reconciler_api_api_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2555,7 +2659,7 @@ func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInResponse.ProtoReflect.Descriptor instead.
 func (*CopyInResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{42}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{43}
 }
 
 type CopyOutRequest struct {
@@ -2569,7 +2673,7 @@ type CopyOutRequest struct {
 
 func (x *CopyOutRequest) Reset() {
 	*x = CopyOutRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[43]
+	mi := &file_reconciler_api_api_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2581,7 +2685,7 @@ func (x *CopyOutRequest) String() string {
 func (*CopyOutRequest) ProtoMessage() {}
 
 func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[43]
+	mi := &file_reconciler_api_api_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2594,7 +2698,7 @@ func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyOutRequest.ProtoReflect.Descriptor instead.
 func (*CopyOutRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{43}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CopyOutRequest) GetObject() *Ref {
@@ -2622,7 +2726,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[44]
+	mi := &file_reconciler_api_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2634,7 +2738,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[44]
+	mi := &file_reconciler_api_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2647,7 +2751,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{44}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ExportRequest) GetObject() *Ref {
@@ -2675,7 +2779,7 @@ type PullImageRequest struct {
 
 func (x *PullImageRequest) Reset() {
 	*x = PullImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[45]
+	mi := &file_reconciler_api_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2687,7 +2791,7 @@ func (x *PullImageRequest) String() string {
 func (*PullImageRequest) ProtoMessage() {}
 
 func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[45]
+	mi := &file_reconciler_api_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2700,7 +2804,7 @@ func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageRequest.ProtoReflect.Descriptor instead.
 func (*PullImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{45}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PullImageRequest) GetReference() string {
@@ -2730,7 +2834,7 @@ type PullImageResponse struct {
 
 func (x *PullImageResponse) Reset() {
 	*x = PullImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[46]
+	mi := &file_reconciler_api_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2742,7 +2846,7 @@ func (x *PullImageResponse) String() string {
 func (*PullImageResponse) ProtoMessage() {}
 
 func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[46]
+	mi := &file_reconciler_api_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2755,7 +2859,7 @@ func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageResponse.ProtoReflect.Descriptor instead.
 func (*PullImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{46}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *PullImageResponse) GetStage() string {
@@ -2804,7 +2908,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_reconciler_api_api_proto_msgTypes[47]
+	mi := &file_reconciler_api_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2816,7 +2920,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[47]
+	mi := &file_reconciler_api_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2829,7 +2933,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{47}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Image) GetReference() string {
@@ -2889,7 +2993,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[48]
+	mi := &file_reconciler_api_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +3005,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[48]
+	mi := &file_reconciler_api_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3018,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{48}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{49}
 }
 
 type ListImagesResponse struct {
@@ -2926,7 +3030,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[49]
+	mi := &file_reconciler_api_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2938,7 +3042,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[49]
+	mi := &file_reconciler_api_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2951,7 +3055,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{49}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListImagesResponse) GetImages() []*Image {
@@ -2970,7 +3074,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[50]
+	mi := &file_reconciler_api_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2982,7 +3086,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[50]
+	mi := &file_reconciler_api_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2995,7 +3099,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{50}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RemoveImageRequest) GetReference() string {
@@ -3014,7 +3118,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[51]
+	mi := &file_reconciler_api_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3026,7 +3130,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[51]
+	mi := &file_reconciler_api_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3039,7 +3143,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{51}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *RemoveImageResponse) GetFreedBytes() int64 {
@@ -3058,7 +3162,7 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\"\x0f\n" +
-	"\rStatusRequest\"\xe8\x04\n" +
+	"\rStatusRequest\"\xa5\x05\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x03R\x03pid\x129\n" +
@@ -3074,10 +3178,20 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"prune_held\x18\n" +
 	" \x03(\tR\tpruneHeld\x12>\n" +
 	"\bruntimes\x18\v \x03(\v2\".vzreconciler.api.v1.RuntimeStatusR\bruntimes\x12'\n" +
-	"\x0fdefault_runtime\x18\f \x01(\tR\x0edefaultRuntime\x1a9\n" +
+	"\x0fdefault_runtime\x18\f \x01(\tR\x0edefaultRuntime\x12;\n" +
+	"\asources\x18\x14 \x03(\v2!.vzreconciler.api.v1.SourceStatusR\asources\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"g\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xfa\x01\n" +
+	"\fSourceStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x127\n" +
+	"\tlast_sync\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\blastSync\x12\x16\n" +
+	"\x06commit\x18\x03 \x01(\tR\x06commit\x12\x16\n" +
+	"\x06author\x18\x04 \x01(\tR\x06author\x12;\n" +
+	"\vcommit_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"commitTime\x12\x16\n" +
+	"\x06signer\x18\x06 \x01(\tR\x06signer\x12\x18\n" +
+	"\amessage\x18\a \x01(\tR\amessage\"g\n" +
 	"\vSourceError\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x05R\x04line\x12\x16\n" +
@@ -3289,176 +3403,180 @@ func file_reconciler_api_api_proto_rawDescGZIP() []byte {
 }
 
 var file_reconciler_api_api_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_reconciler_api_api_proto_goTypes = []any{
 	(WatchResponse_Type)(0),       // 0: vzreconciler.api.v1.WatchResponse.Type
 	(*Ref)(nil),                   // 1: vzreconciler.api.v1.Ref
 	(*StatusRequest)(nil),         // 2: vzreconciler.api.v1.StatusRequest
 	(*StatusResponse)(nil),        // 3: vzreconciler.api.v1.StatusResponse
-	(*SourceError)(nil),           // 4: vzreconciler.api.v1.SourceError
-	(*RuntimeStatus)(nil),         // 5: vzreconciler.api.v1.RuntimeStatus
-	(*GetRequest)(nil),            // 6: vzreconciler.api.v1.GetRequest
-	(*GetResponse)(nil),           // 7: vzreconciler.api.v1.GetResponse
-	(*WatchResponse)(nil),         // 8: vzreconciler.api.v1.WatchResponse
-	(*EventsRequest)(nil),         // 9: vzreconciler.api.v1.EventsRequest
-	(*Event)(nil),                 // 10: vzreconciler.api.v1.Event
-	(*ApplyRequest)(nil),          // 11: vzreconciler.api.v1.ApplyRequest
-	(*ApplyResponse)(nil),         // 12: vzreconciler.api.v1.ApplyResponse
-	(*ApplyResult)(nil),           // 13: vzreconciler.api.v1.ApplyResult
-	(*DeleteRequest)(nil),         // 14: vzreconciler.api.v1.DeleteRequest
-	(*DeleteResponse)(nil),        // 15: vzreconciler.api.v1.DeleteResponse
-	(*ConfirmPruneRequest)(nil),   // 16: vzreconciler.api.v1.ConfirmPruneRequest
-	(*ConfirmPruneResponse)(nil),  // 17: vzreconciler.api.v1.ConfirmPruneResponse
-	(*StopRequest)(nil),           // 18: vzreconciler.api.v1.StopRequest
-	(*StopResponse)(nil),          // 19: vzreconciler.api.v1.StopResponse
-	(*StartRequest)(nil),          // 20: vzreconciler.api.v1.StartRequest
-	(*StartResponse)(nil),         // 21: vzreconciler.api.v1.StartResponse
-	(*RestartRequest)(nil),        // 22: vzreconciler.api.v1.RestartRequest
-	(*RestartResponse)(nil),       // 23: vzreconciler.api.v1.RestartResponse
-	(*PauseRequest)(nil),          // 24: vzreconciler.api.v1.PauseRequest
-	(*PauseResponse)(nil),         // 25: vzreconciler.api.v1.PauseResponse
-	(*ResumeRequest)(nil),         // 26: vzreconciler.api.v1.ResumeRequest
-	(*ResumeResponse)(nil),        // 27: vzreconciler.api.v1.ResumeResponse
-	(*KillRequest)(nil),           // 28: vzreconciler.api.v1.KillRequest
-	(*KillResponse)(nil),          // 29: vzreconciler.api.v1.KillResponse
-	(*DialRequest)(nil),           // 30: vzreconciler.api.v1.DialRequest
-	(*DialStart)(nil),             // 31: vzreconciler.api.v1.DialStart
-	(*ExecRequest)(nil),           // 32: vzreconciler.api.v1.ExecRequest
-	(*ExecStart)(nil),             // 33: vzreconciler.api.v1.ExecStart
-	(*AttachRequest)(nil),         // 34: vzreconciler.api.v1.AttachRequest
-	(*AttachStart)(nil),           // 35: vzreconciler.api.v1.AttachStart
-	(*LogsRequest)(nil),           // 36: vzreconciler.api.v1.LogsRequest
-	(*LogsResponse)(nil),          // 37: vzreconciler.api.v1.LogsResponse
-	(*StatisticsRequest)(nil),     // 38: vzreconciler.api.v1.StatisticsRequest
-	(*StatisticsResponse)(nil),    // 39: vzreconciler.api.v1.StatisticsResponse
-	(*SandboxStatistics)(nil),     // 40: vzreconciler.api.v1.SandboxStatistics
-	(*CopyInRequest)(nil),         // 41: vzreconciler.api.v1.CopyInRequest
-	(*CopyInStart)(nil),           // 42: vzreconciler.api.v1.CopyInStart
-	(*CopyInResponse)(nil),        // 43: vzreconciler.api.v1.CopyInResponse
-	(*CopyOutRequest)(nil),        // 44: vzreconciler.api.v1.CopyOutRequest
-	(*ExportRequest)(nil),         // 45: vzreconciler.api.v1.ExportRequest
-	(*PullImageRequest)(nil),      // 46: vzreconciler.api.v1.PullImageRequest
-	(*PullImageResponse)(nil),     // 47: vzreconciler.api.v1.PullImageResponse
-	(*Image)(nil),                 // 48: vzreconciler.api.v1.Image
-	(*ListImagesRequest)(nil),     // 49: vzreconciler.api.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),    // 50: vzreconciler.api.v1.ListImagesResponse
-	(*RemoveImageRequest)(nil),    // 51: vzreconciler.api.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil),   // 52: vzreconciler.api.v1.RemoveImageResponse
-	nil,                           // 53: vzreconciler.api.v1.StatusResponse.PhasesEntry
-	(*timestamppb.Timestamp)(nil), // 54: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 55: google.protobuf.Duration
-	(*wire.Segment)(nil),          // 56: vzreconciler.wire.v1.Segment
-	(*wire.Address)(nil),          // 57: vzreconciler.wire.v1.Address
-	(*wire.Input)(nil),            // 58: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),     // 59: vzreconciler.wire.v1.TerminalSize
-	(*wire.EnvVar)(nil),           // 60: vzreconciler.wire.v1.EnvVar
-	(*wire.Statistics)(nil),       // 61: vzreconciler.wire.v1.Statistics
-	(*wire.CopyInStart)(nil),      // 62: vzreconciler.wire.v1.CopyInStart
-	(*wire.CopyOutStart)(nil),     // 63: vzreconciler.wire.v1.CopyOutStart
-	(*wire.Output)(nil),           // 64: vzreconciler.wire.v1.Output
-	(*wire.Piece)(nil),            // 65: vzreconciler.wire.v1.Piece
+	(*SourceStatus)(nil),          // 4: vzreconciler.api.v1.SourceStatus
+	(*SourceError)(nil),           // 5: vzreconciler.api.v1.SourceError
+	(*RuntimeStatus)(nil),         // 6: vzreconciler.api.v1.RuntimeStatus
+	(*GetRequest)(nil),            // 7: vzreconciler.api.v1.GetRequest
+	(*GetResponse)(nil),           // 8: vzreconciler.api.v1.GetResponse
+	(*WatchResponse)(nil),         // 9: vzreconciler.api.v1.WatchResponse
+	(*EventsRequest)(nil),         // 10: vzreconciler.api.v1.EventsRequest
+	(*Event)(nil),                 // 11: vzreconciler.api.v1.Event
+	(*ApplyRequest)(nil),          // 12: vzreconciler.api.v1.ApplyRequest
+	(*ApplyResponse)(nil),         // 13: vzreconciler.api.v1.ApplyResponse
+	(*ApplyResult)(nil),           // 14: vzreconciler.api.v1.ApplyResult
+	(*DeleteRequest)(nil),         // 15: vzreconciler.api.v1.DeleteRequest
+	(*DeleteResponse)(nil),        // 16: vzreconciler.api.v1.DeleteResponse
+	(*ConfirmPruneRequest)(nil),   // 17: vzreconciler.api.v1.ConfirmPruneRequest
+	(*ConfirmPruneResponse)(nil),  // 18: vzreconciler.api.v1.ConfirmPruneResponse
+	(*StopRequest)(nil),           // 19: vzreconciler.api.v1.StopRequest
+	(*StopResponse)(nil),          // 20: vzreconciler.api.v1.StopResponse
+	(*StartRequest)(nil),          // 21: vzreconciler.api.v1.StartRequest
+	(*StartResponse)(nil),         // 22: vzreconciler.api.v1.StartResponse
+	(*RestartRequest)(nil),        // 23: vzreconciler.api.v1.RestartRequest
+	(*RestartResponse)(nil),       // 24: vzreconciler.api.v1.RestartResponse
+	(*PauseRequest)(nil),          // 25: vzreconciler.api.v1.PauseRequest
+	(*PauseResponse)(nil),         // 26: vzreconciler.api.v1.PauseResponse
+	(*ResumeRequest)(nil),         // 27: vzreconciler.api.v1.ResumeRequest
+	(*ResumeResponse)(nil),        // 28: vzreconciler.api.v1.ResumeResponse
+	(*KillRequest)(nil),           // 29: vzreconciler.api.v1.KillRequest
+	(*KillResponse)(nil),          // 30: vzreconciler.api.v1.KillResponse
+	(*DialRequest)(nil),           // 31: vzreconciler.api.v1.DialRequest
+	(*DialStart)(nil),             // 32: vzreconciler.api.v1.DialStart
+	(*ExecRequest)(nil),           // 33: vzreconciler.api.v1.ExecRequest
+	(*ExecStart)(nil),             // 34: vzreconciler.api.v1.ExecStart
+	(*AttachRequest)(nil),         // 35: vzreconciler.api.v1.AttachRequest
+	(*AttachStart)(nil),           // 36: vzreconciler.api.v1.AttachStart
+	(*LogsRequest)(nil),           // 37: vzreconciler.api.v1.LogsRequest
+	(*LogsResponse)(nil),          // 38: vzreconciler.api.v1.LogsResponse
+	(*StatisticsRequest)(nil),     // 39: vzreconciler.api.v1.StatisticsRequest
+	(*StatisticsResponse)(nil),    // 40: vzreconciler.api.v1.StatisticsResponse
+	(*SandboxStatistics)(nil),     // 41: vzreconciler.api.v1.SandboxStatistics
+	(*CopyInRequest)(nil),         // 42: vzreconciler.api.v1.CopyInRequest
+	(*CopyInStart)(nil),           // 43: vzreconciler.api.v1.CopyInStart
+	(*CopyInResponse)(nil),        // 44: vzreconciler.api.v1.CopyInResponse
+	(*CopyOutRequest)(nil),        // 45: vzreconciler.api.v1.CopyOutRequest
+	(*ExportRequest)(nil),         // 46: vzreconciler.api.v1.ExportRequest
+	(*PullImageRequest)(nil),      // 47: vzreconciler.api.v1.PullImageRequest
+	(*PullImageResponse)(nil),     // 48: vzreconciler.api.v1.PullImageResponse
+	(*Image)(nil),                 // 49: vzreconciler.api.v1.Image
+	(*ListImagesRequest)(nil),     // 50: vzreconciler.api.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),    // 51: vzreconciler.api.v1.ListImagesResponse
+	(*RemoveImageRequest)(nil),    // 52: vzreconciler.api.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),   // 53: vzreconciler.api.v1.RemoveImageResponse
+	nil,                           // 54: vzreconciler.api.v1.StatusResponse.PhasesEntry
+	(*timestamppb.Timestamp)(nil), // 55: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 56: google.protobuf.Duration
+	(*wire.Segment)(nil),          // 57: vzreconciler.wire.v1.Segment
+	(*wire.Address)(nil),          // 58: vzreconciler.wire.v1.Address
+	(*wire.Input)(nil),            // 59: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),     // 60: vzreconciler.wire.v1.TerminalSize
+	(*wire.EnvVar)(nil),           // 61: vzreconciler.wire.v1.EnvVar
+	(*wire.Statistics)(nil),       // 62: vzreconciler.wire.v1.Statistics
+	(*wire.CopyInStart)(nil),      // 63: vzreconciler.wire.v1.CopyInStart
+	(*wire.CopyOutStart)(nil),     // 64: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Output)(nil),           // 65: vzreconciler.wire.v1.Output
+	(*wire.Piece)(nil),            // 66: vzreconciler.wire.v1.Piece
 }
 var file_reconciler_api_api_proto_depIdxs = []int32{
-	54, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	53, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
-	4,  // 2: vzreconciler.api.v1.StatusResponse.source_errors:type_name -> vzreconciler.api.v1.SourceError
-	54, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
-	5,  // 4: vzreconciler.api.v1.StatusResponse.runtimes:type_name -> vzreconciler.api.v1.RuntimeStatus
-	0,  // 5: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
-	1,  // 6: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	54, // 7: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
-	54, // 8: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
-	1,  // 9: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
-	13, // 10: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
-	1,  // 11: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 12: vzreconciler.api.v1.DeleteRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 13: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
-	55, // 14: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
-	1,  // 15: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 16: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 17: vzreconciler.api.v1.PauseRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 18: vzreconciler.api.v1.ResumeRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 19: vzreconciler.api.v1.KillRequest.object:type_name -> vzreconciler.api.v1.Ref
-	31, // 20: vzreconciler.api.v1.DialRequest.start:type_name -> vzreconciler.api.v1.DialStart
-	56, // 21: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
-	1,  // 22: vzreconciler.api.v1.DialStart.object:type_name -> vzreconciler.api.v1.Ref
-	57, // 23: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
-	33, // 24: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
-	58, // 25: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
-	1,  // 26: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
-	59, // 27: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	60, // 28: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
-	35, // 29: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
-	58, // 30: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
-	1,  // 31: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 32: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	54, // 33: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
-	1,  // 34: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
-	40, // 35: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
-	1,  // 36: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
-	61, // 37: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
-	42, // 38: vzreconciler.api.v1.CopyInRequest.start:type_name -> vzreconciler.api.v1.CopyInStart
-	1,  // 39: vzreconciler.api.v1.CopyInStart.object:type_name -> vzreconciler.api.v1.Ref
-	62, // 40: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
-	1,  // 41: vzreconciler.api.v1.CopyOutRequest.object:type_name -> vzreconciler.api.v1.Ref
-	63, // 42: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
-	1,  // 43: vzreconciler.api.v1.ExportRequest.object:type_name -> vzreconciler.api.v1.Ref
-	48, // 44: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
-	54, // 45: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
-	48, // 46: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
-	2,  // 47: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
-	6,  // 48: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
-	6,  // 49: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
-	9,  // 50: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
-	11, // 51: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
-	14, // 52: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
-	16, // 53: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
-	18, // 54: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
-	20, // 55: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
-	22, // 56: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
-	24, // 57: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
-	26, // 58: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
-	28, // 59: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
-	30, // 60: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
-	32, // 61: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
-	34, // 62: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
-	36, // 63: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
-	38, // 64: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
-	41, // 65: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
-	44, // 66: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
-	45, // 67: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
-	46, // 68: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
-	49, // 69: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
-	51, // 70: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
-	3,  // 71: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
-	7,  // 72: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
-	8,  // 73: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
-	10, // 74: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
-	12, // 75: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
-	15, // 76: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
-	17, // 77: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
-	19, // 78: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
-	21, // 79: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
-	23, // 80: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
-	25, // 81: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
-	27, // 82: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
-	29, // 83: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
-	56, // 84: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
-	64, // 85: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
-	64, // 86: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
-	37, // 87: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
-	39, // 88: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
-	43, // 89: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
-	65, // 90: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
-	65, // 91: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
-	47, // 92: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
-	50, // 93: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
-	52, // 94: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
-	71, // [71:95] is the sub-list for method output_type
-	47, // [47:71] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	55, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	54, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
+	5,  // 2: vzreconciler.api.v1.StatusResponse.source_errors:type_name -> vzreconciler.api.v1.SourceError
+	55, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
+	6,  // 4: vzreconciler.api.v1.StatusResponse.runtimes:type_name -> vzreconciler.api.v1.RuntimeStatus
+	4,  // 5: vzreconciler.api.v1.StatusResponse.sources:type_name -> vzreconciler.api.v1.SourceStatus
+	55, // 6: vzreconciler.api.v1.SourceStatus.last_sync:type_name -> google.protobuf.Timestamp
+	55, // 7: vzreconciler.api.v1.SourceStatus.commit_time:type_name -> google.protobuf.Timestamp
+	0,  // 8: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
+	1,  // 9: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
+	55, // 10: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
+	55, // 11: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
+	1,  // 12: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
+	14, // 13: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
+	1,  // 14: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 15: vzreconciler.api.v1.DeleteRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 16: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
+	56, // 17: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	1,  // 18: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 19: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 20: vzreconciler.api.v1.PauseRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 21: vzreconciler.api.v1.ResumeRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 22: vzreconciler.api.v1.KillRequest.object:type_name -> vzreconciler.api.v1.Ref
+	32, // 23: vzreconciler.api.v1.DialRequest.start:type_name -> vzreconciler.api.v1.DialStart
+	57, // 24: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	1,  // 25: vzreconciler.api.v1.DialStart.object:type_name -> vzreconciler.api.v1.Ref
+	58, // 26: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
+	34, // 27: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
+	59, // 28: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	1,  // 29: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
+	60, // 30: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
+	61, // 31: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
+	36, // 32: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
+	59, // 33: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	1,  // 34: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 35: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
+	55, // 36: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	1,  // 37: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
+	41, // 38: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
+	1,  // 39: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
+	62, // 40: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
+	43, // 41: vzreconciler.api.v1.CopyInRequest.start:type_name -> vzreconciler.api.v1.CopyInStart
+	1,  // 42: vzreconciler.api.v1.CopyInStart.object:type_name -> vzreconciler.api.v1.Ref
+	63, // 43: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
+	1,  // 44: vzreconciler.api.v1.CopyOutRequest.object:type_name -> vzreconciler.api.v1.Ref
+	64, // 45: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
+	1,  // 46: vzreconciler.api.v1.ExportRequest.object:type_name -> vzreconciler.api.v1.Ref
+	49, // 47: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
+	55, // 48: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
+	49, // 49: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
+	2,  // 50: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
+	7,  // 51: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
+	7,  // 52: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
+	10, // 53: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
+	12, // 54: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
+	15, // 55: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
+	17, // 56: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
+	19, // 57: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
+	21, // 58: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
+	23, // 59: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
+	25, // 60: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
+	27, // 61: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
+	29, // 62: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
+	31, // 63: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
+	33, // 64: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
+	35, // 65: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
+	37, // 66: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
+	39, // 67: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
+	42, // 68: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
+	45, // 69: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
+	46, // 70: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
+	47, // 71: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
+	50, // 72: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
+	52, // 73: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
+	3,  // 74: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
+	8,  // 75: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
+	9,  // 76: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
+	11, // 77: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
+	13, // 78: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
+	16, // 79: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
+	18, // 80: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
+	20, // 81: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
+	22, // 82: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
+	24, // 83: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
+	26, // 84: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
+	28, // 85: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
+	30, // 86: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
+	57, // 87: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
+	65, // 88: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
+	65, // 89: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
+	38, // 90: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
+	40, // 91: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
+	44, // 92: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
+	66, // 93: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	66, // 94: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
+	48, // 95: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
+	51, // 96: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
+	53, // 97: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
+	74, // [74:98] is the sub-list for method output_type
+	50, // [50:74] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_reconciler_api_api_proto_init() }
@@ -3466,19 +3584,19 @@ func file_reconciler_api_api_proto_init() {
 	if File_reconciler_api_api_proto != nil {
 		return
 	}
-	file_reconciler_api_api_proto_msgTypes[29].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[30].OneofWrappers = []any{
 		(*DialRequest_Start)(nil),
 		(*DialRequest_Segment)(nil),
 	}
-	file_reconciler_api_api_proto_msgTypes[31].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[32].OneofWrappers = []any{
 		(*ExecRequest_Start)(nil),
 		(*ExecRequest_Input)(nil),
 	}
-	file_reconciler_api_api_proto_msgTypes[33].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[34].OneofWrappers = []any{
 		(*AttachRequest_Start)(nil),
 		(*AttachRequest_Input)(nil),
 	}
-	file_reconciler_api_api_proto_msgTypes[40].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[41].OneofWrappers = []any{
 		(*CopyInRequest_Start)(nil),
 		(*CopyInRequest_Data)(nil),
 	}
@@ -3488,7 +3606,7 @@ func file_reconciler_api_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reconciler_api_api_proto_rawDesc), len(file_reconciler_api_api_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   53,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

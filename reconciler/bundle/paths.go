@@ -97,6 +97,9 @@ func (s StateDir) Events() string { return s.join("events") }
 // Inventory is the record of the objects that were applied.
 func (s StateDir) Inventory() string { return s.join("inventory.json") }
 
+// Git holds what is in force of Git repositories.
+func (s StateDir) Git() string { return s.join("git") }
+
 // CacheDir holds what can be made again.
 func (s StateDir) CacheDir() string { return s.join("cache") }
 
