@@ -43,10 +43,33 @@ type Position struct {
 	Column int    `json:"column,omitempty"`
 }
 
+// Revision is the commit of a Git repository that manifests were read from.
+type Revision struct {
+	// Repository is its URL, without credentials.
+	Repository string `json:"repository"`
+	Branch     string `json:"branch"`
+	// Commit is its hash, in hexadecimal.
+	Commit string `json:"commit"`
+	// Author as "NAME <ADDRESS>".
+	Author string `json:"author"`
+	// Time is when it was committed.
+	Time metav1.Time `json:"time"`
+	// Signer is who signed it, if that was asked for.
+	Signer string `json:"signer,omitempty"`
+}
+
+// Source is where a manifest came from.
+type Source struct {
+	Position  `json:",inline"`
+	*Revision `json:",inline"`
+}
+
 // Object is one document of a manifest file, decoded, with defaults, valid.
 type Object struct {
 	Key      Key
 	Position Position
+	// Revision is what the file is of; nil for a file that is no commit's.
+	Revision *Revision
 	// APIVersion and Kind as written: "v1", "Pod".
 	APIVersion string
 	Kind       string
@@ -268,8 +291,9 @@ type SandboxStatus struct {
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// lastApplied is the last change that was applied.
 	LastApplied *AppliedChange `json:"lastApplied,omitempty"`
-	// source is where the manifest came from.
-	Source *Position `json:"source,omitempty"`
+	// source is where the manifest came from: file and line, and of one from Git
+	// the commit that it was last read from.
+	Source *Source `json:"source,omitempty"`
 	// runtime is what the VM runs on.
 	Runtime *RuntimeStatus `json:"runtime,omitempty"`
 }

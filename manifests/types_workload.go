@@ -59,8 +59,8 @@ type StatefulSetStatus struct {
 	Source             *Position          `json:"source,omitempty"`
 }
 
-// Revision is one template that a StatefulSet has had.
-type Revision struct {
+// ControllerRevision is one template that a StatefulSet has had.
+type ControllerRevision struct {
 	Name     string `json:"name"`
 	Revision int64  `json:"revision"`
 	// Hash is the template's TemplateHash.

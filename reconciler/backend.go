@@ -13,6 +13,7 @@ import (
 	"github.com/vzreconciler/vzreconciler/internal/version"
 	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/api"
+	"github.com/vzreconciler/vzreconciler/reconciler/source"
 )
 
 var _ api.Backend = (*Manager)(nil)
@@ -39,11 +40,15 @@ func (m *Manager) Status(context.Context) (*api.StatusResponse, error) {
 	for _, e := range m.synced.errors {
 		resp.SourceErrors = append(resp.SourceErrors, sourceError(e))
 	}
-	if at := m.opts.Source.LastComplete(); !at.IsZero() {
+	sources := m.opts.Source.Status()
+	if at := lastSync(sources); !at.IsZero() {
 		resp.LastSync = timestamppb.New(at)
 	}
 	if !m.suspended.IsZero() {
 		resp.SuspendedSince = timestamppb.New(m.suspended)
+	}
+	for _, s := range sources {
+		resp.Sources = append(resp.Sources, sourceStatus(s))
 	}
 	for _, key := range m.synced.held {
 		resp.PruneHeld = append(resp.PruneHeld, key.String())
@@ -56,6 +61,20 @@ func (m *Manager) Status(context.Context) (*api.StatusResponse, error) {
 		resp.Runtimes = append(resp.Runtimes, rs)
 	}
 	return resp, nil
+}
+
+func sourceStatus(s source.Status) *api.SourceStatus {
+	st := &api.SourceStatus{Name: s.Name}
+	if !s.LastSync.IsZero() {
+		st.LastSync = timestamppb.New(s.LastSync)
+	}
+	if r := s.Revision; r != nil {
+		st.Commit, st.Author, st.Signer, st.CommitTime = r.Commit, r.Author, r.Signer, timestamppb.New(r.Time.Time)
+	}
+	if s.Problem != nil {
+		st.Message = s.Problem.Message
+	}
+	return st
 }
 
 func sourceError(e *manifests.Error) *api.SourceError {

@@ -111,6 +111,9 @@ func (m *Manager) compare(obj *manifests.Object, path string) (string, error) {
 	if v.owner != nil {
 		return "", fmt.Errorf("%s: %w: it belongs to %s: choose another name", obj.Key, drivers.ErrInvalidArgument, ownerKey(obj.Key.Namespace, v.owner))
 	}
+	if v.revision != nil {
+		return "", fmt.Errorf("%s: %w: it is in %s: commit the change there", obj.Key, drivers.ErrInvalidArgument, v.source.File)
+	}
 	if v.source.File != "" && !samePath(v.source.File, path) {
 		if _, err := os.Stat(v.source.File); err == nil {
 			return "", fmt.Errorf("%s: %w: it is in %s: edit it there, or remove it there first", obj.Key, drivers.ErrInvalidArgument, v.source.File)

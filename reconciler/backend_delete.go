@@ -34,6 +34,9 @@ func (m *Manager) Delete(ctx context.Context, req *api.DeleteRequest) (*api.Dele
 		m.takenIn(ctx, key, func(v *view) bool { return v == nil || v.deleted != nil })
 		return &api.DeleteResponse{}, nil
 	}
+	if v.revision != nil {
+		return nil, fmt.Errorf("%s: %w: it is in %s: remove it there", key, drivers.ErrInvalidArgument, v.source.File)
+	}
 	m.editing.Lock()
 	defer m.editing.Unlock()
 	file := v.source.File

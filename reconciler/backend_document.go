@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path/filepath"
+	"slices"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/manifests"
@@ -84,10 +86,19 @@ func (m *Manager) editable(ref *api.Ref) (manifests.Key, string, error) {
 	switch {
 	case file == "":
 		return key, "", fmt.Errorf("%w: %s has no manifest", drivers.ErrInvalidState, key)
-	case !m.watched(file):
+	case v.revision != nil || !m.writable(file):
 		return key, "", fmt.Errorf("%w: %s comes from %s, which is in no directory that the daemon watches: change it there, and commit that", drivers.ErrInvalidState, key, file)
 	}
 	return key, file, nil
+}
+
+// writable reports whether a file lies in one of the directories that the daemon
+// writes manifests into.
+func (m *Manager) writable(file string) bool {
+	return slices.ContainsFunc(m.opts.ManifestDirs, func(dir string) bool {
+		rel, err := filepath.Rel(dir, file)
+		return err == nil && filepath.IsLocal(rel)
+	})
 }
 
 // contentVersion stands for what a file holds.

@@ -154,7 +154,7 @@ func (m *Manager) lookAtConfigs(verdicts map[manifests.Key]verdict) {
 		m.bindClaim(now)
 		dirty = dirty || durable
 		m.configs[key] = now
-		if p := now.problem; p != nil && (was == nil || !was.problem.equal(p)) {
+		if p := now.problem; p != nil && (was == nil || !was.problem.equal(p)) && !p.ofSource() {
 			m.event(key, eventWarning, p.Reason, "%s", p.Message)
 		}
 		m.hub.changed(key)
@@ -193,6 +193,9 @@ func nextConfig(key manifests.Key, was *config, v verdict) (now *config, changed
 			id.Generation++
 			durable = true
 		}
+		changed = true
+	}
+	if next.object != nil && !sameRevision(next.object.Revision, v.object.Revision) {
 		changed = true
 	}
 	if id.Source != v.object.Position {

@@ -61,7 +61,7 @@ func (m *Manager) loadObject(key manifests.Key) {
 		o.unreadable = err.Error()
 		return
 	}
-	o.record = r
+	o.record, o.revision = r, r.Revision
 	if r.Owner != nil {
 		m.own(key, ownerKey(key.Namespace, r.Owner))
 	}
@@ -84,6 +84,9 @@ func (m *Manager) restoreStatus(o *object) {
 		st = manifests.SandboxStatus{}
 	}
 	o.saved = data
+	if st.Source != nil {
+		st.Source.Revision = o.revision
+	}
 	o.status = st
 	o.restoreProgress()
 	o.wasReady = isTrue(st.Conditions, manifests.ConditionReady)
@@ -131,9 +134,14 @@ func (o *object) syncContainers() {
 	}
 }
 
-// saveStatus writes the status if it has changed.
+// saveStatus writes the status if it has changed. A new commit that leaves the
+// object as it was is not worth a write for each.
 func (o *object) saveStatus() error {
-	data, err := json.MarshalIndent(&o.status, "", "  ")
+	st := o.status
+	if st.Source != nil {
+		st.Source = &manifests.Source{Position: st.Source.Position}
+	}
+	data, err := json.MarshalIndent(&st, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,8 @@ package reconciler
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -13,12 +11,6 @@ import (
 	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/source"
 )
-
-// sourceName is what metrics call the source of manifests.
-const sourceName = "directory"
-
-// completeInterval is how stale the metric of the last complete look may be.
-const completeInterval = 15 * time.Second
 
 // syncState is what the last look at the manifests found.
 type syncState struct {
@@ -37,6 +29,7 @@ type syncState struct {
 type snapshotIndex struct {
 	complete bool
 	settling bool
+	sources  []source.Status
 	claims   map[manifests.Key][]*manifests.Object
 	byKey    map[manifests.Key][]*manifests.Error
 	byFile   map[string][]*manifests.Error
@@ -48,6 +41,7 @@ func indexSnapshot(s source.Snapshot) snapshotIndex {
 	x := snapshotIndex{
 		complete: s.Complete,
 		settling: s.Settling,
+		sources:  s.Sources,
 		claims:   make(map[manifests.Key][]*manifests.Object, len(s.Objects)),
 		byKey:    map[manifests.Key][]*manifests.Error{},
 		byFile:   map[string][]*manifests.Error{},
@@ -88,7 +82,7 @@ func (x *snapshotIndex) judge(key manifests.Key, applied string) verdict {
 	claims, errs := x.claims[key], x.byKey[key]
 	switch {
 	case len(claims) == 1 && len(errs) == 0:
-		return verdict{object: claims[0]}
+		return verdict{object: claims[0], problem: x.stale(claims[0].Position.File)}
 	case len(claims) == 1:
 		return x.judgeHalfBroken(claims[0], errs[0], applied)
 	case len(claims) > 1:
@@ -187,13 +181,13 @@ func (m *Manager) look(s source.Snapshot) {
 
 	m.doubt(verdicts, applied, &x)
 	m.withholdAll(verdicts)
-	remove, held := m.decidePrune(verdicts, applied, s.Time)
+	remove, held := m.decidePrune(verdicts, applied, &x, s.Time)
 	for _, key := range held {
 		message := fmt.Sprintf(
 			"its manifest is gone, and too many others with it: %s at once; all stay until \"vzctl prune --confirm\"",
 			describeHeld(held))
-		if !m.watched(applied[key]) {
-			message = fmt.Sprintf("its manifest was %s, which is in none of the directories watched now: it stays until \"vzctl prune --confirm\"", applied[key])
+		if x.sourceOf(applied[key]) == nil {
+			message = fmt.Sprintf("its manifest was %s, which is in none of the sources read now: it stays until \"vzctl prune --confirm\"", applied[key])
 		}
 		verdicts[key] = verdict{problem: &problem{ReasonPruneHeld, message}}
 	}
@@ -305,7 +299,7 @@ func (m *Manager) appliedFrom() map[manifests.Key]string {
 	return files
 }
 
-func (m *Manager) decidePrune(verdicts map[manifests.Key]verdict, applied map[manifests.Key]string, at time.Time) (remove, held []manifests.Key) {
+func (m *Manager) decidePrune(verdicts map[manifests.Key]verdict, applied map[manifests.Key]string, x *snapshotIndex, at time.Time) (remove, held []manifests.Key) {
 	var gone, elsewhere []manifests.Key
 	sandboxes := 0
 	weigh := m.weights()
@@ -316,7 +310,7 @@ func (m *Manager) decidePrune(verdicts map[manifests.Key]verdict, applied map[ma
 		sandboxes += weigh(key)
 		switch {
 		case !verdicts[key].gone:
-		case m.watched(file):
+		case x.sourceOf(file) != nil:
 			gone = append(gone, key)
 		default:
 			elsewhere = append(elsewhere, key)
@@ -339,16 +333,6 @@ func (m *Manager) decidePrune(verdicts map[manifests.Key]verdict, applied map[ma
 	return remove, held
 }
 
-// watched reports whether a manifest's file lies in one of the directories that
-// are read. Where it does not, the daemon was started with others than before,
-// and the file's absence says nothing.
-func (m *Manager) watched(file string) bool {
-	return slices.ContainsFunc(m.opts.ManifestDirs, func(dir string) bool {
-		rel, err := filepath.Rel(dir, file)
-		return err == nil && filepath.IsLocal(rel)
-	})
-}
-
 func (m *Manager) deleting(key manifests.Key) bool {
 	e := m.managed(key)
 	if e == nil {
@@ -357,58 +341,6 @@ func (m *Manager) deleting(key manifests.Key) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.record != nil && e.record.DeletionTimestamp != nil
-}
-
-// noteLook keeps what Status reports and tells metrics, events and the log.
-func (m *Manager) noteLook(s source.Snapshot, verdicts map[manifests.Key]verdict, held []manifests.Key) {
-	m.mu.Lock()
-	was := m.synced.held
-	for _, key := range was {
-		if verdicts[key].open {
-			held = append(held, key)
-		}
-	}
-	before := m.synced.errors
-	m.synced.errors, m.synced.held = s.Errors, held
-	m.mu.Unlock()
-
-	m.opts.Metrics.SetSourceErrors(sourceName, len(s.Errors))
-	m.noteComplete()
-	m.opts.Metrics.SetPruneHeld(len(held))
-	if len(held) > len(was) {
-		m.log.Warn("hold the removal of objects until it is confirmed", "objects", len(held))
-	}
-	known := make(map[string]struct{}, len(before))
-	for _, e := range before {
-		known[e.Error()] = struct{}{}
-	}
-	for _, e := range s.Errors {
-		if _, ok := known[e.Error()]; !ok {
-			m.log.Warn("manifest has an error", "error", e.Error())
-		}
-	}
-}
-
-// noteComplete tells the metrics when everything could last be seen.
-func (m *Manager) noteComplete() {
-	if at := m.opts.Source.LastComplete(); !at.IsZero() {
-		m.opts.Metrics.SetSourceSynced(sourceName, at)
-	}
-}
-
-// keepComplete does so now and then: a look that finds no change gives out no
-// snapshot.
-func (m *Manager) keepComplete(ctx context.Context) {
-	tick := time.NewTicker(completeInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			m.noteComplete()
-		}
-	}
 }
 
 // intend gives an object its new intent, and wakes it if that is another.
@@ -429,13 +361,13 @@ func (m *Manager) intend(key manifests.Key, v verdict, seen time.Time) {
 	if was.known && was.gone == v.gone && was.problem.equal(v.problem) && sameObject(was.object, v.object) {
 		return
 	}
-	if v.problem != nil && !was.problem.equal(v.problem) {
+	if v.problem != nil && !was.problem.equal(v.problem) && !v.problem.ofSource() {
 		typ := eventWarning
 		if v.problem.chosen() {
 			typ = eventNormal
 		}
 		m.event(key, typ, v.problem.Reason, "%s", v.problem.Message)
-	} else if v.problem == nil && was.problem != nil && v.object != nil {
+	} else if v.problem == nil && was.problem != nil && v.object != nil && !was.problem.ofSource() {
 		m.event(key, eventNormal, ReasonSynced, "the manifest in %s is followed again", v.object.Position)
 	}
 	e.intent = intent{known: true, object: v.object, gone: v.gone, problem: v.problem, seen: seen}
@@ -446,5 +378,5 @@ func sameObject(a, b *manifests.Object) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.Position == b.Position && bytes.Equal(a.Manifest, b.Manifest)
+	return a.Position == b.Position && bytes.Equal(a.Manifest, b.Manifest) && sameRevision(a.Revision, b.Revision)
 }

@@ -28,6 +28,9 @@ type object struct {
 
 	// The mutex guards what follows too.
 
+	// revision is the last commit in which it stood so; nil if it is of none.
+	revision *manifests.Revision
+
 	attach   Attachment
 	instance Instance
 	detach   context.CancelFunc // ends the goroutine that watches the instance

@@ -8,6 +8,7 @@ import (
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 	"github.com/vzreconciler/vzreconciler/reconciler/events"
 	"github.com/vzreconciler/vzreconciler/reconciler/metrics"
+	"github.com/vzreconciler/vzreconciler/reconciler/source"
 )
 
 // Options of a Manager.
@@ -19,13 +20,13 @@ type Options struct {
 	Locked bool
 	// SocketDir is a short private directory for sockets.
 	SocketDir string
-	// ManifestDirs are the directories that the Source reads; Apply writes into
-	// the first.
+	// ManifestDirs are the directories that the Source reads, if any; Apply writes
+	// into the first.
 	ManifestDirs []string
 	// MetricsAddr is only reported.
 	MetricsAddr string
 	// Source yields the desired set.
-	Source Source
+	Source source.Source
 	// MaxPrune is how many sandboxes one look at the manifests may remove without
 	// being confirmed. Negative means the default: half of them, or all of three.
 	MaxPrune int

@@ -2,27 +2,13 @@ package reconciler
 
 import (
 	"context"
-	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/images"
 	"github.com/vzreconciler/vzreconciler/internal/kernels"
 	"github.com/vzreconciler/vzreconciler/internal/procfs"
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
-	"github.com/vzreconciler/vzreconciler/reconciler/source"
 )
-
-// Source yields the desired set. It is implemented by source.Directory.
-type Source interface {
-	// Run gives out a first Snapshot at once and then one after each change, until
-	// ctx ends.
-	Run(ctx context.Context, out func(source.Snapshot)) error
-	// Resync makes Run look at once.
-	Resync()
-	// LastComplete returns when the last complete look began, whether or not it
-	// found a change; zero if there was none.
-	LastComplete() time.Time
-}
 
 // Runtimes starts and finds the processes that drive sandboxes, one for each.
 // A process is known by the bundle directory of its sandbox. Its methods are

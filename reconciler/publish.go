@@ -27,8 +27,7 @@ func (m *Manager) publish(o *object, d Desired, refs referred, now time.Time) er
 			st.Phase = o.status.Phase
 		}
 	}
-	src := o.record.Source
-	st.Source = &src
+	st.Source = &manifests.Source{Position: o.record.Source, Revision: o.revision}
 	if o.vmUp {
 		t := metav1.NewTime(o.vmStarted)
 		st.StartTime = &t
@@ -201,7 +200,7 @@ func (m *Manager) show(o *object) {
 		v.apiVersion, v.kind, v.manifest = r.APIVersion, r.Kind, r.Manifest
 		v.labels, v.sandbox = r.Sandbox.Labels, r.Sandbox
 		v.uid, v.generation, v.created, v.deleted = r.UID, r.Generation, r.CreationTimestamp, r.DeletionTimestamp
-		v.source, v.owner = r.Source, r.Owner
+		v.source, v.owner, v.revision = r.Source, r.Owner, o.revision
 	} else if obj := o.intent.object; obj != nil {
 		v.apiVersion, v.kind, v.manifest, v.source = obj.APIVersion, obj.Kind, obj.Manifest, obj.Position
 		v.labels, v.sandbox = obj.Sandbox.Labels, obj.Sandbox

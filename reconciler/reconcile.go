@@ -102,7 +102,11 @@ func (m *Manager) accept(o *object, now time.Time) error {
 	case r == nil && in.object == nil:
 		return nil
 	case r == nil:
-		return m.create(o, in, now)
+		if err := m.create(o, in, now); err != nil {
+			return err
+		}
+		o.revision = in.object.Revision
+		return nil
 	case r.DeletionTimestamp != nil:
 		return nil // What the manifests say now is for its successor.
 	case in.gone:
@@ -117,7 +121,11 @@ func (m *Manager) accept(o *object, now time.Time) error {
 	case in.object == nil, !r.Overrides.SuspendedAt.IsZero():
 		return nil
 	}
-	return m.update(o, in, now)
+	if err := m.update(o, in, now); err != nil {
+		return err
+	}
+	o.revision = in.object.Revision
+	return nil
 }
 
 func (m *Manager) create(o *object, in intent, now time.Time) error {
@@ -126,7 +134,7 @@ func (m *Manager) create(o *object, in intent, now time.Time) error {
 		Version: recordVersion, Key: o.key, UID: newUID(), Generation: 1,
 		CreationTimestamp: metav1.NewTime(now.Truncate(time.Second)),
 		SpecHash:          obj.Sandbox.SpecHash(),
-		APIVersion:        obj.APIVersion, Kind: obj.Kind, Source: obj.Position,
+		APIVersion:        obj.APIVersion, Kind: obj.Kind, Source: obj.Position, Revision: obj.Revision,
 		Manifest: obj.Manifest, Sandbox: obj.Sandbox, Owner: in.owner,
 	}
 	if in.uid != "" {
@@ -155,7 +163,7 @@ func (m *Manager) update(o *object, in intent, now time.Time) error {
 	}
 	next := *r
 	next.APIVersion, next.Kind, next.Source = obj.APIVersion, obj.Kind, obj.Position
-	next.Manifest, next.Sandbox, next.Owner = obj.Manifest, obj.Sandbox, in.owner
+	next.Manifest, next.Sandbox, next.Owner, next.Revision = obj.Manifest, obj.Sandbox, in.owner, obj.Revision
 	next.SpecHash = obj.Sandbox.SpecHash()
 	changed := next.SpecHash != r.SpecHash
 	var diff manifests.Change

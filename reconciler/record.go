@@ -38,6 +38,9 @@ type Record struct {
 	APIVersion string             `json:"apiVersion"`
 	Kind       string             `json:"kind"`
 	Source     manifests.Position `json:"source"`
+	// Revision is the commit of which Source was when this was written: the object
+	// may stand in later ones just so.
+	Revision *manifests.Revision `json:"revision,omitempty"`
 	// Manifest as last applied; a Secret's is never kept.
 	Manifest json.RawMessage `json:"manifest,omitempty"`
 

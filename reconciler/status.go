@@ -11,6 +11,7 @@ import (
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/source"
 )
 
 // Stages of a start that come before the runtime's own.
@@ -154,6 +155,8 @@ func (f *facts) status() manifests.SandboxStatus {
 
 func (f *facts) synced(c *conditionSet) {
 	switch {
+	case f.problem != nil && f.problem.Reason == source.ReasonSourceUnreachable:
+		c.set(manifests.ConditionSynced, metav1.ConditionUnknown, f.problem.Reason, f.problem.Message)
 	case f.problem != nil:
 		c.setBool(manifests.ConditionSynced, false, f.problem.Reason, f.problem.Message)
 	case len(f.missing) > 0:

@@ -25,10 +25,11 @@ type view struct {
 	created          metav1.Time
 	deleted          *metav1.Time
 	source           manifests.Position
+	revision         *manifests.Revision     // of what Git has
 	status           manifests.SandboxStatus // of a sandbox
 	claim            *corev1.PersistentVolumeClaimStatus
-	workload         any                  // the status of a workload
-	revisions        []manifests.Revision // of a StatefulSet
+	workload         any                            // the status of a workload
+	revisions        []manifests.ControllerRevision // of a StatefulSet
 	owner            *metav1.OwnerReference
 	problem          *problem
 	// known says that the status is what this daemon has found, not what an earlier
@@ -38,7 +39,7 @@ type view struct {
 
 func (v *view) equal(w *view) bool {
 	return v.apiVersion == w.apiVersion && v.kind == w.kind && v.uid == w.uid && v.generation == w.generation &&
-		v.source == w.source && v.known == w.known && v.deleted.Equal(w.deleted) && v.problem.equal(w.problem) && string(v.manifest) == string(w.manifest) &&
+		v.source == w.source && sameRevision(v.revision, w.revision) && v.known == w.known && v.deleted.Equal(w.deleted) && v.problem.equal(w.problem) && string(v.manifest) == string(w.manifest) &&
 		reflect.DeepEqual(v.status, w.status) && equality.Semantic.DeepEqual(v.workload, w.workload) && reflect.DeepEqual(v.owner, w.owner)
 }
 
@@ -73,6 +74,8 @@ func (v *view) json() (json.RawMessage, error) {
 		obj["status"] = v.claim
 	case v.workload != nil:
 		obj["status"] = v.workload
+	case v.revision != nil:
+		obj["status"] = map[string]any{"source": manifests.Source{Position: v.source, Revision: v.revision}}
 	}
 	return json.Marshal(obj)
 }
@@ -85,7 +88,7 @@ func (c *config) view() *view {
 		problem: c.problem,
 	}
 	if c.object != nil {
-		v.manifest = c.object.Manifest
+		v.manifest, v.revision = c.object.Manifest, c.object.Revision
 		switch {
 		case c.object.ConfigMap != nil:
 			v.labels = c.object.ConfigMap.Labels

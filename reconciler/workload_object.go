@@ -48,7 +48,7 @@ type WorkloadRecord struct {
 	StatefulSet       *appsv1.StatefulSet         `json:"statefulSet,omitempty"`
 	StatefulSetStatus manifests.StatefulSetStatus `json:"statefulSetStatus,omitzero"`
 	// Revisions of a StatefulSet's template, the newest last.
-	Revisions []manifests.Revision `json:"revisions,omitempty"`
+	Revisions []manifests.ControllerRevision `json:"revisions,omitempty"`
 }
 
 func (w *workloadObject) recordFile() string { return filepath.Join(w.dir, "object.json") }

@@ -68,12 +68,12 @@ func (m *Manager) isWanted(key manifests.Key, w *workloadObject, revision string
 }
 
 // makeReplica makes a replica, or keeps it as its revision says.
-func (m *Manager) makeReplica(w *workloadObject, r workload.Replica, revisions []manifests.Revision, now time.Time) error {
+func (m *Manager) makeReplica(w *workloadObject, r workload.Replica, revisions []manifests.ControllerRevision, now time.Time) error {
 	key := manifests.Key{Kind: manifests.KindSandbox, Namespace: w.key.Namespace, Name: r.Name}
 	if !r.Create && m.isWanted(key, w, r.Revision) {
 		return nil // Most are, at most looks.
 	}
-	i := slices.IndexFunc(revisions, func(rev manifests.Revision) bool { return rev.Name == r.Revision })
+	i := slices.IndexFunc(revisions, func(rev manifests.ControllerRevision) bool { return rev.Name == r.Revision })
 	if i < 0 { // Its revision is not known any more: it stays as it is.
 		m.entrust(key, w.reference(), intent{})
 		return nil

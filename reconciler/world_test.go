@@ -42,9 +42,12 @@ type world struct {
 	state    bundle.StateDir
 	dir      string // of the manifests
 	files    map[string]string
-	onDisk   bool // the manifests are read from dir, not from files
-	missing  bool // the directory of the manifests cannot be read
-	settling bool // something in it changed a moment ago
+	onDisk   bool                // the manifests are read from dir, not from files
+	missing  bool                // the directory of the manifests cannot be read
+	settling bool                // something in it changed a moment ago
+	revision *manifests.Revision // of which all files are
+	problem  *source.Problem     // of the source
+	real     source.Source
 	images   *testImages
 	kernels  *testKernels
 	runtimes *testRuntimes
@@ -99,8 +102,14 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// start runs a daemon.
+// start runs a daemon, and lets it settle.
 func (w *world) start() {
+	w.t.Helper()
+	w.run()
+	synctest.Wait()
+}
+
+func (w *world) run() {
 	w.t.Helper()
 	rec, err := events.Open(w.state.Events(), events.Options{})
 	if err != nil {
@@ -118,12 +127,11 @@ func (w *world) start() {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	d.cancel = cancel
 	go func() { d.ended <- d.m.Run(ctx) }()
-	synctest.Wait()
 }
 
 func (w *world) options() Options {
 	return Options{
-		StateDir: w.state, SocketDir: filepath.Join(string(w.state), "s"), ManifestDirs: []string{w.dir}, Source: w,
+		StateDir: w.state, SocketDir: filepath.Join(string(w.state), "s"), ManifestDirs: []string{w.dir}, Source: w.source(),
 		MaxPrune: w.maxPrune, Log: w.log, Metrics: metrics.New(w.reg), Events: w.events,
 		Images: w.images, Kernels: w.kernels, Runtimes: w.runtimes, DefaultRuntime: "fake",
 		Agents: map[string]string{runtime.GOARCH: "/agent"}, MaxBoots: 2,
@@ -133,6 +141,12 @@ func (w *world) options() Options {
 // stop ends the daemon and leaves the rest of the world as it is.
 func (w *world) stop() {
 	w.t.Helper()
+	w.halt()
+	synctest.Wait()
+}
+
+func (w *world) halt() {
+	w.t.Helper()
 	w.cancel()
 	if err := <-w.ended; err != nil {
 		w.t.Errorf("Run: %v", err)
@@ -140,7 +154,14 @@ func (w *world) stop() {
 	if err := w.events.Close(); err != nil {
 		w.t.Errorf("close events: %v", err)
 	}
-	synctest.Wait()
+}
+
+// source is what the daemon reads: the world itself, unless there is a real one.
+func (w *world) source() source.Source {
+	if w.real != nil {
+		return w.real
+	}
+	return w
 }
 
 // Run implements Source.
@@ -164,16 +185,17 @@ func (w *world) Resync() {
 	}
 }
 
-// LastComplete implements Source.
-func (w *world) LastComplete() time.Time {
-	if w.missing {
-		return time.Time{}
+// Status implements Source.
+func (w *world) Status() []source.Status {
+	s := source.Status{Name: "directory", Roots: []string{w.dir + "/"}, Revision: w.revision, Problem: w.problem}
+	if !w.missing {
+		s.LastSync = time.Now()
 	}
-	return time.Now()
+	return []source.Status{s}
 }
 
 func (w *world) snapshot() source.Snapshot {
-	s := source.Snapshot{Complete: !w.missing && !w.settling, Settling: w.settling, Time: time.Now()}
+	s := source.Snapshot{Complete: !w.missing && !w.settling, Settling: w.settling, Time: time.Now(), Sources: w.Status()}
 	if w.missing {
 		s.Errors = append(s.Errors, &manifests.Error{Position: manifests.Position{File: w.dir}, Message: "no such directory"})
 		return s
@@ -183,6 +205,9 @@ func (w *world) snapshot() source.Snapshot {
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.files)) {
 		objects, errs := manifests.Parse(filepath.Join(w.dir, name), []byte(w.files[name]))
+		for i := range objects {
+			objects[i].Revision = w.revision
+		}
 		s.Objects = append(s.Objects, objects...)
 		s.Errors = append(s.Errors, errs...)
 	}

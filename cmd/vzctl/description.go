@@ -74,9 +74,7 @@ func (d *description) object(o *object) {
 	if !o.CreationTimestamp.IsZero() {
 		d.field(0, "Created", d.since(o.CreationTimestamp.Time))
 	}
-	if o.Status.Source != nil {
-		d.field(0, "Source", o.Status.Source.String())
-	}
+	d.source(o.Status.Source)
 	d.field(0, "Controlled By", o.controller())
 	switch {
 	case o.isSandbox():
@@ -93,6 +91,24 @@ func (d *description) object(o *object) {
 	d.field(0, "Type", o.Type)
 	d.data(o)
 }
+
+// source tells where the manifest came from, and of which commit it is.
+func (d *description) source(s *manifests.Source) {
+	if s == nil {
+		return
+	}
+	d.field(0, "Source", s.String())
+	if s.Revision == nil {
+		return
+	}
+	d.field(0, "Commit", s.Commit)
+	d.field(0, "Author", s.Author)
+	d.field(0, "Committed", d.since(s.Time.Time))
+	d.field(0, "Signed by", s.Signer)
+}
+
+// shortCommit is the part of a commit's hash that people read.
+func shortCommit(hash string) string { return hash[:min(len(hash), 7)] }
 
 // data lists the keys of a ConfigMap or Secret with the values' sizes: values
 // may be secret, or long.

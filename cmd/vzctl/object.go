@@ -192,7 +192,7 @@ func harmed(statuses []corev1.ContainerStatus) *corev1.ContainerStateWaiting {
 
 // trouble says what is wrong with a sandbox, in a sentence; empty if nothing is.
 func (o *object) trouble() string {
-	if c := o.condition(manifests.ConditionSynced); c != nil && c.Status == metav1.ConditionFalse {
+	if c := o.condition(manifests.ConditionSynced); c != nil && c.Status != metav1.ConditionTrue {
 		return c.Message
 	}
 	if c := o.condition(manifests.ConditionStalled); c != nil && c.Status == metav1.ConditionTrue {

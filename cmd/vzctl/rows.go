@@ -194,6 +194,9 @@ func (r rows) wideCells(o *object) []printer.Cell {
 	}
 	if p := o.Status.Source; p != nil {
 		source = p.String()
+		if p.Revision != nil {
+			source += "@" + shortCommit(p.Commit)
+		}
 	}
 	var cells []printer.Cell
 	for _, text := range []string{runtime, strings.Join(images, ","), cpus, memory, source} {

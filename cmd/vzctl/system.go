@@ -73,6 +73,7 @@ func (d *description) status(s *api.StatusResponse) {
 		d.field(0, "Suspended", "no manifest is followed since "+d.since(t.AsTime())+": vzctl reconcile resume --all")
 	}
 	d.field(0, "Sandboxes", phases(s.GetPhases()))
+	d.sources(s.GetSources())
 	d.section("Runtimes")
 	for _, r := range s.GetRuntimes() {
 		name, text := r.GetName(), "ready"
@@ -98,6 +99,25 @@ func (d *description) status(s *api.StatusResponse) {
 		for _, name := range held {
 			d.line(1, name)
 		}
+	}
+}
+
+// sources tells how each source of manifests fares.
+func (d *description) sources(sources []*api.SourceStatus) {
+	if len(sources) == 0 {
+		return
+	}
+	d.section("Sources")
+	for _, s := range sources {
+		seen, commit := "never seen completely", ""
+		if t := s.GetLastSync(); t != nil {
+			seen = "seen " + age(d.now, t.AsTime()) + " ago"
+		}
+		if s.GetCommit() != "" {
+			commit = fmt.Sprintf("commit %s by %s", shortCommit(s.GetCommit()), s.GetAuthor())
+		}
+		d.line(1, s.GetName(), seen, commit)
+		d.field(2, "Problem", s.GetMessage())
 	}
 }
 

@@ -16,6 +16,9 @@ import (
 // config is what the command line and the configuration file say.
 type config struct {
 	manifests   []string
+	git         []gitSource
+	gitInterval time.Duration
+	hookSecret  string
 	stateDir    string
 	metricsAddr string
 	resync      time.Duration
@@ -28,6 +31,7 @@ type config struct {
 
 func defaultConfig() config {
 	return config{
+		gitInterval: time.Minute,
 		metricsAddr: "127.0.0.1:9753",
 		resync:      time.Minute,
 		maxPrune:    -1,
@@ -37,9 +41,12 @@ func defaultConfig() config {
 }
 
 func (c *config) addFlags(f *pflag.FlagSet) {
-	f.StringSliceVar(&c.manifests, "manifests", c.manifests, "directories of manifests, with commas or repeated (default the user's configuration directory)")
+	f.StringSliceVar(&c.manifests, "manifests", c.manifests, "directories of manifests, with commas or repeated (default the user's configuration directory, unless there is --git)")
+	f.Var(&gitSources{list: &c.git}, "git", "branch of a Git repository with manifests, over https or from file:///; repeated for several; a configuration file can say more of each")
+	f.DurationVar(&c.gitInterval, "git-interval", c.gitInterval, "how often to ask Git repositories for news")
+	f.StringVar(&c.hookSecret, "git-webhook-secret-file", c.hookSecret, "file with the secret of webhooks at POST /hooks/git of --metrics-addr; empty for none")
 	f.StringVar(&c.stateDir, "state-dir", c.stateDir, "state directory (default $VZ_STATE_DIR, else the user's data directory)")
-	f.StringVar(&c.metricsAddr, "metrics-addr", c.metricsAddr, "address of /metrics, /healthz and /readyz; empty for none")
+	f.StringVar(&c.metricsAddr, "metrics-addr", c.metricsAddr, "address of /metrics, /healthz, /readyz and /hooks/git; empty for none")
 	f.DurationVar(&c.resync, "resync", c.resync, "how often to read all manifests without being told of a change")
 	f.IntVar(&c.maxPrune, "max-prune", c.maxPrune, "how many sandboxes may be removed at once unconfirmed; -1 is half of them, or up to three")
 	f.StringVar(&c.logFormat, "log-format", c.logFormat, "text or json")
@@ -51,6 +58,9 @@ func (c *config) addFlags(f *pflag.FlagSet) {
 // complete checks the configuration and fills in what depends on the user.
 func (c *config) complete() error {
 	if err := c.completePaths(); err != nil {
+		return err
+	}
+	if err := c.completeGit(); err != nil {
 		return err
 	}
 	if c.resync < time.Second {
@@ -82,7 +92,7 @@ func (c *config) completePaths() error {
 		}
 		c.stateDir = string(dir)
 	}
-	if len(c.manifests) == 0 {
+	if len(c.manifests) == 0 && len(c.git) == 0 {
 		dir, err := bundle.DefaultManifestsDir()
 		if err != nil {
 			return err

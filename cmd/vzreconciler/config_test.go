@@ -40,7 +40,7 @@ func TestFlags(t *testing.T) {
 		"--max-prune=3", "--log-format=json", "--log-level=debug", "--plugin-dir=/p", "--runtime=fake",
 	}
 	want := config{
-		manifests: []string{"/a", "/b", "/c"}, stateDir: "/s", resync: 5 * time.Second,
+		manifests: []string{"/a", "/b", "/c"}, gitInterval: time.Minute, stateDir: "/s", resync: 5 * time.Second,
 		maxPrune: 3, logFormat: "json", logLevel: "debug", pluginDirs: []string{"/p"}, runtime: "fake",
 	}
 	got, err := parse(t, cmdline...)
@@ -91,7 +91,7 @@ plugin-dir: /p,/q
 		t.Fatal(err)
 	}
 	want := config{
-		manifests: []string{"/flag"}, stateDir: "/s", resync: 9 * time.Second,
+		manifests: []string{"/flag"}, gitInterval: time.Minute, stateDir: "/s", resync: 9 * time.Second,
 		maxPrune: 3, logFormat: "json", logLevel: "info", pluginDirs: []string{"/p", "/q"},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(config{})); diff != "" {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -15,6 +16,9 @@ import (
 
 // maxConfig bounds a configuration file.
 const maxConfig = 1 << 20
+
+// notKeys are flags that a configuration file cannot give.
+var notKeys = []string{"config", "help", "version", "print-config"}
 
 // loadConfig sets the flags that a configuration file gives values for, under
 // the flags' names. Flags of the command line stay as they are.
@@ -40,31 +44,64 @@ func loadConfig(flags *pflag.FlagSet, path string) error {
 
 // setFlags sets flags from a YAML mapping. Errors begin with the line and column.
 func setFlags(flags *pflag.FlagSet, mapping *yaml.Node) error {
-	if mapping.Kind != yaml.MappingNode {
-		return at(mapping, "must be a mapping of names to values")
+	known := map[string]func(*yaml.Node) error{}
+	for _, name := range keys(flags) {
+		flag := flags.Lookup(name)
+		known[name] = func(value *yaml.Node) error {
+			set, err := decodeFlag(flag, value)
+			if err == nil && !flag.Changed {
+				err = set()
+			}
+			return err
+		}
+	}
+	return decodeMapping(mapping, known)
+}
+
+// decodeFlag reads the value of a flag, and returns what sets the flag to it.
+func decodeFlag(flag *pflag.Flag, value *yaml.Node) (set func() error, err error) {
+	if g, ok := flag.Value.(*gitSources); ok {
+		replace, err := g.decode(value)
+		return func() error { replace(); return nil }, err
+	}
+	texts, err := values(flag, value)
+	return func() error {
+		if err := setFlag(flag, texts); err != nil {
+			return at(value, "%s: %v", flag.Name, err)
+		}
+		return nil
+	}, err
+}
+
+// decodeMapping gives each value in a mapping to the function of its key.
+func decodeMapping(n *yaml.Node, known map[string]func(*yaml.Node) error) error {
+	if n.Kind != yaml.MappingNode {
+		return at(n, "must be a mapping of names to values")
 	}
 	var seen []string
-	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		key, value := mapping.Content[i], mapping.Content[i+1]
-		flag := flags.Lookup(key.Value)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		decode, ok := known[key.Value]
 		switch {
-		case flag == nil || slices.Contains([]string{"config", "help", "version"}, key.Value):
-			return at(key, "unknown key %q: the keys are %s", key.Value, strings.Join(keys(flags), ", "))
+		case !ok:
+			return at(key, "unknown key %q: the keys are %s", key.Value, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		case slices.Contains(seen, key.Value):
 			return at(key, "%q is there twice", key.Value)
 		}
 		seen = append(seen, key.Value)
-		values, err := values(flag, value)
-		if err != nil {
+		if err := decode(value); err != nil {
 			return err
 		}
-		if flag.Changed {
-			continue
-		}
-		if err := setFlag(flag, values); err != nil {
-			return at(value, "%s: %v", key.Value, err)
-		}
 	}
+	return nil
+}
+
+// decodeText reads one text, which must not be empty.
+func decodeText(n *yaml.Node, into *string) error {
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" || n.Value == "" {
+		return at(n, "must be a text")
+	}
+	*into = n.Value
 	return nil
 }
 
@@ -99,7 +136,7 @@ func setFlag(flag *pflag.Flag, values []string) error {
 
 func keys(flags *pflag.FlagSet) (names []string) {
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Name != "config" && f.Name != "help" && f.Name != "version" {
+		if !slices.Contains(notKeys, f.Name) {
 			names = append(names, f.Name)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -82,7 +83,7 @@ func run(ctx context.Context, cfg config, stderr io.Writer) (err error) {
 	defer stop()
 
 	log.Info("vzreconciler starts", "version", version.String(), "pid", os.Getpid(),
-		"manifests", strings.Join(cfg.manifests, ","), "state", cfg.stateDir, "metrics", cfg.metricsAddr)
+		"manifests", strings.Join(cfg.manifests, ","), "git", (&gitSources{list: &cfg.git}).String(), "state", cfg.stateDir, "metrics", cfg.metricsAddr)
 	// To systemd, if that started it. It listens already: who asks now is answered.
 	if _, err := systemd.SdNotify(false, systemd.SdNotifyReady); err != nil {
 		log.Warn("systemd was not told that this is ready", "error", err)
@@ -91,7 +92,7 @@ func run(ctx context.Context, cfg config, stderr io.Writer) (err error) {
 	group.Go(func() error { return d.manager.Run(ctx) })
 	group.Go(func() error { return api.Serve(ctx, control, d.manager, log) })
 	if web != nil {
-		group.Go(func() error { return serveHTTP(ctx, web, newHTTP(d.registry, d.manager, log), log) })
+		group.Go(func() error { return serveHTTP(ctx, web, newHTTP(d.registry, d.manager, d.hook, log), log) })
 	}
 	err = group.Wait()
 	log.Info("vzreconciler has stopped; sandboxes run on")
@@ -101,7 +102,8 @@ func run(ctx context.Context, cfg config, stderr io.Writer) (err error) {
 // daemon is what the daemon is made of.
 type daemon struct {
 	manager  *reconciler.Manager
-	source   *source.Directory
+	source   source.Source
+	hook     http.Handler // of webhooks; nil for none
 	events   *events.Recorder
 	registry *prometheus.Registry
 }
@@ -125,7 +127,10 @@ func build(cfg config, stateDir bundle.StateDir, sockets string, log *slog.Logge
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()
-	src := source.NewDirectory(cfg.manifests, source.Options{Log: log, Resync: cfg.resync})
+	src, hook, err := newSources(cfg, stateDir, recorder, log)
+	if err != nil {
+		return nil, errors.Join(err, recorder.Close())
+	}
 	manager, err := reconciler.New(reconciler.Options{
 		StateDir:     stateDir,
 		Locked:       true,
@@ -150,5 +155,5 @@ func build(cfg config, stateDir bundle.StateDir, sockets string, log *slog.Logge
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the reconciler: %w", err), recorder.Close())
 	}
-	return &daemon{manager: manager, source: src, events: recorder, registry: registry}, nil
+	return &daemon{manager: manager, source: src, hook: hook, events: recorder, registry: registry}, nil
 }

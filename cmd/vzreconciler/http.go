@@ -31,9 +31,13 @@ type reporter interface {
 	Status(ctx context.Context) (*api.StatusResponse, error)
 }
 
-// newHTTP returns the handler of /metrics, /healthz and /readyz.
-func newHTTP(reg *prometheus.Registry, daemon reporter, log *slog.Logger) http.Handler {
+// newHTTP returns the handler of /metrics, /healthz and /readyz, and of webhooks
+// unless hook is nil.
+func newHTTP(reg *prometheus.Registry, daemon reporter, hook http.Handler, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
+	if hook != nil {
+		mux.Handle("POST /hooks/git", hook)
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{
 		ErrorLog:            promLog{log},
 		ErrorHandling:       promhttp.ContinueOnError,

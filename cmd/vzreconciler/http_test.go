@@ -54,7 +54,7 @@ func TestHealthAndReadiness(t *testing.T) {
 	} {
 		h := newHTTP(prometheus.NewRegistry(), statusFunc(func(context.Context) (*api.StatusResponse, error) {
 			return test.status, test.err
-		}), quiet())
+		}), nil, quiet())
 		for path, want := range map[string]int{"/healthz": test.health, "/readyz": test.ready} {
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
@@ -66,7 +66,7 @@ func TestHealthAndReadiness(t *testing.T) {
 }
 
 func TestOnlyWhatIsThereIsServed(t *testing.T) {
-	h := newHTTP(prometheus.NewRegistry(), statusFunc(func(context.Context) (*api.StatusResponse, error) { return nil, nil }), quiet())
+	h := newHTTP(prometheus.NewRegistry(), statusFunc(func(context.Context) (*api.StatusResponse, error) { return nil, nil }), nil, quiet())
 	for request, want := range map[string]int{
 		"GET /metrics": 200, "POST /metrics": 405, "GET /": 404, "GET /debug/pprof/": 404,
 	} {

@@ -49,7 +49,7 @@ go_tool() {
 
 case $(uname -s) in
 Linux)
-	command -v apt-get >/dev/null || die "this script knows Debian and Ubuntu; elsewhere install QEMU (x86_64 or aarch64 system emulation), busybox (static), skopeo, protoc, e2fsprogs and docker-registry by hand"
+	command -v apt-get >/dev/null || die "this script knows Debian and Ubuntu; elsewhere install QEMU (x86_64 or aarch64 system emulation), busybox (static), skopeo, protoc, e2fsprogs, git and docker-registry by hand"
 	case $(dpkg --print-architecture) in
 	amd64) qemu=qemu-system-x86 ;;
 	arm64) qemu=qemu-system-arm ;;
@@ -64,7 +64,7 @@ Linux)
 	[ -n "$kernel" ] || die "no package linux-image-cloud-$(dpkg --print-architecture) in apt's lists"
 	ls "$cache"/debs/linux-image-*.deb >/dev/null 2>&1 || debian_unpack "$kernel"
 	if [ "$want" = dev ]; then
-		debian_install skopeo e2fsprogs protobuf-compiler libprotobuf-dev tmux
+		debian_install git openssh-client gnupg skopeo e2fsprogs protobuf-compiler libprotobuf-dev tmux
 		for p in docker-registry prometheus; do
 			debian_unpack "$p"
 			dpkg-deb --fsys-tarfile "$cache"/debs/"$p"_*.deb | tar -x -C "$cache/root" --wildcards './usr/bin/*'
@@ -75,7 +75,7 @@ Darwin)
 	# Not yet run on a Mac.
 	xcode-select -p >/dev/null 2>&1 || die "Xcode's command-line tools are missing: run xcode-select --install"
 	command -v brew >/dev/null || die "Homebrew is missing: see https://brew.sh"
-	for f in qemu $([ "$want" = dev ] && echo skopeo protobuf e2fsprogs); do
+	for f in qemu $([ "$want" = dev ] && echo skopeo protobuf e2fsprogs gnupg); do
 		brew list --formula "$f" >/dev/null 2>&1 || { say "installing Homebrew formula $f"; brew install --quiet "$f"; }
 	done
 	;;

@@ -79,7 +79,7 @@ func (x WatchResponse_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WatchResponse_Type.Descriptor instead.
 func (WatchResponse_Type) EnumDescriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{7, 0}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // Ref names one object. An empty namespace is "default".
@@ -197,6 +197,7 @@ type StatusResponse struct {
 	DefaultRuntime string           `protobuf:"bytes,12,opt,name=default_runtime,json=defaultRuntime,proto3" json:"default_runtime,omitempty"`
 	// Since when no manifest is followed; absent if they are.
 	SuspendedSince *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=suspended_since,json=suspendedSince,proto3" json:"suspended_since,omitempty"`
+	Sources        []*SourceStatus        `protobuf:"bytes,20,rep,name=sources,proto3" json:"sources,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -322,6 +323,109 @@ func (x *StatusResponse) GetSuspendedSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *StatusResponse) GetSources() []*SourceStatus {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+// SourceStatus is how a source of manifests fares.
+type SourceStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// When it could last be seen completely.
+	LastSync *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_sync,json=lastSync,proto3" json:"last_sync,omitempty"`
+	// The commit in force, of a Git repository.
+	Commit     string                 `protobuf:"bytes,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	Author     string                 `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"`
+	CommitTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=commit_time,json=commitTime,proto3" json:"commit_time,omitempty"`
+	Signer     string                 `protobuf:"bytes,6,opt,name=signer,proto3" json:"signer,omitempty"`
+	// Why it may have something newer than what is in force.
+	Message       string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SourceStatus) Reset() {
+	*x = SourceStatus{}
+	mi := &file_reconciler_api_api_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourceStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourceStatus) ProtoMessage() {}
+
+func (x *SourceStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourceStatus.ProtoReflect.Descriptor instead.
+func (*SourceStatus) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SourceStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SourceStatus) GetLastSync() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSync
+	}
+	return nil
+}
+
+func (x *SourceStatus) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *SourceStatus) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *SourceStatus) GetCommitTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CommitTime
+	}
+	return nil
+}
+
+func (x *SourceStatus) GetSigner() string {
+	if x != nil {
+		return x.Signer
+	}
+	return ""
+}
+
+func (x *SourceStatus) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 type SourceError struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	File          string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
@@ -334,7 +438,7 @@ type SourceError struct {
 
 func (x *SourceError) Reset() {
 	*x = SourceError{}
-	mi := &file_reconciler_api_api_proto_msgTypes[3]
+	mi := &file_reconciler_api_api_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -346,7 +450,7 @@ func (x *SourceError) String() string {
 func (*SourceError) ProtoMessage() {}
 
 func (x *SourceError) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[3]
+	mi := &file_reconciler_api_api_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -359,7 +463,7 @@ func (x *SourceError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceError.ProtoReflect.Descriptor instead.
 func (*SourceError) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{3}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SourceError) GetFile() string {
@@ -404,7 +508,7 @@ type RuntimeStatus struct {
 
 func (x *RuntimeStatus) Reset() {
 	*x = RuntimeStatus{}
-	mi := &file_reconciler_api_api_proto_msgTypes[4]
+	mi := &file_reconciler_api_api_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -416,7 +520,7 @@ func (x *RuntimeStatus) String() string {
 func (*RuntimeStatus) ProtoMessage() {}
 
 func (x *RuntimeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[4]
+	mi := &file_reconciler_api_api_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -429,7 +533,7 @@ func (x *RuntimeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuntimeStatus.ProtoReflect.Descriptor instead.
 func (*RuntimeStatus) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{4}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RuntimeStatus) GetName() string {
@@ -484,7 +588,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[5]
+	mi := &file_reconciler_api_api_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +600,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[5]
+	mi := &file_reconciler_api_api_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +613,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{5}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetRequest) GetKind() string {
@@ -556,7 +660,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[6]
+	mi := &file_reconciler_api_api_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -568,7 +672,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[6]
+	mi := &file_reconciler_api_api_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -581,7 +685,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{6}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetResponse) GetObjects() [][]byte {
@@ -601,7 +705,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[7]
+	mi := &file_reconciler_api_api_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +717,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[7]
+	mi := &file_reconciler_api_api_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +730,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{7}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WatchResponse) GetType() WatchResponse_Type {
@@ -656,7 +760,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[8]
+	mi := &file_reconciler_api_api_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +772,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[8]
+	mi := &file_reconciler_api_api_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +785,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{8}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EventsRequest) GetObject() *Ref {
@@ -721,7 +825,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_reconciler_api_api_proto_msgTypes[9]
+	mi := &file_reconciler_api_api_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +837,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[9]
+	mi := &file_reconciler_api_api_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +850,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{9}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Event) GetFirstTime() *timestamppb.Timestamp {
@@ -812,7 +916,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[10]
+	mi := &file_reconciler_api_api_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +928,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[10]
+	mi := &file_reconciler_api_api_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +941,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{10}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ApplyRequest) GetFileName() string {
@@ -877,7 +981,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[11]
+	mi := &file_reconciler_api_api_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +993,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[11]
+	mi := &file_reconciler_api_api_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +1006,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{11}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ApplyResponse) GetResults() []*ApplyResult {
@@ -924,7 +1028,7 @@ type ApplyResult struct {
 
 func (x *ApplyResult) Reset() {
 	*x = ApplyResult{}
-	mi := &file_reconciler_api_api_proto_msgTypes[12]
+	mi := &file_reconciler_api_api_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1040,7 @@ func (x *ApplyResult) String() string {
 func (*ApplyResult) ProtoMessage() {}
 
 func (x *ApplyResult) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[12]
+	mi := &file_reconciler_api_api_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +1053,7 @@ func (x *ApplyResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResult.ProtoReflect.Descriptor instead.
 func (*ApplyResult) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{12}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ApplyResult) GetObject() *Ref {
@@ -982,7 +1086,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[13]
+	mi := &file_reconciler_api_api_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1098,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[13]
+	mi := &file_reconciler_api_api_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1111,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{13}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeleteRequest) GetObject() *Ref {
@@ -1027,7 +1131,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[14]
+	mi := &file_reconciler_api_api_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1143,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[14]
+	mi := &file_reconciler_api_api_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1156,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{14}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteResponse) GetFile() string {
@@ -1070,7 +1174,7 @@ type ConfirmPruneRequest struct {
 
 func (x *ConfirmPruneRequest) Reset() {
 	*x = ConfirmPruneRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[15]
+	mi := &file_reconciler_api_api_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1186,7 @@ func (x *ConfirmPruneRequest) String() string {
 func (*ConfirmPruneRequest) ProtoMessage() {}
 
 func (x *ConfirmPruneRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[15]
+	mi := &file_reconciler_api_api_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1199,7 @@ func (x *ConfirmPruneRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmPruneRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmPruneRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{15}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{16}
 }
 
 type ConfirmPruneResponse struct {
@@ -1107,7 +1211,7 @@ type ConfirmPruneResponse struct {
 
 func (x *ConfirmPruneResponse) Reset() {
 	*x = ConfirmPruneResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[16]
+	mi := &file_reconciler_api_api_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1223,7 @@ func (x *ConfirmPruneResponse) String() string {
 func (*ConfirmPruneResponse) ProtoMessage() {}
 
 func (x *ConfirmPruneResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[16]
+	mi := &file_reconciler_api_api_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1236,7 @@ func (x *ConfirmPruneResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmPruneResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmPruneResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{16}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ConfirmPruneResponse) GetPruned() []string {
@@ -1156,7 +1260,7 @@ type DiffRequest struct {
 
 func (x *DiffRequest) Reset() {
 	*x = DiffRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[17]
+	mi := &file_reconciler_api_api_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1272,7 @@ func (x *DiffRequest) String() string {
 func (*DiffRequest) ProtoMessage() {}
 
 func (x *DiffRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[17]
+	mi := &file_reconciler_api_api_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1285,7 @@ func (x *DiffRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
 func (*DiffRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{17}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DiffRequest) GetFile() string {
@@ -1215,7 +1319,7 @@ type DiffResponse struct {
 
 func (x *DiffResponse) Reset() {
 	*x = DiffResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[18]
+	mi := &file_reconciler_api_api_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1227,7 +1331,7 @@ func (x *DiffResponse) String() string {
 func (*DiffResponse) ProtoMessage() {}
 
 func (x *DiffResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[18]
+	mi := &file_reconciler_api_api_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1240,7 +1344,7 @@ func (x *DiffResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
 func (*DiffResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{18}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DiffResponse) GetObjects() [][]byte {
@@ -1259,7 +1363,7 @@ type ReadDocumentRequest struct {
 
 func (x *ReadDocumentRequest) Reset() {
 	*x = ReadDocumentRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[19]
+	mi := &file_reconciler_api_api_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1271,7 +1375,7 @@ func (x *ReadDocumentRequest) String() string {
 func (*ReadDocumentRequest) ProtoMessage() {}
 
 func (x *ReadDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[19]
+	mi := &file_reconciler_api_api_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1284,7 +1388,7 @@ func (x *ReadDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDocumentRequest.ProtoReflect.Descriptor instead.
 func (*ReadDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{19}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReadDocumentRequest) GetObject() *Ref {
@@ -1306,7 +1410,7 @@ type ReadDocumentResponse struct {
 
 func (x *ReadDocumentResponse) Reset() {
 	*x = ReadDocumentResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[20]
+	mi := &file_reconciler_api_api_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1422,7 @@ func (x *ReadDocumentResponse) String() string {
 func (*ReadDocumentResponse) ProtoMessage() {}
 
 func (x *ReadDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[20]
+	mi := &file_reconciler_api_api_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1435,7 @@ func (x *ReadDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDocumentResponse.ProtoReflect.Descriptor instead.
 func (*ReadDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{20}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReadDocumentResponse) GetFile() string {
@@ -1367,7 +1471,7 @@ type ReplaceDocumentRequest struct {
 
 func (x *ReplaceDocumentRequest) Reset() {
 	*x = ReplaceDocumentRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[21]
+	mi := &file_reconciler_api_api_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +1483,7 @@ func (x *ReplaceDocumentRequest) String() string {
 func (*ReplaceDocumentRequest) ProtoMessage() {}
 
 func (x *ReplaceDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[21]
+	mi := &file_reconciler_api_api_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +1496,7 @@ func (x *ReplaceDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceDocumentRequest.ProtoReflect.Descriptor instead.
 func (*ReplaceDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{21}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReplaceDocumentRequest) GetObject() *Ref {
@@ -1425,7 +1529,7 @@ type ReplaceDocumentResponse struct {
 
 func (x *ReplaceDocumentResponse) Reset() {
 	*x = ReplaceDocumentResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[22]
+	mi := &file_reconciler_api_api_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1541,7 @@ func (x *ReplaceDocumentResponse) String() string {
 func (*ReplaceDocumentResponse) ProtoMessage() {}
 
 func (x *ReplaceDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[22]
+	mi := &file_reconciler_api_api_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1554,7 @@ func (x *ReplaceDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplaceDocumentResponse.ProtoReflect.Descriptor instead.
 func (*ReplaceDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{22}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReplaceDocumentResponse) GetWarnings() []string {
@@ -1469,7 +1573,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[23]
+	mi := &file_reconciler_api_api_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +1585,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[23]
+	mi := &file_reconciler_api_api_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +1598,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{23}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PlanRequest) GetObject() *Ref {
@@ -1523,7 +1627,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[24]
+	mi := &file_reconciler_api_api_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1639,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[24]
+	mi := &file_reconciler_api_api_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1652,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{24}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PlanResponse) GetGoal() string {
@@ -1605,7 +1709,7 @@ type PlanStep struct {
 
 func (x *PlanStep) Reset() {
 	*x = PlanStep{}
-	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	mi := &file_reconciler_api_api_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1617,7 +1721,7 @@ func (x *PlanStep) String() string {
 func (*PlanStep) ProtoMessage() {}
 
 func (x *PlanStep) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[25]
+	mi := &file_reconciler_api_api_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1630,7 +1734,7 @@ func (x *PlanStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanStep.ProtoReflect.Descriptor instead.
 func (*PlanStep) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{25}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PlanStep) GetVerb() string {
@@ -1664,7 +1768,7 @@ type SuspendReconcilingRequest struct {
 
 func (x *SuspendReconcilingRequest) Reset() {
 	*x = SuspendReconcilingRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	mi := &file_reconciler_api_api_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1676,7 +1780,7 @@ func (x *SuspendReconcilingRequest) String() string {
 func (*SuspendReconcilingRequest) ProtoMessage() {}
 
 func (x *SuspendReconcilingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[26]
+	mi := &file_reconciler_api_api_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1689,7 +1793,7 @@ func (x *SuspendReconcilingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendReconcilingRequest.ProtoReflect.Descriptor instead.
 func (*SuspendReconcilingRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{26}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SuspendReconcilingRequest) GetObject() *Ref {
@@ -1707,7 +1811,7 @@ type SuspendReconcilingResponse struct {
 
 func (x *SuspendReconcilingResponse) Reset() {
 	*x = SuspendReconcilingResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	mi := &file_reconciler_api_api_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +1823,7 @@ func (x *SuspendReconcilingResponse) String() string {
 func (*SuspendReconcilingResponse) ProtoMessage() {}
 
 func (x *SuspendReconcilingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[27]
+	mi := &file_reconciler_api_api_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1732,7 +1836,7 @@ func (x *SuspendReconcilingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendReconcilingResponse.ProtoReflect.Descriptor instead.
 func (*SuspendReconcilingResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{27}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{28}
 }
 
 type ResumeReconcilingRequest struct {
@@ -1744,7 +1848,7 @@ type ResumeReconcilingRequest struct {
 
 func (x *ResumeReconcilingRequest) Reset() {
 	*x = ResumeReconcilingRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	mi := &file_reconciler_api_api_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1756,7 +1860,7 @@ func (x *ResumeReconcilingRequest) String() string {
 func (*ResumeReconcilingRequest) ProtoMessage() {}
 
 func (x *ResumeReconcilingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[28]
+	mi := &file_reconciler_api_api_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1769,7 +1873,7 @@ func (x *ResumeReconcilingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeReconcilingRequest.ProtoReflect.Descriptor instead.
 func (*ResumeReconcilingRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{28}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ResumeReconcilingRequest) GetObject() *Ref {
@@ -1787,7 +1891,7 @@ type ResumeReconcilingResponse struct {
 
 func (x *ResumeReconcilingResponse) Reset() {
 	*x = ResumeReconcilingResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	mi := &file_reconciler_api_api_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +1903,7 @@ func (x *ResumeReconcilingResponse) String() string {
 func (*ResumeReconcilingResponse) ProtoMessage() {}
 
 func (x *ResumeReconcilingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[29]
+	mi := &file_reconciler_api_api_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +1916,7 @@ func (x *ResumeReconcilingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeReconcilingResponse.ProtoReflect.Descriptor instead.
 func (*ResumeReconcilingResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{29}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{30}
 }
 
 type ReconcileNowRequest struct {
@@ -1824,7 +1928,7 @@ type ReconcileNowRequest struct {
 
 func (x *ReconcileNowRequest) Reset() {
 	*x = ReconcileNowRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	mi := &file_reconciler_api_api_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1836,7 +1940,7 @@ func (x *ReconcileNowRequest) String() string {
 func (*ReconcileNowRequest) ProtoMessage() {}
 
 func (x *ReconcileNowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[30]
+	mi := &file_reconciler_api_api_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1849,7 +1953,7 @@ func (x *ReconcileNowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileNowRequest.ProtoReflect.Descriptor instead.
 func (*ReconcileNowRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{30}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReconcileNowRequest) GetObject() *Ref {
@@ -1867,7 +1971,7 @@ type ReconcileNowResponse struct {
 
 func (x *ReconcileNowResponse) Reset() {
 	*x = ReconcileNowResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	mi := &file_reconciler_api_api_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +1983,7 @@ func (x *ReconcileNowResponse) String() string {
 func (*ReconcileNowResponse) ProtoMessage() {}
 
 func (x *ReconcileNowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[31]
+	mi := &file_reconciler_api_api_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +1996,7 @@ func (x *ReconcileNowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileNowResponse.ProtoReflect.Descriptor instead.
 func (*ReconcileNowResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{31}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{32}
 }
 
 type StopRequest struct {
@@ -1906,7 +2010,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	mi := &file_reconciler_api_api_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1918,7 +2022,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[32]
+	mi := &file_reconciler_api_api_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1931,7 +2035,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{32}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StopRequest) GetObject() *Ref {
@@ -1956,7 +2060,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	mi := &file_reconciler_api_api_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1968,7 +2072,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[33]
+	mi := &file_reconciler_api_api_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1981,7 +2085,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{33}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{34}
 }
 
 type StartRequest struct {
@@ -1993,7 +2097,7 @@ type StartRequest struct {
 
 func (x *StartRequest) Reset() {
 	*x = StartRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	mi := &file_reconciler_api_api_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2005,7 +2109,7 @@ func (x *StartRequest) String() string {
 func (*StartRequest) ProtoMessage() {}
 
 func (x *StartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[34]
+	mi := &file_reconciler_api_api_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2018,7 +2122,7 @@ func (x *StartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRequest.ProtoReflect.Descriptor instead.
 func (*StartRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{34}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StartRequest) GetObject() *Ref {
@@ -2036,7 +2140,7 @@ type StartResponse struct {
 
 func (x *StartResponse) Reset() {
 	*x = StartResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[35]
+	mi := &file_reconciler_api_api_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2048,7 +2152,7 @@ func (x *StartResponse) String() string {
 func (*StartResponse) ProtoMessage() {}
 
 func (x *StartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[35]
+	mi := &file_reconciler_api_api_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2061,7 +2165,7 @@ func (x *StartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResponse.ProtoReflect.Descriptor instead.
 func (*StartResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{35}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{36}
 }
 
 type RestartRequest struct {
@@ -2073,7 +2177,7 @@ type RestartRequest struct {
 
 func (x *RestartRequest) Reset() {
 	*x = RestartRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[36]
+	mi := &file_reconciler_api_api_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2085,7 +2189,7 @@ func (x *RestartRequest) String() string {
 func (*RestartRequest) ProtoMessage() {}
 
 func (x *RestartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[36]
+	mi := &file_reconciler_api_api_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2098,7 +2202,7 @@ func (x *RestartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartRequest.ProtoReflect.Descriptor instead.
 func (*RestartRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{36}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RestartRequest) GetObject() *Ref {
@@ -2116,7 +2220,7 @@ type RestartResponse struct {
 
 func (x *RestartResponse) Reset() {
 	*x = RestartResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[37]
+	mi := &file_reconciler_api_api_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2232,7 @@ func (x *RestartResponse) String() string {
 func (*RestartResponse) ProtoMessage() {}
 
 func (x *RestartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[37]
+	mi := &file_reconciler_api_api_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2245,7 @@ func (x *RestartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartResponse.ProtoReflect.Descriptor instead.
 func (*RestartResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{37}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{38}
 }
 
 type PauseRequest struct {
@@ -2153,7 +2257,7 @@ type PauseRequest struct {
 
 func (x *PauseRequest) Reset() {
 	*x = PauseRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[38]
+	mi := &file_reconciler_api_api_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2269,7 @@ func (x *PauseRequest) String() string {
 func (*PauseRequest) ProtoMessage() {}
 
 func (x *PauseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[38]
+	mi := &file_reconciler_api_api_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2282,7 @@ func (x *PauseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
 func (*PauseRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{38}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PauseRequest) GetObject() *Ref {
@@ -2196,7 +2300,7 @@ type PauseResponse struct {
 
 func (x *PauseResponse) Reset() {
 	*x = PauseResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[39]
+	mi := &file_reconciler_api_api_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +2312,7 @@ func (x *PauseResponse) String() string {
 func (*PauseResponse) ProtoMessage() {}
 
 func (x *PauseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[39]
+	mi := &file_reconciler_api_api_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +2325,7 @@ func (x *PauseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
 func (*PauseResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{39}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{40}
 }
 
 type ResumeRequest struct {
@@ -2233,7 +2337,7 @@ type ResumeRequest struct {
 
 func (x *ResumeRequest) Reset() {
 	*x = ResumeRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[40]
+	mi := &file_reconciler_api_api_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2245,7 +2349,7 @@ func (x *ResumeRequest) String() string {
 func (*ResumeRequest) ProtoMessage() {}
 
 func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[40]
+	mi := &file_reconciler_api_api_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2258,7 +2362,7 @@ func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
 func (*ResumeRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{40}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ResumeRequest) GetObject() *Ref {
@@ -2276,7 +2380,7 @@ type ResumeResponse struct {
 
 func (x *ResumeResponse) Reset() {
 	*x = ResumeResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[41]
+	mi := &file_reconciler_api_api_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2288,7 +2392,7 @@ func (x *ResumeResponse) String() string {
 func (*ResumeResponse) ProtoMessage() {}
 
 func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[41]
+	mi := &file_reconciler_api_api_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2301,7 +2405,7 @@ func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
 func (*ResumeResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{41}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{42}
 }
 
 type KillRequest struct {
@@ -2317,7 +2421,7 @@ type KillRequest struct {
 
 func (x *KillRequest) Reset() {
 	*x = KillRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[42]
+	mi := &file_reconciler_api_api_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2433,7 @@ func (x *KillRequest) String() string {
 func (*KillRequest) ProtoMessage() {}
 
 func (x *KillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[42]
+	mi := &file_reconciler_api_api_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2446,7 @@ func (x *KillRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillRequest.ProtoReflect.Descriptor instead.
 func (*KillRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{42}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *KillRequest) GetObject() *Ref {
@@ -2374,7 +2478,7 @@ type KillResponse struct {
 
 func (x *KillResponse) Reset() {
 	*x = KillResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[43]
+	mi := &file_reconciler_api_api_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2386,7 +2490,7 @@ func (x *KillResponse) String() string {
 func (*KillResponse) ProtoMessage() {}
 
 func (x *KillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[43]
+	mi := &file_reconciler_api_api_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2399,7 +2503,7 @@ func (x *KillResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillResponse.ProtoReflect.Descriptor instead.
 func (*KillResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{43}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{44}
 }
 
 // DialRequest is a start first, then the connection's segments.
@@ -2416,7 +2520,7 @@ type DialRequest struct {
 
 func (x *DialRequest) Reset() {
 	*x = DialRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[44]
+	mi := &file_reconciler_api_api_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2428,7 +2532,7 @@ func (x *DialRequest) String() string {
 func (*DialRequest) ProtoMessage() {}
 
 func (x *DialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[44]
+	mi := &file_reconciler_api_api_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2441,7 +2545,7 @@ func (x *DialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialRequest.ProtoReflect.Descriptor instead.
 func (*DialRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{44}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DialRequest) GetKind() isDialRequest_Kind {
@@ -2495,7 +2599,7 @@ type DialStart struct {
 
 func (x *DialStart) Reset() {
 	*x = DialStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[45]
+	mi := &file_reconciler_api_api_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2611,7 @@ func (x *DialStart) String() string {
 func (*DialStart) ProtoMessage() {}
 
 func (x *DialStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[45]
+	mi := &file_reconciler_api_api_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2624,7 @@ func (x *DialStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialStart.ProtoReflect.Descriptor instead.
 func (*DialStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{45}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *DialStart) GetObject() *Ref {
@@ -2550,7 +2654,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[46]
+	mi := &file_reconciler_api_api_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2562,7 +2666,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[46]
+	mi := &file_reconciler_api_api_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2575,7 +2679,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{46}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ExecRequest) GetKind() isExecRequest_Kind {
@@ -2640,7 +2744,7 @@ type ExecStart struct {
 
 func (x *ExecStart) Reset() {
 	*x = ExecStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[47]
+	mi := &file_reconciler_api_api_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2652,7 +2756,7 @@ func (x *ExecStart) String() string {
 func (*ExecStart) ProtoMessage() {}
 
 func (x *ExecStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[47]
+	mi := &file_reconciler_api_api_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2665,7 +2769,7 @@ func (x *ExecStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecStart.ProtoReflect.Descriptor instead.
 func (*ExecStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{47}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ExecStart) GetObject() *Ref {
@@ -2744,7 +2848,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[48]
+	mi := &file_reconciler_api_api_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2756,7 +2860,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[48]
+	mi := &file_reconciler_api_api_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2769,7 +2873,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{48}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AttachRequest) GetKind() isAttachRequest_Kind {
@@ -2826,7 +2930,7 @@ type AttachStart struct {
 
 func (x *AttachStart) Reset() {
 	*x = AttachStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[49]
+	mi := &file_reconciler_api_api_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +2942,7 @@ func (x *AttachStart) String() string {
 func (*AttachStart) ProtoMessage() {}
 
 func (x *AttachStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[49]
+	mi := &file_reconciler_api_api_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +2955,7 @@ func (x *AttachStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachStart.ProtoReflect.Descriptor instead.
 func (*AttachStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{49}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *AttachStart) GetObject() *Ref {
@@ -2895,7 +2999,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[50]
+	mi := &file_reconciler_api_api_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2907,7 +3011,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[50]
+	mi := &file_reconciler_api_api_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2920,7 +3024,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{50}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *LogsRequest) GetObject() *Ref {
@@ -2981,7 +3085,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[51]
+	mi := &file_reconciler_api_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2993,7 +3097,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[51]
+	mi := &file_reconciler_api_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3006,7 +3110,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{51}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *LogsResponse) GetData() []byte {
@@ -3026,7 +3130,7 @@ type StatisticsRequest struct {
 
 func (x *StatisticsRequest) Reset() {
 	*x = StatisticsRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[52]
+	mi := &file_reconciler_api_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3038,7 +3142,7 @@ func (x *StatisticsRequest) String() string {
 func (*StatisticsRequest) ProtoMessage() {}
 
 func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[52]
+	mi := &file_reconciler_api_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3051,7 +3155,7 @@ func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsRequest.ProtoReflect.Descriptor instead.
 func (*StatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{52}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *StatisticsRequest) GetObjects() []*Ref {
@@ -3070,7 +3174,7 @@ type StatisticsResponse struct {
 
 func (x *StatisticsResponse) Reset() {
 	*x = StatisticsResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[53]
+	mi := &file_reconciler_api_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3082,7 +3186,7 @@ func (x *StatisticsResponse) String() string {
 func (*StatisticsResponse) ProtoMessage() {}
 
 func (x *StatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[53]
+	mi := &file_reconciler_api_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3095,7 +3199,7 @@ func (x *StatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsResponse.ProtoReflect.Descriptor instead.
 func (*StatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{53}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *StatisticsResponse) GetItems() []*SandboxStatistics {
@@ -3117,7 +3221,7 @@ type SandboxStatistics struct {
 
 func (x *SandboxStatistics) Reset() {
 	*x = SandboxStatistics{}
-	mi := &file_reconciler_api_api_proto_msgTypes[54]
+	mi := &file_reconciler_api_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3129,7 +3233,7 @@ func (x *SandboxStatistics) String() string {
 func (*SandboxStatistics) ProtoMessage() {}
 
 func (x *SandboxStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[54]
+	mi := &file_reconciler_api_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3142,7 +3246,7 @@ func (x *SandboxStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SandboxStatistics.ProtoReflect.Descriptor instead.
 func (*SandboxStatistics) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{54}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SandboxStatistics) GetObject() *Ref {
@@ -3180,7 +3284,7 @@ type CopyInRequest struct {
 
 func (x *CopyInRequest) Reset() {
 	*x = CopyInRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[55]
+	mi := &file_reconciler_api_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3192,7 +3296,7 @@ func (x *CopyInRequest) String() string {
 func (*CopyInRequest) ProtoMessage() {}
 
 func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[55]
+	mi := &file_reconciler_api_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3205,7 +3309,7 @@ func (x *CopyInRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInRequest.ProtoReflect.Descriptor instead.
 func (*CopyInRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{55}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *CopyInRequest) GetKind() isCopyInRequest_Kind {
@@ -3260,7 +3364,7 @@ type CopyInStart struct {
 
 func (x *CopyInStart) Reset() {
 	*x = CopyInStart{}
-	mi := &file_reconciler_api_api_proto_msgTypes[56]
+	mi := &file_reconciler_api_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3272,7 +3376,7 @@ func (x *CopyInStart) String() string {
 func (*CopyInStart) ProtoMessage() {}
 
 func (x *CopyInStart) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[56]
+	mi := &file_reconciler_api_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3285,7 +3389,7 @@ func (x *CopyInStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInStart.ProtoReflect.Descriptor instead.
 func (*CopyInStart) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{56}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CopyInStart) GetObject() *Ref {
@@ -3310,7 +3414,7 @@ type CopyInResponse struct {
 
 func (x *CopyInResponse) Reset() {
 	*x = CopyInResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[57]
+	mi := &file_reconciler_api_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3322,7 +3426,7 @@ func (x *CopyInResponse) String() string {
 func (*CopyInResponse) ProtoMessage() {}
 
 func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[57]
+	mi := &file_reconciler_api_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3335,7 +3439,7 @@ func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInResponse.ProtoReflect.Descriptor instead.
 func (*CopyInResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{57}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{58}
 }
 
 type CopyOutRequest struct {
@@ -3349,7 +3453,7 @@ type CopyOutRequest struct {
 
 func (x *CopyOutRequest) Reset() {
 	*x = CopyOutRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[58]
+	mi := &file_reconciler_api_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3361,7 +3465,7 @@ func (x *CopyOutRequest) String() string {
 func (*CopyOutRequest) ProtoMessage() {}
 
 func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[58]
+	mi := &file_reconciler_api_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3374,7 +3478,7 @@ func (x *CopyOutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyOutRequest.ProtoReflect.Descriptor instead.
 func (*CopyOutRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{58}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *CopyOutRequest) GetObject() *Ref {
@@ -3402,7 +3506,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[59]
+	mi := &file_reconciler_api_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3414,7 +3518,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[59]
+	mi := &file_reconciler_api_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3427,7 +3531,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{59}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ExportRequest) GetObject() *Ref {
@@ -3455,7 +3559,7 @@ type PullImageRequest struct {
 
 func (x *PullImageRequest) Reset() {
 	*x = PullImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[60]
+	mi := &file_reconciler_api_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3467,7 +3571,7 @@ func (x *PullImageRequest) String() string {
 func (*PullImageRequest) ProtoMessage() {}
 
 func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[60]
+	mi := &file_reconciler_api_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3480,7 +3584,7 @@ func (x *PullImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageRequest.ProtoReflect.Descriptor instead.
 func (*PullImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{60}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PullImageRequest) GetReference() string {
@@ -3510,7 +3614,7 @@ type PullImageResponse struct {
 
 func (x *PullImageResponse) Reset() {
 	*x = PullImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[61]
+	mi := &file_reconciler_api_api_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3522,7 +3626,7 @@ func (x *PullImageResponse) String() string {
 func (*PullImageResponse) ProtoMessage() {}
 
 func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[61]
+	mi := &file_reconciler_api_api_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3535,7 +3639,7 @@ func (x *PullImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PullImageResponse.ProtoReflect.Descriptor instead.
 func (*PullImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{61}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *PullImageResponse) GetStage() string {
@@ -3584,7 +3688,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_reconciler_api_api_proto_msgTypes[62]
+	mi := &file_reconciler_api_api_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3596,7 +3700,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[62]
+	mi := &file_reconciler_api_api_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3609,7 +3713,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{62}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Image) GetReference() string {
@@ -3669,7 +3773,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[63]
+	mi := &file_reconciler_api_api_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3681,7 +3785,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[63]
+	mi := &file_reconciler_api_api_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3694,7 +3798,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{63}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{64}
 }
 
 type ListImagesResponse struct {
@@ -3706,7 +3810,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[64]
+	mi := &file_reconciler_api_api_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3718,7 +3822,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[64]
+	mi := &file_reconciler_api_api_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3731,7 +3835,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{64}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ListImagesResponse) GetImages() []*Image {
@@ -3750,7 +3854,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[65]
+	mi := &file_reconciler_api_api_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3762,7 +3866,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[65]
+	mi := &file_reconciler_api_api_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3775,7 +3879,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{65}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RemoveImageRequest) GetReference() string {
@@ -3794,7 +3898,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[66]
+	mi := &file_reconciler_api_api_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3806,7 +3910,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[66]
+	mi := &file_reconciler_api_api_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3819,7 +3923,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{66}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *RemoveImageResponse) GetFreedBytes() int64 {
@@ -3853,7 +3957,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_reconciler_api_api_proto_msgTypes[67]
+	mi := &file_reconciler_api_api_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3865,7 +3969,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[67]
+	mi := &file_reconciler_api_api_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3878,7 +3982,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{67}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Volume) GetNamespace() string {
@@ -3953,7 +4057,7 @@ type ListVolumesRequest struct {
 
 func (x *ListVolumesRequest) Reset() {
 	*x = ListVolumesRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[68]
+	mi := &file_reconciler_api_api_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3965,7 +4069,7 @@ func (x *ListVolumesRequest) String() string {
 func (*ListVolumesRequest) ProtoMessage() {}
 
 func (x *ListVolumesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[68]
+	mi := &file_reconciler_api_api_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3978,7 +4082,7 @@ func (x *ListVolumesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumesRequest.ProtoReflect.Descriptor instead.
 func (*ListVolumesRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{68}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ListVolumesRequest) GetNamespace() string {
@@ -3997,7 +4101,7 @@ type ListVolumesResponse struct {
 
 func (x *ListVolumesResponse) Reset() {
 	*x = ListVolumesResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[69]
+	mi := &file_reconciler_api_api_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4009,7 +4113,7 @@ func (x *ListVolumesResponse) String() string {
 func (*ListVolumesResponse) ProtoMessage() {}
 
 func (x *ListVolumesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[69]
+	mi := &file_reconciler_api_api_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4022,7 +4126,7 @@ func (x *ListVolumesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumesResponse.ProtoReflect.Descriptor instead.
 func (*ListVolumesResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{69}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ListVolumesResponse) GetVolumes() []*Volume {
@@ -4042,7 +4146,7 @@ type RemoveVolumeRequest struct {
 
 func (x *RemoveVolumeRequest) Reset() {
 	*x = RemoveVolumeRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[70]
+	mi := &file_reconciler_api_api_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4054,7 +4158,7 @@ func (x *RemoveVolumeRequest) String() string {
 func (*RemoveVolumeRequest) ProtoMessage() {}
 
 func (x *RemoveVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[70]
+	mi := &file_reconciler_api_api_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4067,7 +4171,7 @@ func (x *RemoveVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveVolumeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{70}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *RemoveVolumeRequest) GetNamespace() string {
@@ -4093,7 +4197,7 @@ type RemoveVolumeResponse struct {
 
 func (x *RemoveVolumeResponse) Reset() {
 	*x = RemoveVolumeResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[71]
+	mi := &file_reconciler_api_api_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4105,7 +4209,7 @@ func (x *RemoveVolumeResponse) String() string {
 func (*RemoveVolumeResponse) ProtoMessage() {}
 
 func (x *RemoveVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[71]
+	mi := &file_reconciler_api_api_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4118,7 +4222,7 @@ func (x *RemoveVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveVolumeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{71}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *RemoveVolumeResponse) GetFreedBytes() int64 {
@@ -4137,7 +4241,7 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\"\x0f\n" +
-	"\rStatusRequest\"\xad\x05\n" +
+	"\rStatusRequest\"\xea\x05\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x10\n" +
 	"\x03pid\x18\x02 \x01(\x03R\x03pid\x129\n" +
@@ -4154,10 +4258,20 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	" \x03(\tR\tpruneHeld\x12>\n" +
 	"\bruntimes\x18\v \x03(\v2\".vzreconciler.api.v1.RuntimeStatusR\bruntimes\x12'\n" +
 	"\x0fdefault_runtime\x18\f \x01(\tR\x0edefaultRuntime\x12C\n" +
-	"\x0fsuspended_since\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x0esuspendedSince\x1a9\n" +
+	"\x0fsuspended_since\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x0esuspendedSince\x12;\n" +
+	"\asources\x18\x14 \x03(\v2!.vzreconciler.api.v1.SourceStatusR\asources\x1a9\n" +
 	"\vPhasesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"g\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xfa\x01\n" +
+	"\fSourceStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x127\n" +
+	"\tlast_sync\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\blastSync\x12\x16\n" +
+	"\x06commit\x18\x03 \x01(\tR\x06commit\x12\x16\n" +
+	"\x06author\x18\x04 \x01(\tR\x06author\x12;\n" +
+	"\vcommit_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"commitTime\x12\x16\n" +
+	"\x06signer\x18\x06 \x01(\tR\x06signer\x12\x18\n" +
+	"\amessage\x18\a \x01(\tR\amessage\"g\n" +
 	"\vSourceError\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x05R\x04line\x12\x16\n" +
@@ -4442,225 +4556,229 @@ func file_reconciler_api_api_proto_rawDescGZIP() []byte {
 }
 
 var file_reconciler_api_api_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
+var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
 var file_reconciler_api_api_proto_goTypes = []any{
 	(WatchResponse_Type)(0),            // 0: vzreconciler.api.v1.WatchResponse.Type
 	(*Ref)(nil),                        // 1: vzreconciler.api.v1.Ref
 	(*StatusRequest)(nil),              // 2: vzreconciler.api.v1.StatusRequest
 	(*StatusResponse)(nil),             // 3: vzreconciler.api.v1.StatusResponse
-	(*SourceError)(nil),                // 4: vzreconciler.api.v1.SourceError
-	(*RuntimeStatus)(nil),              // 5: vzreconciler.api.v1.RuntimeStatus
-	(*GetRequest)(nil),                 // 6: vzreconciler.api.v1.GetRequest
-	(*GetResponse)(nil),                // 7: vzreconciler.api.v1.GetResponse
-	(*WatchResponse)(nil),              // 8: vzreconciler.api.v1.WatchResponse
-	(*EventsRequest)(nil),              // 9: vzreconciler.api.v1.EventsRequest
-	(*Event)(nil),                      // 10: vzreconciler.api.v1.Event
-	(*ApplyRequest)(nil),               // 11: vzreconciler.api.v1.ApplyRequest
-	(*ApplyResponse)(nil),              // 12: vzreconciler.api.v1.ApplyResponse
-	(*ApplyResult)(nil),                // 13: vzreconciler.api.v1.ApplyResult
-	(*DeleteRequest)(nil),              // 14: vzreconciler.api.v1.DeleteRequest
-	(*DeleteResponse)(nil),             // 15: vzreconciler.api.v1.DeleteResponse
-	(*ConfirmPruneRequest)(nil),        // 16: vzreconciler.api.v1.ConfirmPruneRequest
-	(*ConfirmPruneResponse)(nil),       // 17: vzreconciler.api.v1.ConfirmPruneResponse
-	(*DiffRequest)(nil),                // 18: vzreconciler.api.v1.DiffRequest
-	(*DiffResponse)(nil),               // 19: vzreconciler.api.v1.DiffResponse
-	(*ReadDocumentRequest)(nil),        // 20: vzreconciler.api.v1.ReadDocumentRequest
-	(*ReadDocumentResponse)(nil),       // 21: vzreconciler.api.v1.ReadDocumentResponse
-	(*ReplaceDocumentRequest)(nil),     // 22: vzreconciler.api.v1.ReplaceDocumentRequest
-	(*ReplaceDocumentResponse)(nil),    // 23: vzreconciler.api.v1.ReplaceDocumentResponse
-	(*PlanRequest)(nil),                // 24: vzreconciler.api.v1.PlanRequest
-	(*PlanResponse)(nil),               // 25: vzreconciler.api.v1.PlanResponse
-	(*PlanStep)(nil),                   // 26: vzreconciler.api.v1.PlanStep
-	(*SuspendReconcilingRequest)(nil),  // 27: vzreconciler.api.v1.SuspendReconcilingRequest
-	(*SuspendReconcilingResponse)(nil), // 28: vzreconciler.api.v1.SuspendReconcilingResponse
-	(*ResumeReconcilingRequest)(nil),   // 29: vzreconciler.api.v1.ResumeReconcilingRequest
-	(*ResumeReconcilingResponse)(nil),  // 30: vzreconciler.api.v1.ResumeReconcilingResponse
-	(*ReconcileNowRequest)(nil),        // 31: vzreconciler.api.v1.ReconcileNowRequest
-	(*ReconcileNowResponse)(nil),       // 32: vzreconciler.api.v1.ReconcileNowResponse
-	(*StopRequest)(nil),                // 33: vzreconciler.api.v1.StopRequest
-	(*StopResponse)(nil),               // 34: vzreconciler.api.v1.StopResponse
-	(*StartRequest)(nil),               // 35: vzreconciler.api.v1.StartRequest
-	(*StartResponse)(nil),              // 36: vzreconciler.api.v1.StartResponse
-	(*RestartRequest)(nil),             // 37: vzreconciler.api.v1.RestartRequest
-	(*RestartResponse)(nil),            // 38: vzreconciler.api.v1.RestartResponse
-	(*PauseRequest)(nil),               // 39: vzreconciler.api.v1.PauseRequest
-	(*PauseResponse)(nil),              // 40: vzreconciler.api.v1.PauseResponse
-	(*ResumeRequest)(nil),              // 41: vzreconciler.api.v1.ResumeRequest
-	(*ResumeResponse)(nil),             // 42: vzreconciler.api.v1.ResumeResponse
-	(*KillRequest)(nil),                // 43: vzreconciler.api.v1.KillRequest
-	(*KillResponse)(nil),               // 44: vzreconciler.api.v1.KillResponse
-	(*DialRequest)(nil),                // 45: vzreconciler.api.v1.DialRequest
-	(*DialStart)(nil),                  // 46: vzreconciler.api.v1.DialStart
-	(*ExecRequest)(nil),                // 47: vzreconciler.api.v1.ExecRequest
-	(*ExecStart)(nil),                  // 48: vzreconciler.api.v1.ExecStart
-	(*AttachRequest)(nil),              // 49: vzreconciler.api.v1.AttachRequest
-	(*AttachStart)(nil),                // 50: vzreconciler.api.v1.AttachStart
-	(*LogsRequest)(nil),                // 51: vzreconciler.api.v1.LogsRequest
-	(*LogsResponse)(nil),               // 52: vzreconciler.api.v1.LogsResponse
-	(*StatisticsRequest)(nil),          // 53: vzreconciler.api.v1.StatisticsRequest
-	(*StatisticsResponse)(nil),         // 54: vzreconciler.api.v1.StatisticsResponse
-	(*SandboxStatistics)(nil),          // 55: vzreconciler.api.v1.SandboxStatistics
-	(*CopyInRequest)(nil),              // 56: vzreconciler.api.v1.CopyInRequest
-	(*CopyInStart)(nil),                // 57: vzreconciler.api.v1.CopyInStart
-	(*CopyInResponse)(nil),             // 58: vzreconciler.api.v1.CopyInResponse
-	(*CopyOutRequest)(nil),             // 59: vzreconciler.api.v1.CopyOutRequest
-	(*ExportRequest)(nil),              // 60: vzreconciler.api.v1.ExportRequest
-	(*PullImageRequest)(nil),           // 61: vzreconciler.api.v1.PullImageRequest
-	(*PullImageResponse)(nil),          // 62: vzreconciler.api.v1.PullImageResponse
-	(*Image)(nil),                      // 63: vzreconciler.api.v1.Image
-	(*ListImagesRequest)(nil),          // 64: vzreconciler.api.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),         // 65: vzreconciler.api.v1.ListImagesResponse
-	(*RemoveImageRequest)(nil),         // 66: vzreconciler.api.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil),        // 67: vzreconciler.api.v1.RemoveImageResponse
-	(*Volume)(nil),                     // 68: vzreconciler.api.v1.Volume
-	(*ListVolumesRequest)(nil),         // 69: vzreconciler.api.v1.ListVolumesRequest
-	(*ListVolumesResponse)(nil),        // 70: vzreconciler.api.v1.ListVolumesResponse
-	(*RemoveVolumeRequest)(nil),        // 71: vzreconciler.api.v1.RemoveVolumeRequest
-	(*RemoveVolumeResponse)(nil),       // 72: vzreconciler.api.v1.RemoveVolumeResponse
-	nil,                                // 73: vzreconciler.api.v1.StatusResponse.PhasesEntry
-	(*timestamppb.Timestamp)(nil),      // 74: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 75: google.protobuf.Duration
-	(*wire.Segment)(nil),               // 76: vzreconciler.wire.v1.Segment
-	(*wire.Address)(nil),               // 77: vzreconciler.wire.v1.Address
-	(*wire.Input)(nil),                 // 78: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),          // 79: vzreconciler.wire.v1.TerminalSize
-	(*wire.EnvVar)(nil),                // 80: vzreconciler.wire.v1.EnvVar
-	(*wire.Statistics)(nil),            // 81: vzreconciler.wire.v1.Statistics
-	(*wire.CopyInStart)(nil),           // 82: vzreconciler.wire.v1.CopyInStart
-	(*wire.CopyOutStart)(nil),          // 83: vzreconciler.wire.v1.CopyOutStart
-	(*wire.Output)(nil),                // 84: vzreconciler.wire.v1.Output
-	(*wire.Piece)(nil),                 // 85: vzreconciler.wire.v1.Piece
+	(*SourceStatus)(nil),               // 4: vzreconciler.api.v1.SourceStatus
+	(*SourceError)(nil),                // 5: vzreconciler.api.v1.SourceError
+	(*RuntimeStatus)(nil),              // 6: vzreconciler.api.v1.RuntimeStatus
+	(*GetRequest)(nil),                 // 7: vzreconciler.api.v1.GetRequest
+	(*GetResponse)(nil),                // 8: vzreconciler.api.v1.GetResponse
+	(*WatchResponse)(nil),              // 9: vzreconciler.api.v1.WatchResponse
+	(*EventsRequest)(nil),              // 10: vzreconciler.api.v1.EventsRequest
+	(*Event)(nil),                      // 11: vzreconciler.api.v1.Event
+	(*ApplyRequest)(nil),               // 12: vzreconciler.api.v1.ApplyRequest
+	(*ApplyResponse)(nil),              // 13: vzreconciler.api.v1.ApplyResponse
+	(*ApplyResult)(nil),                // 14: vzreconciler.api.v1.ApplyResult
+	(*DeleteRequest)(nil),              // 15: vzreconciler.api.v1.DeleteRequest
+	(*DeleteResponse)(nil),             // 16: vzreconciler.api.v1.DeleteResponse
+	(*ConfirmPruneRequest)(nil),        // 17: vzreconciler.api.v1.ConfirmPruneRequest
+	(*ConfirmPruneResponse)(nil),       // 18: vzreconciler.api.v1.ConfirmPruneResponse
+	(*DiffRequest)(nil),                // 19: vzreconciler.api.v1.DiffRequest
+	(*DiffResponse)(nil),               // 20: vzreconciler.api.v1.DiffResponse
+	(*ReadDocumentRequest)(nil),        // 21: vzreconciler.api.v1.ReadDocumentRequest
+	(*ReadDocumentResponse)(nil),       // 22: vzreconciler.api.v1.ReadDocumentResponse
+	(*ReplaceDocumentRequest)(nil),     // 23: vzreconciler.api.v1.ReplaceDocumentRequest
+	(*ReplaceDocumentResponse)(nil),    // 24: vzreconciler.api.v1.ReplaceDocumentResponse
+	(*PlanRequest)(nil),                // 25: vzreconciler.api.v1.PlanRequest
+	(*PlanResponse)(nil),               // 26: vzreconciler.api.v1.PlanResponse
+	(*PlanStep)(nil),                   // 27: vzreconciler.api.v1.PlanStep
+	(*SuspendReconcilingRequest)(nil),  // 28: vzreconciler.api.v1.SuspendReconcilingRequest
+	(*SuspendReconcilingResponse)(nil), // 29: vzreconciler.api.v1.SuspendReconcilingResponse
+	(*ResumeReconcilingRequest)(nil),   // 30: vzreconciler.api.v1.ResumeReconcilingRequest
+	(*ResumeReconcilingResponse)(nil),  // 31: vzreconciler.api.v1.ResumeReconcilingResponse
+	(*ReconcileNowRequest)(nil),        // 32: vzreconciler.api.v1.ReconcileNowRequest
+	(*ReconcileNowResponse)(nil),       // 33: vzreconciler.api.v1.ReconcileNowResponse
+	(*StopRequest)(nil),                // 34: vzreconciler.api.v1.StopRequest
+	(*StopResponse)(nil),               // 35: vzreconciler.api.v1.StopResponse
+	(*StartRequest)(nil),               // 36: vzreconciler.api.v1.StartRequest
+	(*StartResponse)(nil),              // 37: vzreconciler.api.v1.StartResponse
+	(*RestartRequest)(nil),             // 38: vzreconciler.api.v1.RestartRequest
+	(*RestartResponse)(nil),            // 39: vzreconciler.api.v1.RestartResponse
+	(*PauseRequest)(nil),               // 40: vzreconciler.api.v1.PauseRequest
+	(*PauseResponse)(nil),              // 41: vzreconciler.api.v1.PauseResponse
+	(*ResumeRequest)(nil),              // 42: vzreconciler.api.v1.ResumeRequest
+	(*ResumeResponse)(nil),             // 43: vzreconciler.api.v1.ResumeResponse
+	(*KillRequest)(nil),                // 44: vzreconciler.api.v1.KillRequest
+	(*KillResponse)(nil),               // 45: vzreconciler.api.v1.KillResponse
+	(*DialRequest)(nil),                // 46: vzreconciler.api.v1.DialRequest
+	(*DialStart)(nil),                  // 47: vzreconciler.api.v1.DialStart
+	(*ExecRequest)(nil),                // 48: vzreconciler.api.v1.ExecRequest
+	(*ExecStart)(nil),                  // 49: vzreconciler.api.v1.ExecStart
+	(*AttachRequest)(nil),              // 50: vzreconciler.api.v1.AttachRequest
+	(*AttachStart)(nil),                // 51: vzreconciler.api.v1.AttachStart
+	(*LogsRequest)(nil),                // 52: vzreconciler.api.v1.LogsRequest
+	(*LogsResponse)(nil),               // 53: vzreconciler.api.v1.LogsResponse
+	(*StatisticsRequest)(nil),          // 54: vzreconciler.api.v1.StatisticsRequest
+	(*StatisticsResponse)(nil),         // 55: vzreconciler.api.v1.StatisticsResponse
+	(*SandboxStatistics)(nil),          // 56: vzreconciler.api.v1.SandboxStatistics
+	(*CopyInRequest)(nil),              // 57: vzreconciler.api.v1.CopyInRequest
+	(*CopyInStart)(nil),                // 58: vzreconciler.api.v1.CopyInStart
+	(*CopyInResponse)(nil),             // 59: vzreconciler.api.v1.CopyInResponse
+	(*CopyOutRequest)(nil),             // 60: vzreconciler.api.v1.CopyOutRequest
+	(*ExportRequest)(nil),              // 61: vzreconciler.api.v1.ExportRequest
+	(*PullImageRequest)(nil),           // 62: vzreconciler.api.v1.PullImageRequest
+	(*PullImageResponse)(nil),          // 63: vzreconciler.api.v1.PullImageResponse
+	(*Image)(nil),                      // 64: vzreconciler.api.v1.Image
+	(*ListImagesRequest)(nil),          // 65: vzreconciler.api.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),         // 66: vzreconciler.api.v1.ListImagesResponse
+	(*RemoveImageRequest)(nil),         // 67: vzreconciler.api.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),        // 68: vzreconciler.api.v1.RemoveImageResponse
+	(*Volume)(nil),                     // 69: vzreconciler.api.v1.Volume
+	(*ListVolumesRequest)(nil),         // 70: vzreconciler.api.v1.ListVolumesRequest
+	(*ListVolumesResponse)(nil),        // 71: vzreconciler.api.v1.ListVolumesResponse
+	(*RemoveVolumeRequest)(nil),        // 72: vzreconciler.api.v1.RemoveVolumeRequest
+	(*RemoveVolumeResponse)(nil),       // 73: vzreconciler.api.v1.RemoveVolumeResponse
+	nil,                                // 74: vzreconciler.api.v1.StatusResponse.PhasesEntry
+	(*timestamppb.Timestamp)(nil),      // 75: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 76: google.protobuf.Duration
+	(*wire.Segment)(nil),               // 77: vzreconciler.wire.v1.Segment
+	(*wire.Address)(nil),               // 78: vzreconciler.wire.v1.Address
+	(*wire.Input)(nil),                 // 79: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),          // 80: vzreconciler.wire.v1.TerminalSize
+	(*wire.EnvVar)(nil),                // 81: vzreconciler.wire.v1.EnvVar
+	(*wire.Statistics)(nil),            // 82: vzreconciler.wire.v1.Statistics
+	(*wire.CopyInStart)(nil),           // 83: vzreconciler.wire.v1.CopyInStart
+	(*wire.CopyOutStart)(nil),          // 84: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Output)(nil),                // 85: vzreconciler.wire.v1.Output
+	(*wire.Piece)(nil),                 // 86: vzreconciler.wire.v1.Piece
 }
 var file_reconciler_api_api_proto_depIdxs = []int32{
-	74, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	73, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
-	4,  // 2: vzreconciler.api.v1.StatusResponse.source_errors:type_name -> vzreconciler.api.v1.SourceError
-	74, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
-	5,  // 4: vzreconciler.api.v1.StatusResponse.runtimes:type_name -> vzreconciler.api.v1.RuntimeStatus
-	74, // 5: vzreconciler.api.v1.StatusResponse.suspended_since:type_name -> google.protobuf.Timestamp
-	0,  // 6: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
-	1,  // 7: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	74, // 8: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
-	74, // 9: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
-	1,  // 10: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
-	13, // 11: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
-	1,  // 12: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 13: vzreconciler.api.v1.DeleteRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 14: vzreconciler.api.v1.ReadDocumentRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 15: vzreconciler.api.v1.ReplaceDocumentRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 16: vzreconciler.api.v1.PlanRequest.object:type_name -> vzreconciler.api.v1.Ref
-	26, // 17: vzreconciler.api.v1.PlanResponse.current:type_name -> vzreconciler.api.v1.PlanStep
-	26, // 18: vzreconciler.api.v1.PlanResponse.next:type_name -> vzreconciler.api.v1.PlanStep
-	1,  // 19: vzreconciler.api.v1.SuspendReconcilingRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 20: vzreconciler.api.v1.ResumeReconcilingRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 21: vzreconciler.api.v1.ReconcileNowRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 22: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
-	75, // 23: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
-	1,  // 24: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 25: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 26: vzreconciler.api.v1.PauseRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 27: vzreconciler.api.v1.ResumeRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 28: vzreconciler.api.v1.KillRequest.object:type_name -> vzreconciler.api.v1.Ref
-	46, // 29: vzreconciler.api.v1.DialRequest.start:type_name -> vzreconciler.api.v1.DialStart
-	76, // 30: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
-	1,  // 31: vzreconciler.api.v1.DialStart.object:type_name -> vzreconciler.api.v1.Ref
-	77, // 32: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
-	48, // 33: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
-	78, // 34: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
-	1,  // 35: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
-	79, // 36: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	80, // 37: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
-	50, // 38: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
-	78, // 39: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
-	1,  // 40: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 41: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	74, // 42: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
-	1,  // 43: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
-	55, // 44: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
-	1,  // 45: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
-	81, // 46: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
-	57, // 47: vzreconciler.api.v1.CopyInRequest.start:type_name -> vzreconciler.api.v1.CopyInStart
-	1,  // 48: vzreconciler.api.v1.CopyInStart.object:type_name -> vzreconciler.api.v1.Ref
-	82, // 49: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
-	1,  // 50: vzreconciler.api.v1.CopyOutRequest.object:type_name -> vzreconciler.api.v1.Ref
-	83, // 51: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
-	1,  // 52: vzreconciler.api.v1.ExportRequest.object:type_name -> vzreconciler.api.v1.Ref
-	63, // 53: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
-	74, // 54: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
-	63, // 55: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
-	74, // 56: vzreconciler.api.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
-	68, // 57: vzreconciler.api.v1.ListVolumesResponse.volumes:type_name -> vzreconciler.api.v1.Volume
-	2,  // 58: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
-	6,  // 59: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
-	6,  // 60: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
-	9,  // 61: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
-	11, // 62: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
-	14, // 63: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
-	16, // 64: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
-	18, // 65: vzreconciler.api.v1.Control.Diff:input_type -> vzreconciler.api.v1.DiffRequest
-	20, // 66: vzreconciler.api.v1.Control.ReadDocument:input_type -> vzreconciler.api.v1.ReadDocumentRequest
-	22, // 67: vzreconciler.api.v1.Control.ReplaceDocument:input_type -> vzreconciler.api.v1.ReplaceDocumentRequest
-	24, // 68: vzreconciler.api.v1.Control.Plan:input_type -> vzreconciler.api.v1.PlanRequest
-	27, // 69: vzreconciler.api.v1.Control.SuspendReconciling:input_type -> vzreconciler.api.v1.SuspendReconcilingRequest
-	29, // 70: vzreconciler.api.v1.Control.ResumeReconciling:input_type -> vzreconciler.api.v1.ResumeReconcilingRequest
-	31, // 71: vzreconciler.api.v1.Control.ReconcileNow:input_type -> vzreconciler.api.v1.ReconcileNowRequest
-	33, // 72: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
-	35, // 73: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
-	37, // 74: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
-	39, // 75: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
-	41, // 76: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
-	43, // 77: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
-	45, // 78: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
-	47, // 79: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
-	49, // 80: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
-	51, // 81: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
-	53, // 82: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
-	56, // 83: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
-	59, // 84: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
-	60, // 85: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
-	61, // 86: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
-	64, // 87: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
-	66, // 88: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
-	69, // 89: vzreconciler.api.v1.Control.ListVolumes:input_type -> vzreconciler.api.v1.ListVolumesRequest
-	71, // 90: vzreconciler.api.v1.Control.RemoveVolume:input_type -> vzreconciler.api.v1.RemoveVolumeRequest
-	3,  // 91: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
-	7,  // 92: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
-	8,  // 93: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
-	10, // 94: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
-	12, // 95: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
-	15, // 96: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
-	17, // 97: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
-	19, // 98: vzreconciler.api.v1.Control.Diff:output_type -> vzreconciler.api.v1.DiffResponse
-	21, // 99: vzreconciler.api.v1.Control.ReadDocument:output_type -> vzreconciler.api.v1.ReadDocumentResponse
-	23, // 100: vzreconciler.api.v1.Control.ReplaceDocument:output_type -> vzreconciler.api.v1.ReplaceDocumentResponse
-	25, // 101: vzreconciler.api.v1.Control.Plan:output_type -> vzreconciler.api.v1.PlanResponse
-	28, // 102: vzreconciler.api.v1.Control.SuspendReconciling:output_type -> vzreconciler.api.v1.SuspendReconcilingResponse
-	30, // 103: vzreconciler.api.v1.Control.ResumeReconciling:output_type -> vzreconciler.api.v1.ResumeReconcilingResponse
-	32, // 104: vzreconciler.api.v1.Control.ReconcileNow:output_type -> vzreconciler.api.v1.ReconcileNowResponse
-	34, // 105: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
-	36, // 106: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
-	38, // 107: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
-	40, // 108: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
-	42, // 109: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
-	44, // 110: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
-	76, // 111: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
-	84, // 112: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
-	84, // 113: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
-	52, // 114: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
-	54, // 115: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
-	58, // 116: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
-	85, // 117: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
-	85, // 118: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
-	62, // 119: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
-	65, // 120: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
-	67, // 121: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
-	70, // 122: vzreconciler.api.v1.Control.ListVolumes:output_type -> vzreconciler.api.v1.ListVolumesResponse
-	72, // 123: vzreconciler.api.v1.Control.RemoveVolume:output_type -> vzreconciler.api.v1.RemoveVolumeResponse
-	91, // [91:124] is the sub-list for method output_type
-	58, // [58:91] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	75, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	74, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
+	5,  // 2: vzreconciler.api.v1.StatusResponse.source_errors:type_name -> vzreconciler.api.v1.SourceError
+	75, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
+	6,  // 4: vzreconciler.api.v1.StatusResponse.runtimes:type_name -> vzreconciler.api.v1.RuntimeStatus
+	75, // 5: vzreconciler.api.v1.StatusResponse.suspended_since:type_name -> google.protobuf.Timestamp
+	4,  // 6: vzreconciler.api.v1.StatusResponse.sources:type_name -> vzreconciler.api.v1.SourceStatus
+	75, // 7: vzreconciler.api.v1.SourceStatus.last_sync:type_name -> google.protobuf.Timestamp
+	75, // 8: vzreconciler.api.v1.SourceStatus.commit_time:type_name -> google.protobuf.Timestamp
+	0,  // 9: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
+	1,  // 10: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
+	75, // 11: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
+	75, // 12: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
+	1,  // 13: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
+	14, // 14: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
+	1,  // 15: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 16: vzreconciler.api.v1.DeleteRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 17: vzreconciler.api.v1.ReadDocumentRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 18: vzreconciler.api.v1.ReplaceDocumentRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 19: vzreconciler.api.v1.PlanRequest.object:type_name -> vzreconciler.api.v1.Ref
+	27, // 20: vzreconciler.api.v1.PlanResponse.current:type_name -> vzreconciler.api.v1.PlanStep
+	27, // 21: vzreconciler.api.v1.PlanResponse.next:type_name -> vzreconciler.api.v1.PlanStep
+	1,  // 22: vzreconciler.api.v1.SuspendReconcilingRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 23: vzreconciler.api.v1.ResumeReconcilingRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 24: vzreconciler.api.v1.ReconcileNowRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 25: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
+	76, // 26: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	1,  // 27: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 28: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 29: vzreconciler.api.v1.PauseRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 30: vzreconciler.api.v1.ResumeRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 31: vzreconciler.api.v1.KillRequest.object:type_name -> vzreconciler.api.v1.Ref
+	47, // 32: vzreconciler.api.v1.DialRequest.start:type_name -> vzreconciler.api.v1.DialStart
+	77, // 33: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	1,  // 34: vzreconciler.api.v1.DialStart.object:type_name -> vzreconciler.api.v1.Ref
+	78, // 35: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
+	49, // 36: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
+	79, // 37: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	1,  // 38: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
+	80, // 39: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
+	81, // 40: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
+	51, // 41: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
+	79, // 42: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	1,  // 43: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
+	1,  // 44: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
+	75, // 45: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	1,  // 46: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
+	56, // 47: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
+	1,  // 48: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
+	82, // 49: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
+	58, // 50: vzreconciler.api.v1.CopyInRequest.start:type_name -> vzreconciler.api.v1.CopyInStart
+	1,  // 51: vzreconciler.api.v1.CopyInStart.object:type_name -> vzreconciler.api.v1.Ref
+	83, // 52: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
+	1,  // 53: vzreconciler.api.v1.CopyOutRequest.object:type_name -> vzreconciler.api.v1.Ref
+	84, // 54: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
+	1,  // 55: vzreconciler.api.v1.ExportRequest.object:type_name -> vzreconciler.api.v1.Ref
+	64, // 56: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
+	75, // 57: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
+	64, // 58: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
+	75, // 59: vzreconciler.api.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
+	69, // 60: vzreconciler.api.v1.ListVolumesResponse.volumes:type_name -> vzreconciler.api.v1.Volume
+	2,  // 61: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
+	7,  // 62: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
+	7,  // 63: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
+	10, // 64: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
+	12, // 65: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
+	15, // 66: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
+	17, // 67: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
+	19, // 68: vzreconciler.api.v1.Control.Diff:input_type -> vzreconciler.api.v1.DiffRequest
+	21, // 69: vzreconciler.api.v1.Control.ReadDocument:input_type -> vzreconciler.api.v1.ReadDocumentRequest
+	23, // 70: vzreconciler.api.v1.Control.ReplaceDocument:input_type -> vzreconciler.api.v1.ReplaceDocumentRequest
+	25, // 71: vzreconciler.api.v1.Control.Plan:input_type -> vzreconciler.api.v1.PlanRequest
+	28, // 72: vzreconciler.api.v1.Control.SuspendReconciling:input_type -> vzreconciler.api.v1.SuspendReconcilingRequest
+	30, // 73: vzreconciler.api.v1.Control.ResumeReconciling:input_type -> vzreconciler.api.v1.ResumeReconcilingRequest
+	32, // 74: vzreconciler.api.v1.Control.ReconcileNow:input_type -> vzreconciler.api.v1.ReconcileNowRequest
+	34, // 75: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
+	36, // 76: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
+	38, // 77: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
+	40, // 78: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
+	42, // 79: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
+	44, // 80: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
+	46, // 81: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
+	48, // 82: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
+	50, // 83: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
+	52, // 84: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
+	54, // 85: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
+	57, // 86: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
+	60, // 87: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
+	61, // 88: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
+	62, // 89: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
+	65, // 90: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
+	67, // 91: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
+	70, // 92: vzreconciler.api.v1.Control.ListVolumes:input_type -> vzreconciler.api.v1.ListVolumesRequest
+	72, // 93: vzreconciler.api.v1.Control.RemoveVolume:input_type -> vzreconciler.api.v1.RemoveVolumeRequest
+	3,  // 94: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
+	8,  // 95: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
+	9,  // 96: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
+	11, // 97: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
+	13, // 98: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
+	16, // 99: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
+	18, // 100: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
+	20, // 101: vzreconciler.api.v1.Control.Diff:output_type -> vzreconciler.api.v1.DiffResponse
+	22, // 102: vzreconciler.api.v1.Control.ReadDocument:output_type -> vzreconciler.api.v1.ReadDocumentResponse
+	24, // 103: vzreconciler.api.v1.Control.ReplaceDocument:output_type -> vzreconciler.api.v1.ReplaceDocumentResponse
+	26, // 104: vzreconciler.api.v1.Control.Plan:output_type -> vzreconciler.api.v1.PlanResponse
+	29, // 105: vzreconciler.api.v1.Control.SuspendReconciling:output_type -> vzreconciler.api.v1.SuspendReconcilingResponse
+	31, // 106: vzreconciler.api.v1.Control.ResumeReconciling:output_type -> vzreconciler.api.v1.ResumeReconcilingResponse
+	33, // 107: vzreconciler.api.v1.Control.ReconcileNow:output_type -> vzreconciler.api.v1.ReconcileNowResponse
+	35, // 108: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
+	37, // 109: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
+	39, // 110: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
+	41, // 111: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
+	43, // 112: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
+	45, // 113: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
+	77, // 114: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
+	85, // 115: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
+	85, // 116: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
+	53, // 117: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
+	55, // 118: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
+	59, // 119: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
+	86, // 120: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	86, // 121: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
+	63, // 122: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
+	66, // 123: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
+	68, // 124: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
+	71, // 125: vzreconciler.api.v1.Control.ListVolumes:output_type -> vzreconciler.api.v1.ListVolumesResponse
+	73, // 126: vzreconciler.api.v1.Control.RemoveVolume:output_type -> vzreconciler.api.v1.RemoveVolumeResponse
+	94, // [94:127] is the sub-list for method output_type
+	61, // [61:94] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_reconciler_api_api_proto_init() }
@@ -4668,19 +4786,19 @@ func file_reconciler_api_api_proto_init() {
 	if File_reconciler_api_api_proto != nil {
 		return
 	}
-	file_reconciler_api_api_proto_msgTypes[44].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[45].OneofWrappers = []any{
 		(*DialRequest_Start)(nil),
 		(*DialRequest_Segment)(nil),
 	}
-	file_reconciler_api_api_proto_msgTypes[46].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[47].OneofWrappers = []any{
 		(*ExecRequest_Start)(nil),
 		(*ExecRequest_Input)(nil),
 	}
-	file_reconciler_api_api_proto_msgTypes[48].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[49].OneofWrappers = []any{
 		(*AttachRequest_Start)(nil),
 		(*AttachRequest_Input)(nil),
 	}
-	file_reconciler_api_api_proto_msgTypes[55].OneofWrappers = []any{
+	file_reconciler_api_api_proto_msgTypes[56].OneofWrappers = []any{
 		(*CopyInRequest_Start)(nil),
 		(*CopyInRequest_Data)(nil),
 	}
@@ -4690,7 +4808,7 @@ func file_reconciler_api_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reconciler_api_api_proto_rawDesc), len(file_reconciler_api_api_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   73,
+			NumMessages:   74,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -112,6 +112,9 @@ func (s StateDir) Inventory() string { return s.join("inventory.json") }
 // Suspension tells whether manifests are followed.
 func (s StateDir) Suspension() string { return s.join("suspension.json") }
 
+// Git holds what is in force of Git repositories.
+func (s StateDir) Git() string { return s.join("git") }
+
 // CacheDir holds what can be made again.
 func (s StateDir) CacheDir() string { return s.join("cache") }
 

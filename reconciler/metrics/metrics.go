@@ -34,6 +34,7 @@ type Metrics struct {
 	boot              *prometheus.HistogramVec
 	sourceErrors      *prometheus.GaugeVec
 	sourceLastSync    *prometheus.GaugeVec
+	sourceCommit      *prometheus.GaugeVec
 	pruneHeld         prometheus.Gauge
 	suspended         prometheus.Gauge
 	sandboxSuspended  *prometheus.GaugeVec
@@ -71,6 +72,8 @@ func New(reg prometheus.Registerer) *Metrics {
 			"Errors in the manifests at the last look.", "source"),
 		sourceLastSync: gaugeVec("source_last_sync_timestamp_seconds",
 			"Unix time of the last complete look at the manifests.", "source"),
+		sourceCommit: gaugeVec("source_commit_info",
+			"Always 1; tells the commit of a Git repository that is in force.", "source", "commit"),
 		pruneHeld: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "prune_held",
 			Help: "Objects whose removal is held until it is confirmed."}),
 		suspended: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "suspended",
@@ -91,7 +94,7 @@ func New(reg prometheus.Registerer) *Metrics {
 
 	reg.MustRegister(m.sandboxes, m.sandboxReady, m.sandboxInfo, m.sandboxRestarts,
 		m.reconciles, m.reconcileDuration, m.convergence, m.boot,
-		m.sourceErrors, m.sourceLastSync, m.pruneHeld, m.suspended, m.sandboxSuspended, m.pluginUp, m.pluginRestarts, m.probes, build,
+		m.sourceErrors, m.sourceLastSync, m.sourceCommit, m.pruneHeld, m.suspended, m.sandboxSuspended, m.pluginUp, m.pluginRestarts, m.probes, build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -172,6 +175,12 @@ func (m *Metrics) SetSourceErrors(source string, n int) {
 // SetSourceSynced tells when a source was last looked at completely.
 func (m *Metrics) SetSourceSynced(source string, at time.Time) {
 	m.sourceLastSync.WithLabelValues(source).Set(float64(at.UnixMilli()) / 1000)
+}
+
+// SetSourceCommit tells which commit of a source is in force.
+func (m *Metrics) SetSourceCommit(source, commit string) {
+	m.sourceCommit.DeletePartialMatch(prometheus.Labels{"source": source})
+	m.sourceCommit.WithLabelValues(source, commit).Set(1)
 }
 
 // SetPruneHeld tells how many removals are held.

@@ -41,6 +41,8 @@ func used(t *testing.T) (*prometheus.Registry, *Metrics) {
 	m.Converged(2 * time.Second)
 	m.Booted("qemu", drivers.StageAgentUp, time.Second)
 	m.SetSourceErrors("/m", 1)
+	m.SetSourceCommit("/m", "0")
+	m.SetSourceCommit("/m", "1")
 	m.SetSourceSynced("/m", time.Unix(1800000000, 0))
 	m.SetSandboxSuspended(key("web"), true)
 	m.SetPruneHeld(3)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +39,9 @@ const (
 	// pollInterval is how often to look at directories that cannot be watched.
 	pollInterval = 2 * time.Second
 )
+
+// directoryName is what a Directory is called.
+const directoryName = "directory"
 
 // Directory reads manifests from directories, recursively.
 type Directory struct {
@@ -74,15 +78,10 @@ func NewDirectory(dirs []string, opts Options) *Directory {
 // ctx ends, whose error it returns. It calls out from the goroutine it was called
 // in. It is called once.
 func (d *Directory) Run(ctx context.Context, out func(Snapshot)) error {
-	roots := make([]string, len(d.dirs))
-	for i, dir := range d.dirs {
-		abs, err := filepath.Abs(dir)
-		if err != nil {
-			return fmt.Errorf("manifests directory %s: %w", dir, err)
-		}
-		roots[i] = abs
+	roots, err := d.roots()
+	if err != nil {
+		return err
 	}
-
 	w := newWatcher(d.opts.Log)
 	var wg sync.WaitGroup
 	wg.Go(w.run)
@@ -105,18 +104,40 @@ func (d *Directory) Resync() {
 	}
 }
 
-// LastComplete returns when the last complete look began, whether or not it
-// found a change; zero if there was none.
-func (d *Directory) LastComplete() time.Time {
+// Status tells how the directories fare, which are one source together.
+func (d *Directory) Status() []Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.complete
+	s := Status{Name: directoryName, LastSync: d.complete}
+	roots, _ := d.roots() // Run has told of what is wrong.
+	for _, root := range roots {
+		s.Roots = append(s.Roots, strings.TrimSuffix(root, "/")+"/")
+	}
+	return []Status{s}
+}
+
+func (d *Directory) roots() ([]string, error) {
+	roots := make([]string, len(d.dirs))
+	for i, dir := range d.dirs {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, fmt.Errorf("manifests directory %s: %w", dir, err)
+		}
+		roots[i] = abs
+	}
+	return roots, nil
 }
 
 // noting is a scanner whose complete looks are noted.
 type noting struct {
 	*scanner
 	d *Directory
+}
+
+func (n *noting) snapshot() Snapshot {
+	s := n.scanner.snapshot()
+	s.Sources = n.d.Status()
+	return s
 }
 
 func (n *noting) look(now time.Time) result {

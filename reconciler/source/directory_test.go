@@ -197,7 +197,7 @@ func TestOnDemandWithRealFiles(t *testing.T) {
 	if got := names(w.next()); got != "a" {
 		t.Errorf("got %q", got)
 	}
-	if w.d.LastComplete().IsZero() {
+	if w.d.Status()[0].LastSync.IsZero() {
 		t.Error("no complete look is noted")
 	}
 }

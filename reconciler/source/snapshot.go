@@ -1,6 +1,8 @@
 package source
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/vzreconciler/vzreconciler/manifests"
@@ -22,4 +24,41 @@ type Snapshot struct {
 	Settling bool
 	// Time is when the look began.
 	Time time.Time
+	// Sources are where this came from.
+	Sources []Status
+}
+
+// Status tells how a source fares.
+type Status struct {
+	// Name is what metrics and people call it.
+	Name string
+	// Roots are what the names of its files begin with.
+	Roots []string
+	// LastSync is when it could last be seen completely, whether or not there was
+	// a change; zero if it never was.
+	LastSync time.Time
+	// Revision is the commit that its manifests are of; nil for directories, and as
+	// long as there is none.
+	Revision *manifests.Revision
+	// Problem is why its manifests may not be what it has now; nil if they are.
+	Problem *Problem
+}
+
+// Problem is a reason why a source is not followed.
+type Problem struct {
+	Reason, Message string
+}
+
+// Reasons of problems.
+const (
+	// ReasonCommitRefused: the branch's commit is not taken, an earlier one stays.
+	ReasonCommitRefused = "CommitRefused"
+	// ReasonSourceUnreachable: nobody knows what the branch's commit is.
+	ReasonSourceUnreachable = "SourceUnreachable"
+)
+
+// Holds reports whether a file of that name is the source's, whether or not it
+// is there.
+func (s Status) Holds(file string) bool {
+	return slices.ContainsFunc(s.Roots, func(root string) bool { return strings.HasPrefix(file, root) })
 }
