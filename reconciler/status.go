@@ -103,6 +103,12 @@ func (f *facts) ending() bool {
 	return f.desired.Goal == GoalStop || f.desired.Goal == GoalSuspend
 }
 
+// outdated reports a sandbox that is still as an earlier manifest said, and is not
+// to stay so. One that has ended, or is to, is made anew when it starts again.
+func (f *facts) outdated() bool {
+	return f.desired.Rebuild != RebuildNone && !f.ending() && f.outcome == nil
+}
+
 func (f *facts) doing(verbs ...Verb) bool {
 	for _, v := range verbs {
 		if f.action != nil && f.action.Verb == v {
@@ -150,7 +156,7 @@ func (f *facts) synced(c *conditionSet) {
 		c.setBool(manifests.ConditionSynced, false, ReasonReferenceMissing, "missing: "+strings.Join(f.missing, ", "))
 	case f.desired.Goal == GoalDelete:
 		c.setBool(manifests.ConditionSynced, false, ReasonDeleting, "the sandbox is being removed")
-	case f.desired.Rebuild != RebuildNone:
+	case f.outdated():
 		c.setBool(manifests.ConditionSynced, false, ReasonProgressing, "the sandbox is still as an earlier manifest said")
 	default:
 		c.setBool(manifests.ConditionSynced, true, ReasonSynced, "")
@@ -326,7 +332,7 @@ func (f *facts) progress(c *conditionSet, ready bool, phase manifests.Phase) {
 	}
 	settled := ready || f.outcome != nil && f.attach == AttachNone ||
 		phase == manifests.PhaseStopped || phase == manifests.PhasePaused && f.desired.Goal == GoalPause
-	if settled && f.desired.Rebuild == RebuildNone {
+	if settled && !f.outdated() {
 		return
 	}
 	reason := ReasonProgressing

@@ -49,6 +49,7 @@ type world struct {
 	runtimes *testRuntimes
 	maxPrune int
 	log      *slog.Logger
+	steps    stepLog // begun by any daemon
 
 	*daemon
 }
@@ -87,11 +88,13 @@ func newWorld(t *testing.T) *world {
 		images:   &testImages{pulled: map[string]int{}, fails: map[string]error{}},
 		kernels:  &testKernels{},
 		runtimes: newTestRuntimes(),
-		log:      slog.New(slog.DiscardHandler),
 	}
+	var people slog.Handler = slog.DiscardHandler
 	if os.Getenv("VZ_TEST_LOG") != "" {
-		w.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		people = slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
 	}
+	w.steps = newStepLog(people)
+	w.log = slog.New(w.steps)
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -512,6 +515,13 @@ func (r *testRuntimes) killAll() {
 	for _, dir := range dirs {
 		r.kill(dir)
 	}
+}
+
+// forget makes a process that is being killed one that cannot be reattached to.
+func (r *testRuntimes) forget(p *testProcess) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.running, func(_ string, q *testProcess) bool { return p == q })
 }
 
 // abandon ends the plugin process of a sandbox as SIGKILL does; its VM runs on.
