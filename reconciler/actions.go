@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -428,6 +429,6 @@ func (o *object) startOver() {
 	o.containers, o.prepared, o.imagesFor, o.vmBackoff = nil, nil, "", backoff{}
 	o.vmUp, o.ending, o.measured = false, false, false
 	o.snapshot, o.stages, o.goal = drivers.Snapshot{}, nil, goalKey{}
-	o.status.Conditions, o.saved = nil, nil
+	o.status.Conditions, o.saved = nil, [sha256.Size]byte{}
 	clear(o.failures)
 }

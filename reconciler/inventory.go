@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,7 +77,7 @@ func (m *Manager) restoreStatus(o *object) {
 		}
 		st = manifests.SandboxStatus{}
 	}
-	o.saved = data
+	o.saved = sha256.Sum256(data)
 	o.status = st
 	o.wasReady = isTrue(st.Conditions, manifests.ConditionReady)
 	ended := st.Phase == manifests.PhaseStopped || st.Phase == manifests.PhaseStopping || st.Phase == manifests.PhasePending
@@ -124,16 +125,17 @@ func (o *object) syncContainers() {
 
 // saveStatus writes the status if it has changed.
 func (o *object) saveStatus() error {
-	data, err := json.MarshalIndent(&o.status, "", "  ")
+	data, err := json.Marshal(&o.status)
 	if err != nil {
 		return err
 	}
-	if string(data) == string(o.saved) {
+	hash := sha256.Sum256(data)
+	if hash == o.saved {
 		return nil
 	}
-	if err := state.WriteFile(o.bundle.StatusFile(), data); err != nil {
+	if err := state.ReplaceFile(o.bundle.StatusFile(), data); err != nil {
 		return err
 	}
-	o.saved = data
+	o.saved = hash
 	return nil
 }

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"crypto/sha256"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,11 +58,10 @@ type object struct {
 	stages    []manifests.Stage // passed before the VM's own, for the current start
 	since     time.Time         // when what is now on its way to Ready was seen
 	wasReady  bool
-	info      string // what the metrics were told
 	status    manifests.SandboxStatus
-	saved     []byte // the status as it is on disk
-	diskError error  // why the record could not be written
-	measured  bool   // the boot of this VM was measured
+	saved     [sha256.Size]byte // of the status as it is on disk
+	diskError error             // why the record could not be written
+	measured  bool              // the boot of this VM was measured
 }
 
 // intent is what the manifests say about an object.

@@ -24,9 +24,6 @@ const (
 type Metrics struct {
 	reg prometheus.Registerer
 
-	sandboxes         *prometheus.GaugeVec
-	sandboxReady      *prometheus.GaugeVec
-	sandboxInfo       *prometheus.GaugeVec
 	sandboxRestarts   *prometheus.CounterVec
 	reconciles        *prometheus.CounterVec
 	reconcileDuration *prometheus.HistogramVec
@@ -45,12 +42,6 @@ type Metrics struct {
 func New(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		reg: reg,
-		sandboxes: gaugeVec("sandboxes",
-			"Sandboxes by phase.", "phase"),
-		sandboxReady: gaugeVec("sandbox_ready",
-			"Whether the sandbox's Ready condition is True (1) or not (0).", "namespace", "name"),
-		sandboxInfo: gaugeVec("sandbox_info",
-			"Always 1; tells a sandbox's runtime and the image of its first container.", "namespace", "name", "runtime", "image"),
 		sandboxRestarts: counterVec("sandbox_restarts_total",
 			"Restarts of a sandbox's containers, by whatever cause.", "namespace", "name", "container"),
 		reconciles: counterVec("reconcile_total",
@@ -80,16 +71,13 @@ func New(reg prometheus.Registerer) *Metrics {
 		"Always 1; tells the daemon's version and that of Go it was built with.", "version", "goversion")
 	build.WithLabelValues(version.String(), runtime.Version()).Set(1)
 
-	reg.MustRegister(m.sandboxes, m.sandboxReady, m.sandboxInfo, m.sandboxRestarts,
+	reg.MustRegister(m.sandboxRestarts,
 		m.reconciles, m.reconcileDuration, m.convergence, m.boot,
 		m.sourceErrors, m.sourceLastSync, m.pruneHeld, m.pluginUp, m.pluginRestarts, build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	m.queue.register(reg)
-	for _, p := range phases() {
-		m.sandboxes.WithLabelValues(string(p))
-	}
 	return m
 }
 
@@ -100,25 +88,6 @@ func phases() []manifests.Phase {
 	}
 }
 
-// SetPhases tells how many sandboxes there are in each phase; a phase that is
-// not named has none.
-func (m *Metrics) SetPhases(counts map[manifests.Phase]int) {
-	for _, p := range phases() {
-		m.sandboxes.WithLabelValues(string(p)).Set(float64(counts[p]))
-	}
-}
-
-// SetReady tells whether a sandbox's Ready condition is True.
-func (m *Metrics) SetReady(key manifests.Key, ready bool) {
-	m.sandboxReady.WithLabelValues(key.Namespace, key.Name).Set(number(ready))
-}
-
-// SetInfo tells what a sandbox runs on and from which image.
-func (m *Metrics) SetInfo(key manifests.Key, runtime, image string) {
-	m.sandboxInfo.DeletePartialMatch(labels(key))
-	m.sandboxInfo.WithLabelValues(key.Namespace, key.Name, runtime, image).Set(1)
-}
-
 // AddRestart counts a restart of a container.
 func (m *Metrics) AddRestart(key manifests.Key, container string) {
 	m.sandboxRestarts.WithLabelValues(key.Namespace, key.Name, container).Inc()
@@ -126,10 +95,7 @@ func (m *Metrics) AddRestart(key manifests.Key, container string) {
 
 // Forget removes every series of a sandbox that is gone.
 func (m *Metrics) Forget(key manifests.Key) {
-	l := labels(key)
-	m.sandboxReady.DeletePartialMatch(l)
-	m.sandboxInfo.DeletePartialMatch(l)
-	m.sandboxRestarts.DeletePartialMatch(l)
+	m.sandboxRestarts.DeletePartialMatch(prometheus.Labels{"namespace": key.Namespace, "name": key.Name})
 }
 
 // Reconciled counts a reconcile of an object of a kind, with one of the Results.
@@ -177,10 +143,6 @@ func number(b bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-func labels(key manifests.Key) prometheus.Labels {
-	return prometheus.Labels{"namespace": key.Namespace, "name": key.Name}
 }
 
 func gaugeVec(name, help string, labels ...string) *prometheus.GaugeVec {
