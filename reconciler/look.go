@@ -406,7 +406,7 @@ func (m *Manager) intend(key manifests.Key, v verdict, seen time.Time) {
 	} else if v.problem == nil && was.problem != nil && v.object != nil {
 		m.event(key, eventNormal, ReasonSynced, "the manifest in %s is followed again", v.object.Position)
 	}
-	o.intent = intent{known: true, object: own(v.object), gone: v.gone, problem: v.problem, seen: seen}
+	o.intent = intent{known: true, object: own(v.object), gone: v.gone, problem: v.problem, seen: seen, judged: time.Now()}
 	m.queue.Add(key)
 }
 

@@ -75,7 +75,9 @@ type intent struct {
 	gone bool
 	// problem says why the manifests as they are cannot be followed.
 	problem *problem
-	seen    time.Time
+	// seen is when the look began that found it so, judged when it became the
+	// intent.
+	seen, judged time.Time
 }
 
 // problem is a reason not to follow the manifests.

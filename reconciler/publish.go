@@ -135,7 +135,7 @@ func (m *Manager) measureReady(o *object, now time.Time) {
 		m.event(o.key, eventNormal, "Ready", "every container runs")
 	}
 	if ready && !o.since.IsZero() {
-		m.opts.Metrics.Converged(now.Sub(o.since))
+		m.opts.Metrics.Converged(now.Sub(o.since), m.traceConvergence(o, now))
 		o.since = time.Time{}
 	}
 	o.wasReady = ready

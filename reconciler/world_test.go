@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/fake"
@@ -48,6 +49,7 @@ type world struct {
 	kernels  *testKernels
 	runtimes *testRuntimes
 	maxPrune int
+	tracer   trace.Tracer
 	log      *slog.Logger
 	steps    stepLog // begun by any daemon
 
@@ -126,7 +128,7 @@ func (w *world) start() {
 func (w *world) options() Options {
 	return Options{
 		StateDir: w.state, SocketDir: filepath.Join(string(w.state), "s"), ManifestDirs: []string{w.dir}, Source: w,
-		MaxPrune: w.maxPrune, Log: w.log, Metrics: metrics.New(w.reg), Events: w.events,
+		MaxPrune: w.maxPrune, Log: w.log, Tracer: w.tracer, Metrics: metrics.New(w.reg), Events: w.events,
 		Images: w.images, Kernels: w.kernels, Runtimes: w.runtimes, DefaultRuntime: "fake",
 		Agents: map[string]string{runtime.GOARCH: "/agent"}, MaxBoots: 2,
 	}

@@ -104,8 +104,13 @@ func (m *Metrics) Reconciled(kind, result string, took time.Duration) {
 	m.reconcileDuration.WithLabelValues(kind).Observe(took.Seconds())
 }
 
-// Converged notes that a sandbox became Ready so long after its manifest was seen.
-func (m *Metrics) Converged(took time.Duration) {
+// Converged notes that a sandbox became Ready so long after its manifest was
+// seen, and the trace that tells how, if there is one: it becomes an exemplar.
+func (m *Metrics) Converged(took time.Duration, traceID string) {
+	if h, ok := m.convergence.(prometheus.ExemplarObserver); ok && traceID != "" {
+		h.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": traceID})
+		return
+	}
 	m.convergence.Observe(took.Seconds())
 }
 

@@ -39,7 +39,7 @@ func used(t *testing.T) (*prometheus.Registry, *Metrics) {
 	}))
 	m.AddRestart(key("web"), "nginx")
 	m.Reconciled("Sandbox", ResultSuccess, time.Millisecond)
-	m.Converged(2 * time.Second)
+	m.Converged(2*time.Second, "")
 	m.Booted("qemu", drivers.StageAgentUp, time.Second)
 	m.SetSourceErrors("/m", 1)
 	m.SetSourceSynced("/m", time.Unix(1800000000, 0))

@@ -27,7 +27,7 @@ import (
 )
 
 // gcPercent is the daemon's.
-const gcPercent = 50
+const gcPercent = 25
 
 const manifest = `apiVersion: vzreconciler.dev/v1alpha1
 kind: Sandbox
@@ -78,7 +78,7 @@ func (w *watched) Run(ctx context.Context, out func(source.Snapshot)) error {
 
 func measureFleet(ctx context.Context, o options) (r result, err error) {
 	if o.profiles != "" {
-		runtime.MemProfileRate = 512
+		runtime.MemProfileRate = 4096
 	}
 	debug.SetGCPercent(gcPercent)
 	dir, err := os.MkdirTemp("", "vzfleet-")
