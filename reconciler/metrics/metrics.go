@@ -20,6 +20,12 @@ const (
 	ResultError   = "error"   // failed, to be tried again
 )
 
+// What may change behind the daemon's back.
+const (
+	DriftVM     = "vm"     // a virtual machine ended unasked
+	DriftPlugin = "plugin" // a plugin process ended unasked
+)
+
 // Metrics is the set. Its methods are safe for concurrent use.
 type Metrics struct {
 	reg prometheus.Registerer
@@ -34,6 +40,7 @@ type Metrics struct {
 	pruneHeld         prometheus.Gauge
 	pluginUp          *prometheus.GaugeVec
 	pluginRestarts    *prometheus.CounterVec
+	drift             *prometheus.CounterVec
 	queue             *queueMetrics
 }
 
@@ -65,7 +72,12 @@ func New(reg prometheus.Registerer) *Metrics {
 			"Whether the plugin can run sandboxes on this host (1) or not (0).", "plugin"),
 		pluginRestarts: counterVec("plugin_restarts_total",
 			"Plugin processes started again after they ended unasked.", "plugin"),
+		drift: counterVec("drift_total",
+			"Changes that nobody asked for, seen and repaired, by what changed: vm or plugin.", "kind"),
 		queue: newQueueMetrics(),
+	}
+	for _, kind := range []string{DriftVM, DriftPlugin} {
+		m.drift.WithLabelValues(kind) // so that the first one counts as an increase
 	}
 	build := gaugeVec("build_info",
 		"Always 1; tells the daemon's version and that of Go it was built with.", "version", "goversion")
@@ -73,7 +85,7 @@ func New(reg prometheus.Registerer) *Metrics {
 
 	reg.MustRegister(m.sandboxRestarts,
 		m.reconciles, m.reconcileDuration, m.convergence, m.boot,
-		m.sourceErrors, m.sourceLastSync, m.pruneHeld, m.pluginUp, m.pluginRestarts, build,
+		m.sourceErrors, m.sourceLastSync, m.pruneHeld, m.pluginUp, m.pluginRestarts, m.drift, build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -142,6 +154,9 @@ func (m *Metrics) SetPluginUp(plugin string, up bool) {
 func (m *Metrics) AddPluginRestart(plugin string) {
 	m.pluginRestarts.WithLabelValues(plugin).Inc()
 }
+
+// AddDrift counts a change of one of the Drift kinds that nobody asked for.
+func (m *Metrics) AddDrift(kind string) { m.drift.WithLabelValues(kind).Inc() }
 
 func number(b bool) float64 {
 	if b {

@@ -46,6 +46,7 @@ func used(t *testing.T) (*prometheus.Registry, *Metrics) {
 	m.SetPruneHeld(3)
 	m.SetPluginUp("qemu", true)
 	m.AddPluginRestart("qemu")
+	m.AddDrift(DriftVM)
 	m.CollectUsage(Usage{
 		Running: func() []manifests.Key { return []manifests.Key{key("web")} },
 		Statistics: func(context.Context, manifests.Key) (drivers.Statistics, error) {
