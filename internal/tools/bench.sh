@@ -3,4 +3,8 @@
 set -eu
 cd "$(dirname "$0")/../.."
 go run ./internal/tools/bench -kernel "$(ls .cache/debs/linux-image-*.deb | head -n 1)" -busybox "$(command -v busybox)" "$@"
+mkdir -p docs/assets
+go run ./internal/tools/benchfleet -plot docs/assets/objects.svg
 go test -run '^$' -bench . -benchmem -benchtime 1s ./manifests/... ./reconciler/... ./internal/... ./drivers/wire/... | grep -v '^ok\|no test files'
+# The same with controller-runtime, in a module of its own.
+(cd internal/tools/benchcontroller && go test -run '^$' -bench . -benchmem -benchtime 1s)

@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/fake"
 	"github.com/vzreconciler/vzreconciler/internal/state"
 	"github.com/vzreconciler/vzreconciler/manifests"
@@ -259,9 +258,15 @@ func measureDriver(ctx context.Context, o options) (r result, err error) {
 	var keep []*fake.Runtime
 	for i := range o.child {
 		rt := fake.New(fake.Options{DiscardLogs: true})
-		cfg := drivers.Configuration{
-			Version: drivers.ConfigurationVersion, ID: fmt.Sprintf("default/s%05d", i),
-			Containers: []drivers.Container{{Name: "main", Process: drivers.ProcessSpec{Args: []string{"serve"}}}},
+		objects, errs := manifests.Parse("s.yaml", fmt.Appendf(nil, manifest, i, "app:1"))
+		if len(errs) > 0 {
+			return r, errs[0]
+		}
+		cfg, _, err := bundle.Configuration(bundle.Input{
+			Sandbox: objects[0].Sandbox, Images: map[string]*bundle.Image{"main": {Rootfs: "/rootfs"}}, CacheDir: dir, SocketDir: dir,
+		})
+		if err != nil {
+			return r, err
 		}
 		if err := state.WriteJSON(filepath.Join(dir, drivers.ConfigurationFile), &cfg); err != nil {
 			return r, err
