@@ -91,7 +91,7 @@ func newWorld(t *testing.T) *world {
 		kernels:  &testKernels{},
 		runtimes: newTestRuntimes(),
 	}
-	var people slog.Handler = slog.DiscardHandler
+	people := slog.DiscardHandler
 	if os.Getenv("VZ_TEST_LOG") != "" {
 		people = slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
 	}
