@@ -43,7 +43,7 @@ func TestChangesAreClassed(t *testing.T) {
 		{"shutdownPolicy", change("spec:\n", "spec:\n  shutdownPolicy: Delete\n"), ChangeLive, `spec.shutdownPolicy "Retain" "Delete"`},
 		{"ports", change("containerPort: 80", "containerPort: 81"), ChangeLive, `spec.podTemplate.spec.containers[main].ports[0].containerPort 80 81`},
 		{"pull policy", change("        env", "        imagePullPolicy: Always\n        env"), ChangeLive, `spec.podTemplate.spec.containers[main].imagePullPolicy "IfNotPresent" "Always"`},
-		{"probe", change("        env", "        livenessProbe: {tcpSocket: {port: 80}}\n        env"), ChangeLive, `spec.podTemplate.spec.containers[main].livenessProbe "" {"failureThreshold":3,"periodSeconds":10,"successThreshold":1,"t…`},
+		{"probe", change("        env", "        livenessProbe: {tcpSocket: {port: 80}}\n        env"), ChangeLive, `spec.podTemplate.spec.containers[main].livenessProbe "" {"failureThreshold":3,"periodSeconds":10,"successThreshold":1,"tcpSocket":{"port":80},"timeoutSeconds":1}`},
 		{"dependsOn", change("spec:\n", "spec:\n  dependsOn: [{name: db}]\n"), ChangeLive, `spec.dependsOn "" [{"condition":"Ready","kind":"Sandbox","name":"db"}]`},
 		{"progress deadline", change("spec:\n", "spec:\n  progressDeadlineSeconds: 60\n"), ChangeLive, `spec.progressDeadlineSeconds 600 60`},
 		{"image", change("busybox:1.36", "busybox:1.37"), ChangeRecreate, `spec.podTemplate.spec.containers[main].image "docker.io/library/busybox:1.36" "docker.io/library/busybox:1.37"`},

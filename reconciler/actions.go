@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -437,6 +438,6 @@ func (o *object) startOver() {
 	o.vmUp, o.ending, o.measured = false, false, false
 	o.snapshot, o.stages, o.goal = drivers.Snapshot{}, nil, goalKey{}
 	o.progress, o.change = progress{}, change{}
-	o.status, o.saved = manifests.SandboxStatus{}, nil
+	o.status, o.saved = manifests.SandboxStatus{}, [sha256.Size]byte{}
 	clear(o.failures)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/reconciler/metrics"
 )
 
 // attachTo makes an instance the object's and watches it. o.mu is held.
@@ -118,6 +119,9 @@ func (m *Manager) lose(o *object, inst Instance) {
 	defer o.mu.Unlock()
 	if o.instance != inst {
 		return
+	}
+	if !o.ending && (o.op == nil || o.op.action.Verb != ActShutdown) {
+		m.opts.Metrics.AddDrift(metrics.DriftPlugin)
 	}
 	m.detachFrom(o)
 	o.attach, o.lostWhy = AttachLost, "the plugin process ended"

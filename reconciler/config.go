@@ -202,7 +202,7 @@ func nextConfig(key manifests.Key, was *config, v verdict) (now *config, changed
 		id.Source = v.object.Position
 		changed, durable = true, true
 	}
-	next.object = v.object
+	next.object = own(v.object)
 	return &next, changed, durable
 }
 

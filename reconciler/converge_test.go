@@ -274,6 +274,25 @@ func TestSuspendEndsTheVMAndKeepsTheDisk(t *testing.T) {
 	})
 }
 
+func TestEditOfASuspendedSandboxAwaitsNothing(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		suspended := strings.Replace(sandbox("web"), "spec:\n", "spec:\n  operatingMode: Suspended\n", 1)
+		w.write("web.yaml", sandbox("web"))
+		w.write("web.yaml", suspended)
+		w.write("web.yaml", strings.Replace(suspended, "app:1", "app:2", 1))
+		after(time.Minute)
+		w.wantCondition("web", manifests.ConditionSuspended, "True", ReasonPodTerminated, "")
+		w.wantCondition("web", manifests.ConditionSynced, "True", "", "")
+		w.wantCondition("web", manifests.ConditionReconciling, "", "", "")
+		w.write("web.yaml", strings.Replace(sandbox("web"), "app:1", "app:2", 1))
+		after(time.Minute)
+		w.wantCondition("web", manifests.ConditionReady, "True", "", "")
+		if id := w.status("web").ContainerStatuses[0].ImageID; id != "sha256:example.com/app:2" {
+			t.Errorf("image %s", id)
+		}
+	})
+}
+
 func TestPausePausesAndResumes(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.write("web.yaml", sandbox("web"))

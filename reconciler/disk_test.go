@@ -19,9 +19,10 @@ import (
 
 // startOnDisk runs a daemon outside of virtual time, that reads its manifests as
 // the real one does.
-func (w *world) startOnDisk() {
+func (w *world) startOnDisk(opts source.Options) {
 	w.t.Helper()
-	w.real = source.NewDirectory([]string{w.dir}, source.Options{Log: w.log, Settle: 200 * time.Millisecond})
+	opts.Log = w.log
+	w.real = source.NewDirectory([]string{w.dir}, opts)
 	w.run()
 	w.t.Cleanup(func() {
 		w.halt()
@@ -145,7 +146,7 @@ func TestWhateverBecomesOfADirectoryItsSandboxesRunOn(t *testing.T) {
 					return true
 				}
 			}
-			w.startOnDisk()
+			w.startOnDisk(source.Options{Settle: 200 * time.Millisecond})
 			w.until("all are ready", all(w.inSync))
 			test.lose(t, w.dir)
 			w.until("all tell of it", all(func(name string) bool {
@@ -215,7 +216,7 @@ func TestFlipsDisturbNobody(t *testing.T) {
 				}
 			}
 			w.dir = filepath.Join(root, layout.watched)
-			w.startOnDisk()
+			w.startOnDisk(source.Options{Settle: 200 * time.Millisecond})
 			conf := manifests.Key{Kind: manifests.KindConfigMap, Namespace: "default", Name: "conf"}
 			w.until("both are ready", func() bool { return w.inSync("web") && w.inSync("db") })
 			for i := 1; i <= flips; i++ {

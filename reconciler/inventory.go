@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func (m *Manager) restoreStatus(o *object) {
 		}
 		st = manifests.SandboxStatus{}
 	}
-	o.saved = data
+	o.saved = sha256.Sum256(data)
 	if st.Source != nil {
 		st.Source.Revision = o.revision
 	}
@@ -141,16 +142,17 @@ func (o *object) saveStatus() error {
 	if st.Source != nil {
 		st.Source = &manifests.Source{Position: st.Source.Position}
 	}
-	data, err := json.MarshalIndent(&st, "", "  ")
+	data, err := json.Marshal(&st)
 	if err != nil {
 		return err
 	}
-	if string(data) == string(o.saved) {
+	hash := sha256.Sum256(data)
+	if hash == o.saved {
 		return nil
 	}
-	if err := state.WriteFile(o.bundle.StatusFile(), data); err != nil {
+	if err := state.WriteFileNoSync(o.bundle.StatusFile(), data); err != nil {
 		return err
 	}
-	o.saved = data
+	o.saved = hash
 	return nil
 }

@@ -91,6 +91,7 @@ func New(opts Options) (*Manager, error) {
 		synced:  syncState{confirmed: map[manifests.Key]time.Time{}, looked: make(chan struct{})},
 	}
 	m.life, m.end = context.WithCancel(context.Background())
+	opts.Metrics.CollectSandboxes(m.measured)
 	opts.Metrics.CollectUsage(metrics.Usage{
 		Running: m.runningKeys,
 		Statistics: func(ctx context.Context, key manifests.Key) (drivers.Statistics, error) {

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"crypto/sha256"
 	"sync/atomic"
 	"time"
 
@@ -62,11 +63,10 @@ type object struct {
 	stages    []manifests.Stage // passed before the VM's own, for the current start
 	since     time.Time         // when what is now on its way to Ready was seen
 	wasReady  bool
-	info      string // what the metrics were told
 	status    manifests.SandboxStatus
-	saved     []byte // the status as it is on disk
-	diskError error  // why the record could not be written
-	measured  bool   // the boot of this VM was measured
+	saved     [sha256.Size]byte // of the status as it is on disk
+	diskError error             // why the record could not be written
+	measured  bool              // the boot of this VM was measured
 }
 
 // intent is what the manifests say about an object.
@@ -80,7 +80,9 @@ type intent struct {
 	gone bool
 	// problem says why the manifests as they are cannot be followed.
 	problem *problem
-	seen    time.Time
+	// seen is when the look began that found it so, judged when it became the
+	// intent.
+	seen, judged time.Time
 	// owner is the workload whose intent it is; nil where it is a manifest's. uid is
 	// then the object's, should it be made.
 	owner *metav1.OwnerReference

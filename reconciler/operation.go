@@ -34,6 +34,9 @@ func (op *operation) interruptible() bool {
 	}
 }
 
+// beginMessage is what the log says when a step begins.
+const beginMessage = "begin"
+
 // begin starts a step. o.mu is held.
 func (m *Manager) begin(o *object, a Action, goal goalKey) {
 	ctx, cancel := context.WithCancel(m.life)
@@ -42,7 +45,7 @@ func (m *Manager) begin(o *object, a Action, goal goalKey) {
 	if goal.goal.up() {
 		o.stage(stagePlanned, time.Now())
 	}
-	m.log.Debug("begin", "object", o.key.String(), "action", a.String())
+	m.log.Debug(beginMessage, "object", o.key.String(), "action", a.String())
 	spawned := m.spawn(func() {
 		defer cancel()
 		err := m.perform(ctx, o, op)

@@ -5,6 +5,9 @@ import (
 	"runtime"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 	"github.com/vzreconciler/vzreconciler/reconciler/events"
 	"github.com/vzreconciler/vzreconciler/reconciler/metrics"
@@ -31,9 +34,11 @@ type Options struct {
 	// being confirmed. Negative means the default: half of them, or all of three.
 	MaxPrune int
 
-	Log      *slog.Logger
-	Metrics  *metrics.Metrics
-	Events   *events.Recorder
+	Log     *slog.Logger
+	Metrics *metrics.Metrics
+	Events  *events.Recorder
+	// Tracer makes a trace of each sandbox's way to Ready. Default: none.
+	Tracer   trace.Tracer
 	Images   Images
 	Kernels  Kernels
 	Runtimes Runtimes
@@ -58,6 +63,9 @@ const (
 func (o *Options) setDefaults() {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Tracer == nil {
+		o.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	if o.DefaultRuntime == "" {
 		o.DefaultRuntime = bundle.DefaultRuntime()

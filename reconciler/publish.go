@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/metrics"
 )
 
 // publish makes the status say what is true now, keeps it on disk and tells
@@ -38,8 +39,10 @@ func (m *Manager) publish(o *object, d Desired, refs referred, now time.Time) er
 	o.progressed(now)
 	m.measureReady(o, now)
 	m.show(o)
-	if o.op != nil && o.op.action.Verb == ActRemove {
-		return nil // The bundle is going away.
+	if o.op != nil {
+		// It is kept once the step has ended. A daemon that starts meanwhile finds
+		// out how things are; what it must know is in the record.
+		return nil
 	}
 	if err := o.saveStatus(); err != nil {
 		return fmt.Errorf("keep the status of %s: %w", o.key, err)
@@ -97,7 +100,10 @@ func initializing(statuses []corev1.ContainerStatus) {
 }
 
 func (o *object) containerStatuses(specs []corev1.Container) []corev1.ContainerStatus {
-	var statuses []corev1.ContainerStatus
+	if len(specs) == 0 {
+		return nil
+	}
+	statuses := make([]corev1.ContainerStatus, 0, len(specs))
 	for _, spec := range specs {
 		c := o.containers[spec.Name]
 		if c == nil {
@@ -114,7 +120,7 @@ func (o *object) containerStatuses(specs []corev1.Container) []corev1.ContainerS
 
 func (m *Manager) runtimeStatus(o *object) *manifests.RuntimeStatus {
 	rs := &manifests.RuntimeStatus{Name: m.runtimeOf(o.record.Sandbox)}
-	rs.Stages = append(rs.Stages, o.stages...)
+	rs.Stages = append(make([]manifests.Stage, 0, len(o.stages)+len(o.snapshot.Timeline)), o.stages...)
 	if o.attach != AttachUp {
 		return rs
 	}
@@ -149,19 +155,30 @@ func (m *Manager) measureReady(o *object, now time.Time) {
 		m.event(o.key, eventNormal, "Ready", "every container is ready")
 	}
 	if ready && !o.since.IsZero() {
-		m.opts.Metrics.Converged(now.Sub(o.since))
+		m.opts.Metrics.Converged(now.Sub(o.since), m.traceConvergence(o, now))
 		o.since = time.Time{}
 	}
 	o.wasReady = ready
-	m.opts.Metrics.SetReady(o.key, ready)
 	m.opts.Metrics.SetSandboxSuspended(o.key, !o.record.Overrides.SuspendedAt.IsZero())
-	image := ""
-	if cs := o.spec().PodTemplate.Spec.Containers; len(cs) > 0 {
-		image = cs[0].Image
-	}
-	if runtime := m.runtimeOf(o.record.Sandbox); runtime+image != o.info {
-		o.info = runtime + image
-		m.opts.Metrics.SetInfo(o.key, runtime, image)
+}
+
+// measured tells the metrics about each sandbox.
+func (m *Manager) measured(yield func(metrics.Sandbox) bool) {
+	for _, o := range m.allObjects() {
+		v := o.view.Load()
+		if v == nil {
+			continue
+		}
+		s := metrics.Sandbox{Key: o.key, Phase: v.status.Phase, Ready: isTrue(v.status.Conditions, manifests.ConditionReady)}
+		if rt := v.status.Runtime; rt != nil {
+			s.Runtime = rt.Name
+		}
+		if cs := v.status.ContainerStatuses; len(cs) > 0 {
+			s.Image = cs[0].Image
+		}
+		if !yield(s) {
+			return
+		}
 	}
 }
 
@@ -209,6 +226,7 @@ func (m *Manager) show(o *object) {
 	}
 	was := o.view.Load()
 	if was != nil && was.equal(v) {
+		o.status = was.status // so that there is one of it
 		return
 	}
 	o.view.Store(v)
@@ -226,5 +244,4 @@ func (m *Manager) show(o *object) {
 // countPhase keeps the count of sandboxes by phase. m.mu is held.
 func (m *Manager) countPhase(p manifests.Phase, by int) {
 	m.phases[p] += by
-	m.opts.Metrics.SetPhases(m.phases)
 }

@@ -114,6 +114,12 @@ func (f *facts) ending() bool {
 // updating reports a VM that runs with something of an older manifest.
 func (f *facts) updating() bool { return f.desired.Update && f.vmUp && f.outcome == nil }
 
+// outdated reports a sandbox that is still as an earlier manifest said, and is not
+// to stay so. One that has ended, or is to, is made anew when it starts again.
+func (f *facts) outdated() bool {
+	return f.desired.Rebuild != RebuildNone && !f.ending() && f.outcome == nil
+}
+
 func (f *facts) doing(verbs ...Verb) bool {
 	for _, v := range verbs {
 		if f.action != nil && f.action.Verb == v {
@@ -163,7 +169,7 @@ func (f *facts) synced(c *conditionSet) {
 		c.setBool(manifests.ConditionSynced, false, ReasonReferenceMissing, "missing: "+strings.Join(f.missing, ", "))
 	case f.desired.Goal == GoalDelete:
 		c.setBool(manifests.ConditionSynced, false, ReasonDeleting, "the sandbox is being removed")
-	case f.desired.Rebuild != RebuildNone:
+	case f.outdated():
 		c.setBool(manifests.ConditionSynced, false, ReasonProgressing, "the sandbox is still as an earlier manifest said")
 	case f.updating():
 		c.setBool(manifests.ConditionSynced, false, ReasonProgressing, f.obstacle("a change is to be applied to what runs"))
@@ -356,7 +362,7 @@ func (f *facts) progress(c *conditionSet, ready bool, phase manifests.Phase) {
 	}
 	settled := ready || f.outcome != nil && f.attach == AttachNone ||
 		phase == manifests.PhaseStopped || phase == manifests.PhasePaused && f.desired.Goal == GoalPause
-	if settled && f.desired.Rebuild == RebuildNone && (!f.updating() || phase == manifests.PhasePaused) {
+	if settled && !f.outdated() && (!f.updating() || phase == manifests.PhasePaused) {
 		return
 	}
 	reason := ReasonProgressing

@@ -12,6 +12,7 @@ import (
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/procfs"
 	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/metrics"
 )
 
 // takeIn draws the consequences of what the plugin process said last, or of its
@@ -94,6 +95,7 @@ func (m *Manager) takeInLoss(o *object, why string, now time.Time) {
 	if o.ending {
 		return
 	}
+	m.opts.Metrics.AddDrift(metrics.DriftVM)
 	if why == "" {
 		why = "the virtual machine ended"
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/fake"
@@ -52,7 +53,9 @@ type world struct {
 	kernels  *testKernels
 	runtimes *testRuntimes
 	maxPrune int
+	tracer   trace.Tracer
 	log      *slog.Logger
+	steps    stepLog // begun by any daemon
 
 	*daemon
 }
@@ -91,11 +94,13 @@ func newWorld(t *testing.T) *world {
 		images:   &testImages{pulled: map[string]int{}, fails: map[string]error{}},
 		kernels:  &testKernels{},
 		runtimes: newTestRuntimes(),
-		log:      slog.New(slog.DiscardHandler),
 	}
+	people := slog.DiscardHandler
 	if os.Getenv("VZ_TEST_LOG") != "" {
-		w.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		people = slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})
 	}
+	w.steps = newStepLog(people)
+	w.log = slog.New(w.steps)
 	if err := os.MkdirAll(w.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +137,7 @@ func (w *world) run() {
 func (w *world) options() Options {
 	return Options{
 		StateDir: w.state, SocketDir: filepath.Join(string(w.state), "s"), ManifestDirs: []string{w.dir}, Source: w.source(),
-		MaxPrune: w.maxPrune, Log: w.log, Metrics: metrics.New(w.reg), Events: w.events,
+		MaxPrune: w.maxPrune, Log: w.log, Tracer: w.tracer, Metrics: metrics.New(w.reg), Events: w.events,
 		Images: w.images, Kernels: w.kernels, Runtimes: w.runtimes, DefaultRuntime: "fake",
 		Agents: map[string]string{runtime.GOARCH: "/agent"}, MaxBoots: 2,
 	}
@@ -556,6 +561,13 @@ func (r *testRuntimes) killAll() {
 	for _, dir := range dirs {
 		r.kill(dir)
 	}
+}
+
+// forget makes a process that is being killed one that cannot be reattached to.
+func (r *testRuntimes) forget(p *testProcess) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.running, func(_ string, q *testProcess) bool { return p == q })
 }
 
 // abandon ends the plugin process of a sandbox as SIGKILL does; its VM runs on.

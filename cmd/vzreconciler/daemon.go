@@ -14,6 +14,7 @@ import (
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/vzreconciler/vzreconciler/internal/images"
@@ -29,17 +30,12 @@ import (
 	"github.com/vzreconciler/vzreconciler/reconciler/source"
 )
 
-// The daemon lives beside what it runs: it trades a little CPU for memory.
-const (
-	memoryLimit = 48 << 20
-	gcPercent   = 50
-)
+// gcPercent is what GOGC is by default: the daemon lives beside what it runs, and
+// trades a little CPU for memory.
+const gcPercent = 25
 
 // run is the daemon, from the first line of its log to the last.
 func run(ctx context.Context, cfg config, stderr io.Writer) (err error) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -74,7 +70,12 @@ func run(ctx context.Context, cfg config, stderr io.Writer) (err error) {
 		cfg.metricsAddr = web.Addr().String()
 	}
 
-	d, err := build(cfg, stateDir, sockets, log)
+	tracer, stopTracing, err := newTracer(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer stopTracing()
+	d, err := build(cfg, stateDir, sockets, tracer, log)
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ type daemon struct {
 }
 
 // build puts the parts together.
-func build(cfg config, stateDir bundle.StateDir, sockets string, log *slog.Logger) (*daemon, error) {
+func build(cfg config, stateDir bundle.StateDir, sockets string, tracer trace.Tracer, log *slog.Logger) (*daemon, error) {
 	program, err := installed.Dir()
 	if err != nil {
 		return nil, err
@@ -142,6 +143,7 @@ func build(cfg config, stateDir bundle.StateDir, sockets string, log *slog.Logge
 		Log:          log,
 		Metrics:      metrics.New(registry),
 		Events:       recorder,
+		Tracer:       tracer,
 		Images:       store,
 		Kernels:      kernels.Open(stateDir.Kernels()),
 		Runtimes: &runtimes{

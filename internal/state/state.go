@@ -41,6 +41,20 @@ func ReplaceFile(path string, data []byte) error {
 	return SyncDir(filepath.Dir(path))
 }
 
+// WriteFileNoSync is WriteFile for what is known again after a crash of the host,
+// and written often: readers see the old content or the new, but nothing waits
+// for the disk. Each path has one writer at a time.
+func WriteFileNoSync(path string, data []byte) error {
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, data, FileMode); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
 // WriteJSON writes v, indented, with WriteFile.
 func WriteJSON(path string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")

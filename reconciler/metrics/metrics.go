@@ -20,13 +20,16 @@ const (
 	ResultError   = "error"   // failed, to be tried again
 )
 
+// What may change behind the daemon's back.
+const (
+	DriftVM     = "vm"     // a virtual machine ended unasked
+	DriftPlugin = "plugin" // a plugin process ended unasked
+)
+
 // Metrics is the set. Its methods are safe for concurrent use.
 type Metrics struct {
 	reg prometheus.Registerer
 
-	sandboxes         *prometheus.GaugeVec
-	sandboxReady      *prometheus.GaugeVec
-	sandboxInfo       *prometheus.GaugeVec
 	sandboxRestarts   *prometheus.CounterVec
 	reconciles        *prometheus.CounterVec
 	reconcileDuration *prometheus.HistogramVec
@@ -41,6 +44,7 @@ type Metrics struct {
 	pluginUp          *prometheus.GaugeVec
 	pluginRestarts    *prometheus.CounterVec
 	probes            *prometheus.CounterVec
+	drift             *prometheus.CounterVec
 	queue             *queueMetrics
 }
 
@@ -49,12 +53,6 @@ type Metrics struct {
 func New(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		reg: reg,
-		sandboxes: gaugeVec("sandboxes",
-			"Sandboxes by phase.", "phase"),
-		sandboxReady: gaugeVec("sandbox_ready",
-			"Whether the sandbox's Ready condition is True (1) or not (0).", "namespace", "name"),
-		sandboxInfo: gaugeVec("sandbox_info",
-			"Always 1; tells a sandbox's runtime and the image of its first container.", "namespace", "name", "runtime", "image"),
 		sandboxRestarts: counterVec("sandbox_restarts_total",
 			"Restarts of a sandbox's containers, by whatever cause.", "namespace", "name", "container"),
 		reconciles: counterVec("reconcile_total",
@@ -86,22 +84,24 @@ func New(reg prometheus.Registerer) *Metrics {
 			"Plugin processes started again after they ended unasked.", "plugin"),
 		probes: counterVec("probe_total",
 			"Probes of containers by type (startup, liveness or readiness) and result: successful, failed or unknown.", "probe_type", "result"),
+		drift: counterVec("drift_total",
+			"Changes that nobody asked for, seen and repaired, by what changed: vm or plugin.", "kind"),
 		queue: newQueueMetrics(),
+	}
+	for _, kind := range []string{DriftVM, DriftPlugin} {
+		m.drift.WithLabelValues(kind) // so that the first one counts as an increase
 	}
 	build := gaugeVec("build_info",
 		"Always 1; tells the daemon's version and that of Go it was built with.", "version", "goversion")
 	build.WithLabelValues(version.String(), runtime.Version()).Set(1)
 
-	reg.MustRegister(m.sandboxes, m.sandboxReady, m.sandboxInfo, m.sandboxRestarts,
+	reg.MustRegister(m.sandboxRestarts,
 		m.reconciles, m.reconcileDuration, m.convergence, m.boot,
-		m.sourceErrors, m.sourceLastSync, m.sourceCommit, m.pruneHeld, m.suspended, m.sandboxSuspended, m.pluginUp, m.pluginRestarts, m.probes, build,
+		m.sourceErrors, m.sourceLastSync, m.sourceCommit, m.pruneHeld, m.suspended, m.sandboxSuspended, m.pluginUp, m.pluginRestarts, m.drift, m.probes, build,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	m.queue.register(reg)
-	for _, p := range phases() {
-		m.sandboxes.WithLabelValues(string(p))
-	}
 	return m
 }
 
@@ -110,25 +110,6 @@ func phases() []manifests.Phase {
 		manifests.PhasePending, manifests.PhaseStarting, manifests.PhaseRunning, manifests.PhasePaused,
 		manifests.PhaseStopping, manifests.PhaseStopped, manifests.PhaseSucceeded, manifests.PhaseFailed,
 	}
-}
-
-// SetPhases tells how many sandboxes there are in each phase; a phase that is
-// not named has none.
-func (m *Metrics) SetPhases(counts map[manifests.Phase]int) {
-	for _, p := range phases() {
-		m.sandboxes.WithLabelValues(string(p)).Set(float64(counts[p]))
-	}
-}
-
-// SetReady tells whether a sandbox's Ready condition is True.
-func (m *Metrics) SetReady(key manifests.Key, ready bool) {
-	m.sandboxReady.WithLabelValues(key.Namespace, key.Name).Set(number(ready))
-}
-
-// SetInfo tells what a sandbox runs on and from which image.
-func (m *Metrics) SetInfo(key manifests.Key, runtime, image string) {
-	m.sandboxInfo.DeletePartialMatch(labels(key))
-	m.sandboxInfo.WithLabelValues(key.Namespace, key.Name, runtime, image).Set(1)
 }
 
 // AddRestart counts a restart of a container.
@@ -143,9 +124,7 @@ func (m *Metrics) Probed(probeType, result string) {
 
 // Forget removes every series of a sandbox that is gone.
 func (m *Metrics) Forget(key manifests.Key) {
-	l := labels(key)
-	m.sandboxReady.DeletePartialMatch(l)
-	m.sandboxInfo.DeletePartialMatch(l)
+	l := prometheus.Labels{"namespace": key.Namespace, "name": key.Name}
 	m.sandboxRestarts.DeletePartialMatch(l)
 	m.sandboxSuspended.DeletePartialMatch(l)
 }
@@ -156,8 +135,13 @@ func (m *Metrics) Reconciled(kind, result string, took time.Duration) {
 	m.reconcileDuration.WithLabelValues(kind).Observe(took.Seconds())
 }
 
-// Converged notes that a sandbox became Ready so long after its manifest was seen.
-func (m *Metrics) Converged(took time.Duration) {
+// Converged notes that a sandbox became Ready so long after its manifest was
+// seen, and the trace that tells how, if there is one: it becomes an exemplar.
+func (m *Metrics) Converged(took time.Duration, traceID string) {
+	if h, ok := m.convergence.(prometheus.ExemplarObserver); ok && traceID != "" {
+		h.ObserveWithExemplar(took.Seconds(), prometheus.Labels{"trace_id": traceID})
+		return
+	}
 	m.convergence.Observe(took.Seconds())
 }
 
@@ -208,15 +192,14 @@ func (m *Metrics) AddPluginRestart(plugin string) {
 	m.pluginRestarts.WithLabelValues(plugin).Inc()
 }
 
+// AddDrift counts a change of one of the Drift kinds that nobody asked for.
+func (m *Metrics) AddDrift(kind string) { m.drift.WithLabelValues(kind).Inc() }
+
 func number(b bool) float64 {
 	if b {
 		return 1
 	}
 	return 0
-}
-
-func labels(key manifests.Key) prometheus.Labels {
-	return prometheus.Labels{"namespace": key.Namespace, "name": key.Name}
 }
 
 func gaugeVec(name, help string, labels ...string) *prometheus.GaugeVec {

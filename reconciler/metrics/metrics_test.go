@@ -33,12 +33,13 @@ func used(t *testing.T) (*prometheus.Registry, *Metrics) {
 	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
 	m := New(reg)
-	m.SetPhases(map[manifests.Phase]int{manifests.PhaseRunning: 2})
-	m.SetReady(key("web"), true)
-	m.SetInfo(key("web"), "qemu", "nginx:1")
+	m.CollectSandboxes(slices.Values([]Sandbox{
+		{Key: key("web"), Phase: manifests.PhaseRunning, Ready: true, Runtime: "qemu", Image: "nginx:1"},
+		{Key: key("broken"), Phase: manifests.PhasePending},
+	}))
 	m.AddRestart(key("web"), "nginx")
 	m.Reconciled("Sandbox", ResultSuccess, time.Millisecond)
-	m.Converged(2 * time.Second)
+	m.Converged(2*time.Second, "")
 	m.Booted("qemu", drivers.StageAgentUp, time.Second)
 	m.SetSourceErrors("/m", 1)
 	m.SetSourceCommit("/m", "0")
@@ -49,6 +50,7 @@ func used(t *testing.T) (*prometheus.Registry, *Metrics) {
 	m.SetPluginUp("qemu", true)
 	m.AddPluginRestart("qemu")
 	m.Probed("liveness", "failed")
+	m.AddDrift(DriftVM)
 	m.CollectUsage(Usage{
 		Running: func() []manifests.Key { return []manifests.Key{key("web")} },
 		Statistics: func(context.Context, manifests.Key) (drivers.Statistics, error) {
@@ -101,44 +103,28 @@ workqueue_adds_total{name="objects"} 1
 }
 
 func TestEveryPhaseHasASeries(t *testing.T) {
-	_, m := used(t)
-	if n := testutil.CollectAndCount(m.sandboxes); n != 8 {
-		t.Errorf("%d phases, want 8", n)
+	var want strings.Builder
+	want.WriteString("# HELP vzreconciler_sandboxes Sandboxes by phase.\n# TYPE vzreconciler_sandboxes gauge\n")
+	for _, p := range phases() {
+		n := 0
+		if p == manifests.PhaseRunning || p == manifests.PhasePending {
+			n = 1
+		}
+		fmt.Fprintf(&want, "vzreconciler_sandboxes{phase=%q} %d\n", p, n)
 	}
-	m.SetPhases(nil)
-	if got := testutil.ToFloat64(m.sandboxes.WithLabelValues(string(manifests.PhaseRunning))); got != 0 {
-		t.Errorf("%v sandboxes run although there are none", got)
+	reg, _ := used(t)
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want.String()), "vzreconciler_sandboxes"); err != nil {
+		t.Error(err)
 	}
 }
 
 func TestSandboxThatIsGoneLeavesNoSeries(t *testing.T) {
-	reg, m := used(t)
-	m.SetReady(key("db"), true)
-	m.SetInfo(key("web"), "qemu", "nginx:2") // the old image's series goes
-	if n := testutil.CollectAndCount(m.sandboxInfo); n != 1 {
-		t.Errorf("%d series of info, want 1", n)
-	}
+	_, m := used(t)
+	m.AddRestart(key("db"), "postgres")
 	m.Forget(key("web"))
-	for _, f := range gather(t, reg) {
-		if strings.HasPrefix(f.GetName(), namespace+"_sandbox_") && !isUsage(f.GetName()) {
-			for _, metric := range f.GetMetric() {
-				for _, l := range metric.GetLabel() {
-					if l.GetName() == "name" && l.GetValue() == "web" {
-						t.Errorf("%s still has web", f.GetName())
-					}
-				}
-			}
-		}
+	if n := testutil.CollectAndCount(m.sandboxRestarts); n != 1 {
+		t.Errorf("%d series of restarts, want that of the other", n)
 	}
-	if got := testutil.ToFloat64(m.sandboxReady.WithLabelValues("default", "db")); got != 1 {
-		t.Error("another sandbox lost its series")
-	}
-}
-
-func isUsage(name string) bool {
-	return slices.ContainsFunc(newUsageCollector(Usage{}).metrics, func(m usageMetric) bool {
-		return strings.Contains(m.desc.String(), `"`+name+`"`)
-	})
 }
 
 func TestHistogramsAreNative(t *testing.T) {
