@@ -20,6 +20,8 @@ import (
 // checker type-checks packages as one operating system and architecture has them.
 type checker struct {
 	goos, goarch string // empty is the host's
+	// declarations are all that is checked, of other people's packages.
+	declarations bool
 	packages     map[string]*types.Package
 }
 
@@ -115,7 +117,7 @@ func (c *checker) checkPackage(p listed) []error {
 	}
 	config := types.Config{
 		FakeImportC:      true,
-		IgnoreFuncBodies: p.DepOnly,
+		IgnoreFuncBodies: p.DepOnly || c.declarations,
 		Sizes:            types.SizesFor("gc", cmp.Or(c.goarch, runtime.GOARCH)),
 		Importer: importer(func(path string) (*types.Package, error) {
 			if mapped := p.ImportMap[path]; mapped != "" {

@@ -38,7 +38,7 @@ func run(patterns []string, lookalike string) error {
 	if lookalike == "" {
 		return nil
 	}
-	real := checker{goos: "darwin", goarch: "amd64"}
+	real := checker{goos: "darwin", goarch: "amd64", declarations: true}
 	if err := real.check(".", module); err != nil {
 		return err
 	}
