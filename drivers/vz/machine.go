@@ -197,8 +197,16 @@ func (m *machine) DialAgent(ctx context.Context) (net.Conn, error) {
 // Pause stops the CPUs.
 func (m *machine) Pause(ctx context.Context) error { return m.call(ctx, "pause", m.vm.Pause) }
 
-// Resume lets the CPUs run again.
-func (m *machine) Resume(ctx context.Context) error { return m.call(ctx, "resume", m.vm.Resume) }
+// Resume lets the CPUs run again if they do not.
+func (m *machine) Resume(ctx context.Context) error {
+	m.mu.Lock()
+	runs := m.state == stateRunning
+	m.mu.Unlock()
+	if runs {
+		return nil // the framework would call it an invalid transition
+	}
+	return m.call(ctx, "resume", m.vm.Resume)
+}
 
 // Kill cuts the power and waits until the machine has ended. In between two
 // states the framework stops no machine: that is waited for.
