@@ -65,9 +65,9 @@ func TestEveryFieldOfADescriptionIsConsumed(t *testing.T) {
 		return true
 	})
 	for _, typ := range []reflect.Type{reflect.TypeFor[Description](), reflect.TypeFor[DiskDescription]()} {
-		for i := range typ.NumField() {
-			if name := typ.Field(i).Name; !read[name] {
-				t.Errorf("framework.go does not read %s.%s", typ.Name(), name)
+		for field := range typ.Fields() {
+			if !read[field.Name] {
+				t.Errorf("framework.go does not read %s.%s", typ.Name(), field.Name)
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -135,10 +136,8 @@ func (m *machine) await(ctx context.Context, want ...machineState) error {
 		m.mu.Lock()
 		s, changed := m.state, m.changed
 		m.mu.Unlock()
-		for _, w := range want {
-			if s == w {
-				return nil
-			}
+		if slices.Contains(want, s) {
+			return nil
 		}
 		select {
 		case <-m.exited:
