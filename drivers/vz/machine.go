@@ -151,12 +151,13 @@ func (m *machine) await(ctx context.Context, want ...machineState) error {
 
 // start returns when the CPUs run, or leaves no machine behind.
 func (m *machine) start(ctx context.Context) error {
-	err := m.call(ctx, "start", m.vm.Start)
+	limited, cancel := context.WithTimeout(ctx, m.patience.call)
+	defer cancel()
+	// The framework's own error tells more than the end that may come first.
+	_, err := bounded(limited, "start the virtual machine", func() (struct{}, error) { return struct{}{}, m.vm.Start() }, nil)
 	switch {
 	case err == nil:
-		wait, cancel := context.WithTimeout(ctx, m.patience.call)
-		defer cancel()
-		if err = m.await(wait, stateRunning); err == nil {
+		if err = m.await(limited, stateRunning); err == nil {
 			return nil
 		}
 		err = fmt.Errorf("start the virtual machine: %w", err)

@@ -67,12 +67,18 @@ func (s *scripted) NextState(stop <-chan struct{}) (machineState, bool) {
 	}
 }
 
-// startOn starts a machine on a framework whose calls may take a moment.
+// ample is more than any call takes, and brief not enough for one that hangs.
+const (
+	ample = time.Minute
+	brief = 10 * time.Millisecond
+)
+
+// startOn starts a machine on a framework whose calls may take their time.
 func startOn(t *testing.T, s *scripted, console io.Writer) (linuxvm.Machine, error) {
 	t.Helper()
 	h := New(Options{})
 	h.framework = s
-	h.patience = patience{call: 200 * time.Millisecond, connect: 50 * time.Millisecond, news: time.Minute}
+	h.patience = patience{call: ample, connect: ample, news: ample}
 	kernel := t.TempDir() + "/kernel"
 	image := make([]byte, 64)
 	copy(image[56:], "ARM\x64")
@@ -194,6 +200,7 @@ func TestCallThatNeverReturnsIsGivenUp(t *testing.T) {
 		answer := make(chan struct{})
 		s.connect = func() (net.Conn, error) { <-answer; return late, nil }
 		m := mustStart(t, s, nil)
+		m.(*machine).patience.connect = brief
 		if _, err := m.DialAgent(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("dial: %v", err)
 		}
@@ -209,6 +216,7 @@ func TestCallThatNeverReturnsIsGivenUp(t *testing.T) {
 		s := newScripted()
 		s.stop = func(*scripted) error { <-hang; return nil }
 		m := mustStart(t, s, nil)
+		m.(*machine).patience.call = brief
 		if err := m.Kill(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("kill: %v", err)
 		}
@@ -218,9 +226,17 @@ func TestCallThatNeverReturnsIsGivenUp(t *testing.T) {
 	t.Run("start", func(t *testing.T) {
 		s := newScripted()
 		s.start = func(*scripted) error { <-hang; return nil }
-		if _, err := startOn(t, s, nil); err == nil || !strings.Contains(err.Error(), "it may still run") {
+		c, err := newConsole(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := newMachine(s, c, patience{call: brief})
+		if err := m.start(t.Context()); err == nil || !strings.Contains(err.Error(), "it may still run") {
 			t.Errorf("start: %v", err)
 		}
+		s.states <- stateRunning // after all
+		s.states <- stateStopped
+		awaitExit(t, m)
 	})
 }
 
