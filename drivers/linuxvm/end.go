@@ -10,9 +10,10 @@ import (
 // take to end by itself, which tells more than the broken connection.
 const deathThroes = 3 * time.Second
 
-// watch waits for the end of the machine, or of the connection to its agent,
+// watch keeps the guest's clock and waits for the end of the machine, or of the connection to its agent,
 // without which it is of no use.
 func (s *sandbox) watch(v *vm) {
+	go s.keepClock(v)
 	select {
 	case <-v.machine.Exited():
 	case <-v.client.done:
