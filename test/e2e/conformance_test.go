@@ -33,7 +33,7 @@ const lookalikeChecksEnv = "VZ_LOOKALIKE_CHECKS"
 func TestVZDriverKeepsToTheContractOnTheLookAlike(t *testing.T) {
 	t.Parallel()
 	checks := cmp.Or(os.Getenv(lookalikeChecksEnv),
-		"^(BootstrapFailureEndsStopped|ExecCarriesStdioUnchanged|StopLetsInitEndInGrace|PauseAndResume|KilledRuntimeEndsEveryCall)$")
+		"^(BootstrapFailureEndsStopped|ExitCodeReachesEveryWaiter|StopLetsInitEndInGrace|PauseAndResume|KilledRuntimeEndsEveryCall)$")
 	keepsToTheContract(t, "lookalike", "vz", "vz-lookalike", regexp.MustCompile(checks))
 }
 
