@@ -7,8 +7,14 @@ LDFLAGS   := -s -w -X github.com/vzreconciler/vzreconciler/internal/version.Vers
 BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 GUESTS    := amd64 arm64
 PLUGINS   := runtime-qemu
+# On a Mac, who signs runtime-vz: "-" is nobody (ad hoc), else a certificate's name.
+SIGN      ?= -
+# The module that stands in for Apple's framework on Linux, see drivers/vz/doc.go.
+LOOKALIKE := drivers/vz/internal/lookalike
 # Where the runtime contract's reports go; they are printed after the tests.
 REPORTS   := $(CURDIR)/.cache/reports
+# What conformance-vz runs.
+IMAGE     ?= docker.io/library/busybox
 # Packages whose tests boot virtual machines.
 VM_TESTS  := ./drivers/guest/... ./drivers/qemu/... ./test/e2e/...
 
@@ -16,7 +22,7 @@ VM_TESTS  := ./drivers/guest/... ./drivers/qemu/... ./test/e2e/...
 .PHONY: help setup build check lint generate test unit e2e bench demo image install clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what building, testing and the demo need
 	@internal/tools/setup.sh dev
@@ -35,11 +41,25 @@ build: ## build every binary into bin/
 		echo '$(BUILD) -o bin/plugins/'$$p/bin/$$p ./plugins/$$p; \
 		$(BUILD) -o bin/plugins/$$p/bin/$$p ./plugins/$$p; \
 	done
+ifeq ($(shell uname -s),Darwin)
+	@mkdir -p bin/plugins/runtime-vz/bin
+	cp plugins/runtime-vz/plugin.yaml bin/plugins/runtime-vz/
+	$(subst CGO_ENABLED=0,CGO_ENABLED=1,$(BUILD)) -o bin/plugins/runtime-vz/bin/runtime-vz ./plugins/runtime-vz
+	codesign --force --sign "$(SIGN)" $(if $(filter -,$(SIGN)),,--options runtime --timestamp) \
+		--entitlements packaging/macos/runtime-vz.entitlements bin/plugins/runtime-vz/bin/runtime-vz
+endif
 	@set -e; for a in $(GUESTS); do \
 		mkdir -p bin/guest/$$a; \
 		echo 'GOOS=linux GOARCH='$$a '$(BUILD) -tags grpcnotrace -o bin/guest/'$$a/agent ./drivers/guest/agent/cmd; \
 		GOOS=linux GOARCH=$$a $(BUILD) -tags grpcnotrace -o bin/guest/$$a/agent ./drivers/guest/agent/cmd; \
 	done
+
+.PHONY: lookalike
+lookalike: ## build runtime-vz for Linux, on QEMU in place of Apple's framework
+	@umask 022; mkdir -p bin/lookalike/runtime-vz/bin
+	@cp go.mod bin/lookalike/vz.mod && cp go.sum bin/lookalike/vz.sum && cp plugins/runtime-vz/plugin.yaml bin/lookalike/runtime-vz/
+	@$(GO) mod edit -replace github.com/Code-Hex/vz/v3=./$(LOOKALIKE) bin/lookalike/vz.mod
+	$(BUILD) -modfile bin/lookalike/vz.mod -tags vzlookalike -o bin/lookalike/runtime-vz/bin/runtime-vz ./plugins/runtime-vz
 
 image: ## build the image that the examples use, from Debian's busybox
 	@mkdir -p examples/image
@@ -67,9 +87,19 @@ unit: ## the tests that need no VM
 	# Tests on whole kernels and large files, too slow under the race detector.
 	$(GO) test -timeout 10m ./internal/kernels ./internal/rootfs
 
-e2e: setup build image ## the tests that boot VMs, on the built binaries
+e2e: setup build lookalike image ## the tests that boot VMs, on the built binaries
 	VZ_REPORT_DIR=$(REPORTS) $(GO) test -race -p 2 -count 1 -timeout 40m $(VM_TESTS); code=$$?; \
 		cat $(REPORTS)/conformance-*.txt; exit $$code
+
+.PHONY: conformance-vz conformance-vz-lookalike
+conformance-vz: build ## on a Mac: the whole runtime contract on vz
+	@mkdir -p $(REPORTS)
+	@sw_vers; sysctl -n machdep.cpu.brand_string; bin/vzctl system version
+	bin/vzctl plugin test vz --image $(IMAGE) --junit $(REPORTS)/conformance-vz.xml; code=$$?; \
+		echo 'To report: the lines above, and $(REPORTS)/conformance-vz.xml'; exit $$code
+
+conformance-vz-lookalike: build lookalike image ## the whole runtime contract on vz's driver, on Linux
+	VZ_LOOKALIKE_CHECKS=. VZ_REPORT_DIR=$(REPORTS) $(GO) test -count 1 -timeout 30m -run '^TestVZDriverKeeps' -v ./test/e2e
 
 bench: setup build image ## benchmarks, cold start against a bare QEMU
 	@internal/tools/bench.sh

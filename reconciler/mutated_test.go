@@ -1,7 +1,6 @@
 package reconciler
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -13,10 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/vzreconciler/vzreconciler/manifests"
-	"github.com/vzreconciler/vzreconciler/reconciler/events"
 	"github.com/vzreconciler/vzreconciler/reconciler/source"
 )
 

@@ -49,7 +49,7 @@ func TestDiffOfFoldersShowsFieldsAndWhatTheyCost(t *testing.T) {
 		`  spec.podTemplate.spec.containers[main].image: recreate`,
 		`    - docker.io/library/busybox:1.36`,
 		`    + docker.io/library/busybox:1.37`,
-		`  spec.podTemplate.spec.containers[main].resources.limits: recreate`,
+		`  spec.podTemplate.spec.containers[main].resources.limits: live`,
 		`    + memory: 64Mi`,
 		`  because it takes what changes from configmap/settings`,
 		``,
@@ -101,7 +101,7 @@ func TestDiffWithoutDifferencesEndsWith0AndTroubleIsNoDifference(t *testing.T) {
 		"--offline testdata/diff/old " + empty:                     1,
 		"--offline testdata/validate/bad.yaml testdata/diff/old":   1, // what is broken is to be mended
 		"--offline testdata/diff/old testdata/validate/bad.yaml":   2,
-		"--offline testdata/diff/old nosuch":                       2,
+		"--offline testdata/diff/old nosuch":                       exitNotFound,
 		"--offline testdata/diff/old":                              2,
 		"--offline testdata/diff/old testdata/diff/new --git HEAD": 2,
 		"--git HEAD " + empty:                                      2,

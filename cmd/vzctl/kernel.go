@@ -34,7 +34,8 @@ packages for virtual machines, which is downloaded and unpacked, not installed
 on the host. A manifest names another than "default" in spec.vm.kernel.name.`,
 		Example: `  vzctl kernel install
   vzctl kernel install --deb linux-image-6.1.0-cloud-amd64.deb
-  vzctl kernel install --name mine --image bzImage --modules /lib/modules/6.12.0`,
+  vzctl kernel install --name mine --image bzImage --modules /lib/modules/6.12.0
+  vzctl kernel install --url https://example.com/vmlinux --sha256 e3b0c44298fc…`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			store, err := a.kernels()
@@ -55,6 +56,8 @@ on the host. A manifest names another than "default" in spec.vm.kernel.name.`,
 	f.StringVar(&opts.ModulesDeb, "modules-deb", "", "package with the modules, where they are apart")
 	f.StringVar(&opts.Image, "image", "", "kernel file")
 	f.StringVar(&opts.Modules, "modules", "", "directory of its modules, as /lib/modules/VERSION")
+	f.StringVar(&opts.URL, "url", "", "where a kernel file or package is")
+	f.StringVar(&opts.SHA256, "sha256", "", "checksum of what is at the URL, in hex")
 	f.StringVar(&opts.Package, "package", "", "name of the package to download")
 	return cmd
 }

@@ -149,6 +149,7 @@ func machineConfig(v *vm) MachineConfig {
 		Console:              v.console,
 		SocketDir:            c.SocketDir,
 		CacheDir:             c.CacheDir,
+		StateDir:             v.bundle,
 		NestedVirtualization: c.NestedVirtualization,
 		RuntimeData:          c.RuntimeData,
 	}

@@ -4,9 +4,10 @@ import (
 	"github.com/vzreconciler/vzreconciler/drivers"
 )
 
-// watch waits for the end of the machine, or of all hope for its agent, without
-// whom it is of no use.
+// watch keeps the guest's clock and waits for the end of the machine, or of all hope
+// for its agent, without whom it is of no use.
 func (s *sandbox) watch(v *vm) {
+	go s.keepClock(v)
 	reason := "the connection to the guest's agent broke: "
 	if err := s.stayConnected(v); err != nil {
 		reason += err.Error()

@@ -82,9 +82,11 @@ type MachineConfig struct {
 	// not block for long.
 	Console io.Writer
 	// SocketDir is a short private directory for the machine's sockets, CacheDir
-	// one for what machines share, such as the verdict on hardware acceleration.
+	// one for what machines share, such as the verdict on hardware acceleration, and
+	// StateDir one for what the machine must find again at its next start.
 	SocketDir            string
 	CacheDir             string
+	StateDir             string
 	NestedVirtualization bool
 	RuntimeData          []byte
 }

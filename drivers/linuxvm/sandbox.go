@@ -36,6 +36,7 @@ func newSandbox(hv Hypervisor, opts Options) *sandbox {
 		opts:         opts,
 		log:          opts.Log,
 		connectAgent: connectChannel,
+		clock:        newHostClock(),
 		state:        drivers.StateCreated,
 		processes:    map[string]*process{},
 		ended:        make(chan struct{}),
@@ -50,8 +51,9 @@ type sandbox struct {
 	hv   Hypervisor
 	opts Options
 	log  *slog.Logger
-	// connectAgent is connectChannel, but for tests.
+	// connectAgent is connectChannel, and clock that of the host, but for tests.
 	connectAgent connectFunc
+	clock        hostClock
 
 	// life is the context of what outlives the call that began it; Shutdown ends it.
 	life    context.Context

@@ -33,6 +33,13 @@ func boot(t *testing.T, h Hypervisor, dir string) drivers.Runtime {
 func bootWith(t *testing.T, h Hypervisor, req drivers.BootstrapRequest) drivers.Runtime {
 	t.Helper()
 	rt := newFake(h, Options{})
+	bootIt(t, rt, req)
+	return rt
+}
+
+// bootIt boots a sandbox that is ended with the test.
+func bootIt(t *testing.T, rt drivers.Runtime, req drivers.BootstrapRequest) {
+	t.Helper()
 	if err := rt.Bootstrap(t.Context(), req); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +52,6 @@ func bootWith(t *testing.T, h Hypervisor, req drivers.BootstrapRequest) drivers.
 			t.Errorf("shutdown: %v", err)
 		}
 	})
-	return rt
 }
 
 // runWeb returns a running one.

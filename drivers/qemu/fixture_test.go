@@ -3,11 +3,11 @@ package qemu_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -29,7 +29,16 @@ type world struct {
 	cache  string
 }
 
-var theWorld struct {
+// ours and arm64 are the worlds of this host's architecture and of arm64.
+var (
+	ours  = shared{debs: "../../.cache/debs", goarch: runtime.GOARCH}
+	arm64 = shared{debs: "../../.cache/debs-arm64", goarch: "arm64"}
+)
+
+// shared is a world, and the directory of packages that it is made from.
+type shared struct {
+	debs, goarch string
+
 	once sync.Once
 	world
 	err error
@@ -49,36 +58,40 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
-	os.RemoveAll(theWorld.dir)
+	os.RemoveAll(ours.dir)
+	os.RemoveAll(arm64.dir)
 	os.Exit(code)
 }
 
 func getWorld(t *testing.T) world {
 	t.Helper()
-	theWorld.once.Do(func() {
-		theWorld.world, theWorld.err = makeWorld()
-	})
-	if theWorld.err != nil {
-		t.Fatalf("the parts of a virtual machine are missing, 'make setup' gets them: %v", theWorld.err)
-	}
-	return theWorld.world
+	return ours.get(t)
 }
 
-func makeWorld() (world, error) {
+func (s *shared) get(t *testing.T) world {
+	t.Helper()
+	s.once.Do(func() { s.world, s.err = s.make() })
+	if s.err != nil {
+		t.Fatalf("the parts of a virtual machine are missing, 'make setup' gets them: %v", s.err)
+	}
+	return s.world
+}
+
+func (s *shared) make() (world, error) {
 	dir, err := os.MkdirTemp("", "vzq")
 	if err != nil {
 		return world{}, err
 	}
 	w := world{dir: dir, agent: filepath.Join(dir, "agent"), rootfs: filepath.Join(dir, "root.ext4"), cache: filepath.Join(dir, "cache")}
-	theWorld.dir = dir // removed even after a failure
+	s.dir = dir // removed even after a failure
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 
 	deb := os.Getenv("VZ_TEST_KERNEL_DEB")
-	if deb == "" {
-		debs, _ := filepath.Glob("../../.cache/debs/linux-image-*.deb")
+	if deb == "" || s != &ours {
+		debs, _ := filepath.Glob(filepath.Join(s.debs, "linux-image-*.deb"))
 		if len(debs) == 0 {
-			return w, errors.New("no kernel package in .cache/debs, and VZ_TEST_KERNEL_DEB is not set")
+			return w, fmt.Errorf("no kernel package in %s, and VZ_TEST_KERNEL_DEB is not set", s.debs)
 		}
 		deb = debs[0]
 	}
@@ -101,7 +114,7 @@ func makeWorld() (world, error) {
 	}
 
 	build := exec.CommandContext(ctx, "go", "build", "-o", w.agent, "../guest/agent/cmd")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+s.goarch)
 	if out, err := build.CombinedOutput(); err != nil {
 		return w, fmt.Errorf("build the agent: %w\n%s", err, out)
 	}
@@ -112,7 +125,7 @@ func makeWorld() (world, error) {
 			return w, err
 		}
 	}
-	busybox, err := exec.LookPath("busybox")
+	busybox, err := s.busybox(ctx)
 	if err != nil {
 		return w, err
 	}
@@ -123,7 +136,7 @@ func makeWorld() (world, error) {
 	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), binary, 0o755); err != nil {
 		return w, err
 	}
-	for _, applet := range []string{"sh", "echo", "sleep", "cat", "date", "true", "touch", "ls", "dd", "sync"} {
+	for _, applet := range []string{"sh", "echo", "sleep", "cat", "date", "true", "touch", "ls", "dd", "sync", "uname"} {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
 			return w, err
 		}
@@ -133,6 +146,22 @@ func makeWorld() (world, error) {
 		return w, fmt.Errorf("mke2fs: %w\n%s", err, out)
 	}
 	return w, nil
+}
+
+// busybox returns the path of a static one: the host's own, or that of a package.
+func (s *shared) busybox(ctx context.Context) (string, error) {
+	if s == &ours {
+		return exec.LookPath("busybox")
+	}
+	debs, _ := filepath.Glob(filepath.Join(s.debs, "busybox-static_*.deb"))
+	if len(debs) == 0 {
+		return "", fmt.Errorf("no package busybox-static in %s", s.debs)
+	}
+	unpacked := filepath.Join(s.dir, "busybox")
+	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", debs[0], unpacked).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("unpack %s: %w\n%s", debs[0], err, out)
+	}
+	return filepath.Join(unpacked, "bin/busybox"), nil
 }
 
 // bundle writes a bundle for a sandbox whose container "web" runs a shell script.

@@ -13,7 +13,7 @@ import (
 	"github.com/vzreconciler/vzreconciler/internal/state"
 )
 
-// InstallOptions say where a kernel comes from: one of Deb, Image and Package.
+// InstallOptions say where a kernel comes from: one of Deb, Image, URL and Package.
 // If all are empty, it is the package that the host's distribution makes for
 // virtual machines.
 type InstallOptions struct {
@@ -26,6 +26,9 @@ type InstallOptions struct {
 	// Image is the path of a kernel file; Modules, if not empty, that of a
 	// directory such as /lib/modules/VERSION.
 	Image, Modules string
+	// URL is where a kernel file or a kernel package is, SHA256 its checksum in hex,
+	// without which nothing is taken from there.
+	URL, SHA256 string
 	// Package is the name of a package to download with apt-get. It is unpacked
 	// into the store and not installed.
 	Package string
@@ -89,20 +92,20 @@ func (o *InstallOptions) check() error {
 		return err
 	}
 	sources := 0
-	for _, v := range []string{o.Deb, o.Image, o.Package} {
+	for _, v := range []string{o.Deb, o.Image, o.URL, o.Package} {
 		if v != "" {
 			sources++
 		}
 	}
 	switch {
 	case sources > 1:
-		return errors.New("give one of a package file, an image and a package name")
+		return errors.New("give one of a package file, an image, a URL and a package name")
 	case o.ModulesDeb != "" && o.Deb == "":
 		return errors.New("a modules package goes with a kernel package file")
 	case o.Modules != "" && o.Image == "":
 		return errors.New("a modules directory goes with an image")
 	}
-	return nil
+	return o.checkURL()
 }
 
 // fill puts the kernel's files into the stage and says where they came from.
@@ -125,6 +128,15 @@ func (st *stage) fill(opts InstallOptions, downloadDir string) (source string, e
 		return opts.Image, st.addModulesDir(opts.Modules)
 	case opts.Deb != "":
 		return opts.Deb, st.addDebs(opts, opts.Deb, opts.ModulesDeb)
+	case opts.URL != "":
+		file, err := download(st.ctx, opts, downloadDir)
+		if err != nil {
+			return "", err
+		}
+		if err := st.addDownload(opts, file); err != nil {
+			return "", fmt.Errorf("%s: %w", redacted(opts.URL), err)
+		}
+		return redacted(opts.URL), nil
 	}
 	p, err := fetch(st.ctx, opts, downloadDir)
 	if err != nil {

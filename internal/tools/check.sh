@@ -36,5 +36,17 @@ listed=$(sed -n 's/^| \([a-z][^ ]*\.[^ ]*\) |.*/\1/p' docs/dependencies.md | sor
 	printf '%s\n' "$modules" >.cache/modules && printf '%s\n' "$listed" | diff .cache/modules - || fail 'docs/dependencies.md differs from go.mod (< is missing, > is too much)'
 }
 
+# What only a Mac can build fits the API it is written against, and so does what
+# stands in for that API on Linux.
+go run ./internal/tools/vzcheck -lookalike drivers/vz/internal/lookalike ./drivers/vz ./plugins/runtime-vz ||
+	fail 'the macOS build does not type-check'
+(cd drivers/vz/internal/lookalike && go vet .)
+
+if command -v ruby >/dev/null; then
+	ruby -c packaging/homebrew/vzreconciler.rb >/dev/null || fail 'the Homebrew formula does not parse'
+else
+	printf 'check: no ruby here: the Homebrew formula was not parsed\n' >&2
+fi
+
 # The lint that needs the network's vulnerability database is advice, not a gate.
 govulncheck ./... || printf 'check: govulncheck found something or could not reach its database\n' >&2

@@ -39,6 +39,35 @@ debian_unpack() {
 		{ as_root apt-get update -qq && (cd "$cache/debs" && apt-get download -qq "$1"); }
 }
 
+# debian_foreign ARCH PACKAGE…: downloads packages of another architecture into
+# the cache, with package lists of its own: apt's stay as they are. For a package
+# linux-image-… it is the kernel that this depends on.
+debian_foreign() {
+	arch=$1 debs=$cache/debs-$1 own=$cache/apt-$1
+	shift
+	mkdir -p "$debs" "$own/lists/partial" "$own/archives/partial"
+	# apt drops its rights otherwise, and could not write here.
+	cat >"$own/apt.conf" <<-END
+		APT::Architecture "$arch";
+		APT::Architectures { "$arch"; };
+		APT::Sandbox::User "$(id -un)";
+		Dir::State::lists "$own/lists";
+		Dir::State::status "/dev/null";
+		Dir::Cache "$own";
+	END
+	for p in "$@"; do
+		ls "$debs/${p%-cloud-*}"[-_]*.deb >/dev/null 2>&1 && continue
+		say "downloading Debian package $p for $arch (not installed)"
+		(
+			export APT_CONFIG="$own/apt.conf"
+			cd "$debs"
+			apt-get -qq update
+			case $p in linux-image-*) p=$(apt-cache depends "$p" | sed -n 's/.*Depends: \(linux-image-.*\)/\1/p' | head -n 1) ;; esac
+			apt-get -qq download "$p"
+		)
+	done
+}
+
 # go_tool PATH: builds a development tool at the version internal/tools/gotools/go.mod pins.
 go_tool() {
 	[ -x "$cache/bin/$(basename "$1")" ] && [ "$cache/bin/$(basename "$1")" -nt internal/tools/gotools/go.mod ] && return 0
@@ -65,6 +94,11 @@ Linux)
 	ls "$cache"/debs/linux-image-*.deb >/dev/null 2>&1 || debian_unpack "$kernel"
 	if [ "$want" = dev ]; then
 		debian_install git openssh-client gnupg skopeo e2fsprogs protobuf-compiler libprotobuf-dev tmux
+		if [ "$qemu" = qemu-system-x86 ]; then
+			# One test boots an arm64 guest.
+			debian_install qemu-system-arm
+			debian_foreign arm64 linux-image-cloud-arm64 busybox-static
+		fi
 		for p in docker-registry prometheus; do
 			debian_unpack "$p"
 			dpkg-deb --fsys-tarfile "$cache"/debs/"$p"_*.deb | tar -x -C "$cache/root" --wildcards './usr/bin/*'

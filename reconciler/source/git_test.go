@@ -168,7 +168,7 @@ func TestACommitIsTakenWholeOrNotAtAll(t *testing.T) {
 	o := newOrigin(t)
 	w := watchGit(t, o, GitOptions{})
 	for name, test := range map[string]struct{ file, data, want string }{
-		"does not parse":       {"3.yaml", "kind: [\n", "m/3.yaml:1:1: not valid YAML"},
+		"does not parse":       {"3.yaml", "kind: [\n", "m/3.yaml:1:7: not valid YAML"},
 		"has an unknown field": {"3.yaml", configMap("x") + "dta: {}\n", "m/3.yaml:6:1: ConfigMap default/x: dta"},
 		"has a name twice":     {"3.yaml", configMap("n4"), "m/4.yaml:2:1: ConfigMap default/n4: it is in file://"},
 		"is empty":             {"3.yaml", "", "m/3.yaml: the file is empty"},

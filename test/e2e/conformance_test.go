@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -18,8 +20,52 @@ import (
 // a real VM for each sentence of it.
 func TestQEMUKeepsToTheContract(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(seeded(t), "state")
-	kernel, err := kernels.Open(filepath.Join(dir, "kernels")).Get("")
+	keepsToTheContract(t, "plugins", "qemu", "qemu", regexp.MustCompile(""))
+}
+
+// lookalikeChecksEnv holds a regular expression of the checks to run on the
+// look-alike; without it there are a few that take it through a machine's life.
+const lookalikeChecksEnv = "VZ_LOOKALIKE_CHECKS"
+
+// TestVZDriverKeepsToTheContractOnTheLookAlike boots real guests through the
+// driver for Apple's framework, with QEMU in the framework's place: see
+// drivers/vz/doc.go. It says nothing of a Mac.
+func TestVZDriverKeepsToTheContractOnTheLookAlike(t *testing.T) {
+	t.Parallel()
+	checks := cmp.Or(os.Getenv(lookalikeChecksEnv),
+		"^(BootstrapFailureEndsStopped|ExitCodeReachesEveryWaiter|StopLetsInitEndInGrace|PauseAndResume|KilledRuntimeEndsEveryCall)$")
+	keepsToTheContract(t, "lookalike", "vz", "vz-lookalike", regexp.MustCompile(checks))
+}
+
+// keepsToTheContract holds a plugin below bin against the contract, or the checks
+// of it whose names match.
+func keepsToTheContract(t *testing.T, dir, name, subject string, checks *regexp.Regexp) {
+	opts := conformance.OfPlugin(pluginUnderTest(t, dir, name))
+	report := &conformance.Report{Subject: subject}
+	run := report.Record(func(name string, check func(conformance.T)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			check(t)
+		})
+	})
+	opts.Run = func(name string, check func(conformance.T)) {
+		if checks.MatchString(name) {
+			run(name, check)
+		}
+	}
+	t.Cleanup(func() { writeReport(t, report) })
+	conformance.Run(opts)
+}
+
+// pluginUnderTest returns a plugin below bin and what its sandboxes are made from.
+func pluginUnderTest(t *testing.T, dir, name string) conformance.PluginOptions {
+	t.Helper()
+	p, err := plugins.NewLoader([]string{filepath.Join(repo(t), "bin", dir)}).Find(plugins.KindRuntime, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := filepath.Join(seeded(t), "state")
+	kernel, err := kernels.Open(filepath.Join(state, "kernels")).Get("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,10 +74,6 @@ func TestQEMUKeepsToTheContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	image, err := store.Ensure(t.Context(), "docker-archive:"+busyboxArchive, images.EnsureOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := plugins.NewLoader([]string{filepath.Join(repo(t), "bin", "plugins")}).Find(plugins.KindRuntime, "qemu")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,25 +87,18 @@ func TestQEMUKeepsToTheContract(t *testing.T) {
 		}
 		_ = os.RemoveAll(sockets)
 	})
-	launcher := plugins.NewLauncher(plugins.LauncherOptions{SocketDir: sockets})
-	configuration := drivers.Configuration{
-		Version: drivers.ConfigurationVersion, ID: "default/conformance", Hostname: "conformance",
-		CPUs: 1, MemoryBytes: 256 << 20, DiskBytes: 1 << 30,
-		Kernel:   drivers.Kernel{Image: kernel.Image, VMLinux: kernel.VMLinux, ModulesDir: kernel.ModulesDir},
-		Agent:    bin(t, filepath.Join("guest", runtime.GOARCH, "agent")),
-		CacheDir: filepath.Join(dir, "cache"), SocketDir: sockets,
-		Containers: []drivers.Container{{Name: "main", Rootfs: image.Rootfs}},
+	return conformance.PluginOptions{
+		Plugin:   p,
+		Launcher: plugins.NewLauncher(plugins.LauncherOptions{SocketDir: sockets}),
+		Configuration: drivers.Configuration{
+			Version: drivers.ConfigurationVersion, ID: "default/conformance", Hostname: "conformance",
+			CPUs: 1, MemoryBytes: 256 << 20, DiskBytes: 1 << 30,
+			Kernel:   drivers.Kernel{Image: kernel.Image, VMLinux: kernel.VMLinux, ModulesDir: kernel.ModulesDir},
+			Agent:    bin(t, filepath.Join("guest", runtime.GOARCH, "agent")),
+			CacheDir: filepath.Join(state, "cache"), SocketDir: sockets,
+			Containers: []drivers.Container{{Name: "main", Rootfs: image.Rootfs}},
+		},
 	}
-	opts := conformance.OfPlugin(conformance.PluginOptions{Plugin: p, Launcher: launcher, Configuration: configuration})
-	report := &conformance.Report{Subject: "qemu"}
-	opts.Run = report.Record(func(name string, check func(conformance.T)) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			check(t)
-		})
-	})
-	t.Cleanup(func() { writeReport(t, report) })
-	conformance.Run(opts)
 }
 
 // writeReport puts a report into the test's output and, if asked to, into files.

@@ -43,6 +43,9 @@ func serveGuest(ctx context.Context, log *slog.Logger) error {
 	if err := modules.load(whenChannel); err != nil {
 		return err
 	}
+	if err := openConsole(); err != nil {
+		return err
+	}
 	cmdline, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
 		return err
@@ -102,6 +105,29 @@ func mountKernelFiles() error {
 	}
 	// A process forked into a container shares this memory until it executes.
 	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}
+
+// openConsole gives this process the console that was not there yet when it began,
+// as one is whose driver is a module. See package initramfs.
+func openConsole() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(unix.Stderr, &st); err != nil {
+		return fmt.Errorf("the standard error: %w", err)
+	}
+	if st.Rdev != unix.Mkdev(1, 3) {
+		return nil // not /dev/null, so a console
+	}
+	console, err := unix.Open("/dev/console", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil //nolint:nilerr // a machine without one does too
+	}
+	defer unix.Close(console)
+	for fd := range 3 {
+		if err := unix.Dup3(console, fd, 0); err != nil {
+			return fmt.Errorf("open the console: %w", err)
+		}
+	}
+	return nil
 }
 
 // channelKind reads "vzr.channel=" from the kernel's command line.

@@ -71,6 +71,9 @@ func Build(w io.Writer, opts Options) error {
 	}
 	// The kernel opens it for PID 1 before anything is mounted.
 	a.charDevice("dev/console", 5, 1)
+	// It cannot while the console's driver is a module yet to be loaded: then PID 1
+	// begins without open files, and a Go program puts this in their place.
+	a.charDevice("dev/null", 1, 3)
 	a.file(Init, 0o755, agent)
 	var list strings.Builder
 	for _, m := range modules {

@@ -21,7 +21,7 @@ const (
 	// keepUnused is how long an initramfs that nobody asks for stays in the cache.
 	keepUnused = 7 * 24 * time.Hour
 	// format changes when Build writes something else from the same options.
-	format = 2
+	format = 3
 )
 
 // Cached returns the path of the initramfs for opts, below cacheDir, and builds

@@ -165,6 +165,9 @@ func TestModulesComeAfterWhatTheyDependOnAndUncompressed(t *testing.T) {
 	if r := files["dev/console"]; r.Mode&cpio.S_IFMT != cpio.S_IFCHR || r.Rmajor != 5 || r.Rminor != 1 {
 		t.Errorf("console = %+v", r.Info)
 	}
+	if r := files["dev/null"]; r.Mode&cpio.S_IFMT != cpio.S_IFCHR || r.Rmajor != 1 || r.Rminor != 3 {
+		t.Errorf("dev/null is %+v: without it and a console the agent does not start", r)
+	}
 }
 
 func TestSignaturesAreLeftOut(t *testing.T) {

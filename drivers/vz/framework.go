@@ -1,0 +1,238 @@
+//go:build (darwin && cgo) || vzlookalike
+
+package vz
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/Code-Hex/vz/v3"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+)
+
+// theFramework returns the host's own.
+func theFramework() framework { return virtualization{} }
+
+// virtualization is the framework, by way of github.com/Code-Hex/vz.
+type virtualization struct{}
+
+// probe makes the least configuration there can be and has it checked: that is
+// how a missing entitlement shows.
+func (v virtualization) probe() error {
+	if err := hostObstacle(); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	id, err := v.newIdentifier()
+	if err != nil {
+		return kindOf(err)
+	}
+	l := v.limits()
+	config, err := configure(Description{
+		CPUs: l.minCPUs, MemoryBytes: l.minMemoryBytes, MachineIdentifier: id,
+		Kernel: self, Initrd: self, // files that are there; nothing is started
+	})
+	if err != nil {
+		return kindOf(err)
+	}
+	if _, err := config.Validate(); err != nil && strings.Contains(err.Error(), "entitlement") {
+		return fmt.Errorf("%w: this program is not signed with the entitlement com.apple.security.virtualization: build it by \"make build\", or sign it: codesign --force --sign - --entitlements packaging/macos/runtime-vz.entitlements %s: %w",
+			drivers.ErrUnavailable, self, err)
+	}
+	return nil
+}
+
+func (virtualization) version() string { return hostVersion() }
+
+func (virtualization) limits() limits {
+	return limits{
+		minCPUs:        vz.VirtualMachineConfigurationMinimumAllowedCPUCount(),
+		maxCPUs:        vz.VirtualMachineConfigurationMaximumAllowedCPUCount(),
+		minMemoryBytes: vz.VirtualMachineConfigurationMinimumAllowedMemorySize(),
+		maxMemoryBytes: vz.VirtualMachineConfigurationMaximumAllowedMemorySize(),
+	}
+}
+
+func (virtualization) newIdentifier() ([]byte, error) {
+	id, err := vz.NewGenericMachineIdentifier()
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte(nil), id.DataRepresentation()...), nil
+}
+
+func (virtualization) newMachine(d Description, input, output *os.File) (virtualMachine, error) {
+	config, err := configure(d)
+	if err != nil {
+		return nil, kindOf(err)
+	}
+	if err := addConsole(config, input, output); err != nil {
+		return nil, kindOf(err)
+	}
+	// It may say no without an error.
+	if ok, err := config.Validate(); err != nil {
+		return nil, kindOf(err)
+	} else if !ok {
+		return nil, errors.New("the Virtualization framework does not accept the configuration and does not say why")
+	}
+	vm, err := vz.NewVirtualMachine(config)
+	if err != nil {
+		return nil, kindOf(err)
+	}
+	return &appleMachine{VirtualMachine: vm, input: input, output: output}, nil
+}
+
+// configure makes the configuration, but for the console.
+func configure(d Description) (*vz.VirtualMachineConfiguration, error) {
+	loader, err := vz.NewLinuxBootLoader(d.Kernel, vz.WithCommandLine(d.CommandLine), vz.WithInitrd(d.Initrd))
+	if err != nil {
+		return nil, err
+	}
+	config, err := vz.NewVirtualMachineConfiguration(loader, d.CPUs, d.MemoryBytes)
+	if err != nil {
+		return nil, err
+	}
+	platform, err := platform(d)
+	if err != nil {
+		return nil, err
+	}
+	config.SetPlatformVirtualMachineConfiguration(platform)
+	var disks []vz.StorageDeviceConfiguration
+	for _, disk := range d.Disks {
+		device, err := block(disk)
+		if err != nil {
+			return nil, fmt.Errorf("disk %s: %w", disk.Path, err)
+		}
+		disks = append(disks, device)
+	}
+	config.SetStorageDevicesVirtualMachineConfiguration(disks)
+	socket, err := vz.NewVirtioSocketDeviceConfiguration()
+	if err != nil {
+		return nil, err
+	}
+	config.SetSocketDevicesVirtualMachineConfiguration([]vz.SocketDeviceConfiguration{socket})
+	entropy, err := vz.NewVirtioEntropyDeviceConfiguration()
+	if err != nil {
+		return nil, err
+	}
+	config.SetEntropyDevicesVirtualMachineConfiguration([]*vz.VirtioEntropyDeviceConfiguration{entropy})
+	balloon, err := vz.NewVirtioTraditionalMemoryBalloonDeviceConfiguration()
+	if err != nil {
+		return nil, err
+	}
+	config.SetMemoryBalloonDevicesVirtualMachineConfiguration([]vz.MemoryBalloonDeviceConfiguration{balloon})
+	return config, nil
+}
+
+func platform(d Description) (*vz.GenericPlatformConfiguration, error) {
+	id, err := vz.NewGenericMachineIdentifierWithData(d.MachineIdentifier)
+	if err != nil {
+		return nil, fmt.Errorf("machine identifier: %w", err)
+	}
+	config, err := vz.NewGenericPlatformConfiguration(vz.WithGenericMachineIdentifier(id))
+	if err != nil || !d.NestedVirtualization {
+		return config, err
+	}
+	if !vz.IsNestedVirtualizationSupported() {
+		return nil, fmt.Errorf("nested virtualization: %w: it needs macOS 15 and an Apple M3 or newer", drivers.ErrUnsupported)
+	}
+	return config, config.SetNestedVirtualizationEnabled(true)
+}
+
+func block(d DiskDescription) (*vz.VirtioBlockDeviceConfiguration, error) {
+	cache := map[string]vz.DiskImageCachingMode{
+		DiskCacheAuto: vz.DiskImageCachingModeAutomatic,
+		DiskCacheOn:   vz.DiskImageCachingModeCached,
+		DiskCacheOff:  vz.DiskImageCachingModeUncached,
+	}
+	sync := map[string]vz.DiskImageSynchronizationMode{
+		DiskSyncFull:  vz.DiskImageSynchronizationModeFull,
+		DiskSyncFsync: vz.DiskImageSynchronizationModeFsync,
+		DiskSyncNone:  vz.DiskImageSynchronizationModeNone,
+	}
+	image, err := vz.NewDiskImageStorageDeviceAttachmentWithCacheAndSync(d.Path, d.ReadOnly, cache[d.Cache], sync[d.Sync])
+	if err != nil {
+		return nil, err
+	}
+	device, err := vz.NewVirtioBlockDeviceConfiguration(image)
+	if err != nil {
+		return nil, err
+	}
+	return device, device.SetBlockDeviceIdentifier(d.Identifier)
+}
+
+func addConsole(config *vz.VirtualMachineConfiguration, input, output *os.File) error {
+	ends, err := vz.NewFileHandleSerialPortAttachment(input, output)
+	if err != nil {
+		return err
+	}
+	port, err := vz.NewVirtioConsoleDeviceSerialPortConfiguration(ends)
+	if err != nil {
+		return err
+	}
+	config.SetSerialPortsVirtualMachineConfiguration([]*vz.VirtioConsoleDeviceSerialPortConfiguration{port})
+	return nil
+}
+
+// kindOf sorts the framework's errors into the kinds that callers tell apart.
+func kindOf(err error) error {
+	if errors.Is(err, vz.ErrUnsupportedOSVersion) {
+		return fmt.Errorf("%w: macOS 13 or newer is needed: %w", drivers.ErrUnavailable, err)
+	}
+	return err
+}
+
+// appleMachine is a virtualMachine.
+type appleMachine struct {
+	*vz.VirtualMachine
+	// input and output are the console's: the framework knows only their numbers,
+	// and the garbage collector would close files that nobody refers to.
+	input, output *os.File
+}
+
+func (m *appleMachine) Start() error { return m.VirtualMachine.Start() }
+
+// Connect connects to a port of the one vsock device.
+func (m *appleMachine) Connect(port uint32) (net.Conn, error) {
+	devices := m.SocketDevices()
+	if len(devices) == 0 {
+		return nil, errors.New("the virtual machine has no vsock device")
+	}
+	conn, err := devices[0].Connect(port)
+	if err != nil {
+		return nil, err // not a nil *vz.VirtioSocketConnection in an interface
+	}
+	return conn, nil
+}
+
+// NextState waits for the next change of the state.
+func (m *appleMachine) NextState(stop <-chan struct{}) (machineState, bool) {
+	select {
+	case s := <-m.StateChangedNotify():
+		return toState(s), true
+	case <-stop:
+		return stateStopped, false
+	}
+}
+
+func toState(s vz.VirtualMachineState) machineState {
+	switch s {
+	case vz.VirtualMachineStateStopped:
+		return stateStopped
+	case vz.VirtualMachineStateRunning:
+		return stateRunning
+	case vz.VirtualMachineStatePaused:
+		return statePaused
+	case vz.VirtualMachineStateError:
+		return stateFailed
+	default:
+		return stateChanging
+	}
+}

@@ -1,0 +1,26 @@
+package vz
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/vzreconciler/vzreconciler/drivers"
+)
+
+// hostVersion tells what machines run on, for people.
+func hostVersion() string {
+	const name = "Virtualization.framework"
+	if version, err := unix.Sysctl("kern.osproductversion"); err == nil {
+		return name + " of macOS " + version
+	}
+	return name
+}
+
+// hostObstacle says why this Mac cannot run virtual machines, if that is so.
+func hostObstacle() error {
+	if able, err := unix.SysctlUint32("kern.hv_support"); err == nil && able == 0 {
+		return fmt.Errorf("%w: this Mac's processor, or the virtual machine that it is, supports no virtual machines", drivers.ErrUnavailable)
+	}
+	return nil
+}
