@@ -10,11 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vzreconciler/vzreconciler/internal/gittree"
 	"github.com/vzreconciler/vzreconciler/internal/printer"
 	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/api"
 	"github.com/vzreconciler/vzreconciler/reconciler/diff"
+	"github.com/vzreconciler/vzreconciler/reconciler/source/git"
 )
 
 // exitTrouble is diff's own: its 1 says that there are differences.
@@ -171,7 +171,7 @@ func (d *differences) ofCommits(rev string, args []string) error {
 	if oldRev == "" || two && newRev == "" {
 		return usagef("--git=%s: want REV or REV..REV", rev)
 	}
-	folder, err := gittree.Open(dir)
+	folder, err := git.OpenFolder(dir)
 	if err != nil {
 		return err
 	}
@@ -193,17 +193,12 @@ func (d *differences) ofCommits(rev string, args []string) error {
 	return d.between(from, to)
 }
 
-func (d *differences) commitFiles(folder *gittree.Folder, dir, rev string) ([]manifestFile, error) {
-	found, commit, err := folder.Files(rev, gittree.Options{
-		MaxFileBytes: manifests.MaxFileBytes,
-		Keep: func(name string, dir bool) bool {
-			return !strings.HasPrefix(name, ".") && (dir || manifests.IsManifestFile(name))
-		},
-	})
+func (d *differences) commitFiles(folder *git.Folder, dir, rev string) ([]manifestFile, error) {
+	found, commit, err := folder.Files(rev, manifests.IsManifestFile)
 	if err != nil {
 		return nil, err
 	}
-	d.logf("%s is commit %s", rev, commit)
+	d.logf("%s is commit %s", rev, commit.Hash)
 	files := make([]manifestFile, len(found))
 	for i, f := range found {
 		files[i] = manifestFile{path: filepath.Join(dir, filepath.FromSlash(f.Path)), name: filepath.FromSlash(f.Path), data: f.Data}
