@@ -42,7 +42,8 @@ else
 fi
 
 step 'The daemon, watching a folder'
-cp -R examples "$folder"
+cp -R examples/image "$tmp/image"
+cp -R examples/quickstart "$folder"
 # The demo ends by removing every manifest at once, which is held back by default.
 printf '%s$ vzreconciler --manifests %s &%s\n' "$dim" "$folder" "$off"
 vzreconciler --manifests "$folder" --max-prune 100 --metrics-addr 127.0.0.1:0 2>"$tmp/daemon.log" &

@@ -14,7 +14,7 @@ import (
 // example reads one of the examples of workloads.
 func example(t *testing.T, name string) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "examples", name))
+	data, err := os.ReadFile(filepath.Join("..", "examples", "manifests", name))
 	if err != nil {
 		t.Fatal(err)
 	}

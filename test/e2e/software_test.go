@@ -197,7 +197,11 @@ func TestMetricsPassPromtool(t *testing.T) {
 func TestExamplesRun(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
-	run(t, "cp", "-R", filepath.Join(repo(t), "examples")+"/.", h.folder)
+	examples := filepath.Join(repo(t), "examples")
+	run(t, "cp", "-R", filepath.Join(examples, "image"), h.dir)
+	for _, dir := range []string{"quickstart", "manifests"} {
+		run(t, "cp", "-R", filepath.Join(examples, dir)+"/.", h.folder)
+	}
 	h.start()
 	h.vzctlOK("wait", "--for=condition=Ready", "sandbox", "hello", "web", "agent", "--timeout=180s")
 	h.eventually(soon, "hello says hello", func() error {

@@ -5,6 +5,7 @@ package agent
 import (
 	"bytes"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -78,7 +79,7 @@ func TestOutputOfAnExitedProcessIsWhole(t *testing.T) {
 			case <-time.After(10 * time.Second):
 				t.Fatal("the output does not end")
 			}
-			if want := append(first, rest...); !bytes.Equal(got.Bytes(), want) {
+			if want := slices.Concat(first, rest); !bytes.Equal(got.Bytes(), want) {
 				t.Errorf("%d bytes of %d, the same: false", got.Len(), len(want))
 			}
 		})
