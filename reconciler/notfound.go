@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
@@ -14,7 +15,7 @@ import (
 func (m *Manager) notFound(key manifests.Key) error {
 	var names []string
 	elsewhere, written := "", ""
-	for _, v := range m.views(query{kind: kindSelector{keys: []string{key.Kind}}, labels: labels.Everything()}) {
+	for _, v := range m.views(query{kind: kindSelector{keys: []string{key.Kind}}, labels: labels.Everything(), fields: fields.Everything()}) {
 		switch {
 		case v.key == key:
 			written = v.kind

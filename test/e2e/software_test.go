@@ -219,9 +219,7 @@ func TestExamplesRun(t *testing.T) {
 	if got := h.vzctlOK("exec", "agent", "--", "id", "-u"); got != "65534\n" {
 		t.Errorf("agent runs as %q", got)
 	}
-	if got := h.vzctlOK("logs", "counter"); got != "start number 1\n" {
-		t.Errorf("counter says %q", got)
-	}
+	h.waitLog("counter", "start number 1\n")
 	h.wantWorkloadExamples()
 	if db, shop := h.mustGet("db"), h.mustGet("shop"); shop.Status.StartTime.Before(db.Status.StartTime) {
 		t.Errorf("shop started at %s, before db at %s", shop.Status.StartTime, db.Status.StartTime)
