@@ -84,8 +84,9 @@ test: setup build image unit e2e ## every test: unit, then end to end on real VM
 
 unit: ## the tests that need no VM
 	VZ_REPORT_DIR=$(REPORTS) $(GO) test -race -p 2 -timeout 15m $$($(GO) list ./... | grep -v -e /test/e2e -e /drivers/guest -e /drivers/qemu)
-	# Tests on whole kernels and large files, too slow under the race detector.
+	# Tests on whole kernels, large files and a thousand manifests, too slow under the race detector.
 	$(GO) test -timeout 10m ./internal/kernels ./internal/rootfs
+	$(GO) test -timeout 10m -run ThousandMutants ./reconciler
 
 e2e: setup build lookalike image ## the tests that boot VMs, on the built binaries
 	VZ_REPORT_DIR=$(REPORTS) $(GO) test -race -p 2 -count 1 -timeout 40m $(VM_TESTS); code=$$?; \

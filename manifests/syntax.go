@@ -102,13 +102,25 @@ func syntaxColumn(text []byte, line int, message string) int {
 	default:
 		return first
 	}
-	const searched = 4 << 20 // bytes parsed, as the text is parsed again and again
+	const (
+		searched = 256 << 10
+		tries    = 16 // as the text is parsed again and again
+	)
 	lines := bytes.SplitAfter(text, []byte{'\n'})
 	before, rest := bytes.Join(lines[:line-1], nil), lines[line-1]
-	if len(text)*len(rest) > searched {
+	openings := 0
+	for _, b := range rest {
+		if isOpening(b) {
+			openings++
+		}
+	}
+	if len(text) > searched || openings > tries {
 		return first
 	}
 	for n := len(rest) - 1; n >= first; n-- {
+		if !isOpening(rest[n]) {
+			continue
+		}
 		// Up to here nothing was open.
 		if _, err := decodeYAML(slices.Concat(before, rest[:n])); err == nil {
 			return n + 1
@@ -116,6 +128,9 @@ func syntaxColumn(text []byte, line int, message string) int {
 	}
 	return first
 }
+
+// isOpening reports a character that may open what is to be closed.
+func isOpening(b byte) bool { return b == '[' || b == '{' || b == '"' || b == '\'' }
 
 // firstColumn is the column of the first character of a line that is not blank.
 func firstColumn(text []byte, line int) int {

@@ -65,15 +65,19 @@ func (m *Manager) parseFiles(files []api.File) ([]manifests.Object, error) {
 // applied returns the objects as last applied, but those that are being removed.
 func (m *Manager) applied() []manifests.Object {
 	var all []manifests.Object
-	for _, o := range m.allObjects() {
-		o.mu.Lock()
-		if r := o.record; r != nil && r.DeletionTimestamp == nil {
-			all = append(all, manifests.Object{
+	for _, e := range m.allManaged() {
+		e.mu.Lock()
+		if r := e.record; r != nil && r.DeletionTimestamp == nil && r.Owner == nil {
+			obj := manifests.Object{
 				Key: r.Key, Position: r.Source, APIVersion: r.APIVersion, Kind: r.Kind,
 				Manifest: r.Manifest, Sandbox: r.Sandbox,
-			})
+			}
+			if w := r.Workload; w != nil {
+				obj.Job, obj.CronJob, obj.StatefulSet = w.Job, w.CronJob, w.StatefulSet
+			}
+			all = append(all, obj)
 		}
-		o.mu.Unlock()
+		e.mu.Unlock()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -90,13 +94,17 @@ func (m *Manager) noteObstacles(c *diff.Object) {
 	if since := m.suspendedSince(); !since.IsZero() {
 		c.Notes = append(c.Notes, `reconciling is suspended: nothing happens until "vzctl reconcile resume --all"`)
 	}
-	o := m.object(manifests.Key{Kind: manifests.KindSandbox, Namespace: c.Namespace, Name: c.Name})
-	if o == nil || c.Kind == manifests.KindConfigMap || c.Kind == manifests.KindSecret {
+	key := manifests.Key{Kind: c.Kind, Namespace: c.Namespace, Name: c.Name}
+	if c.Kind == "Pod" {
+		key.Kind = manifests.KindSandbox
+	}
+	e := m.managed(key) // nil for what nothing runs for
+	if e == nil {
 		return
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	r := o.record
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r := e.record
 	if r == nil {
 		return
 	}

@@ -73,6 +73,9 @@ func (o *object) waits(d Desired, refs referred, p Plan, now time.Time) []string
 	for _, missing := range refs.missing {
 		say("missing: %s", missing)
 	}
+	for _, first := range refs.waiting {
+		say("waits for %s", first)
+	}
 	if verb, f := o.lastFailure(); f != nil {
 		say("%s failed, %s: %v", verb, plural(f.tries, "try", "tries"), f.err)
 	}
@@ -101,6 +104,10 @@ func (v Verb) describe() string {
 		return "have a new plugin process take the virtual machine over"
 	case ActStart:
 		return "start a container"
+	case ActKill:
+		return "end a container that a probe found unhealthy"
+	case ActUpdate:
+		return "change limits, resolver and host names of what runs"
 	case ActPause:
 		return "stop the CPUs"
 	case ActResume:

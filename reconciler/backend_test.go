@@ -288,7 +288,7 @@ func TestApplyDoesNotBringAVanishedDirectoryBackEmpty(t *testing.T) {
 		if err := os.Rename(w.dir, w.dir+"-away"); err != nil {
 			t.Fatal(err)
 		}
-		w.missing = true
+		w.missing.Store(true)
 		_, err := w.m.Apply(t.Context(), &api.ApplyRequest{FileName: "db.yaml", Data: []byte(sandbox("db"))})
 		if !errors.Is(err, drivers.ErrUnavailable) || exists(w.dir) {
 			t.Errorf("got %v", err)

@@ -1,3 +1,7 @@
+//go:build !race
+
+// The race detector makes it take minutes.
+
 package reconciler
 
 import (

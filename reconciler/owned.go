@@ -195,10 +195,16 @@ func (m *Manager) weights() func(manifests.Key) int {
 	for key := range m.workloads {
 		weights[key] = max(count(key), 1)
 	}
+	lost := map[manifests.Key]bool{} // claims whose volume would go with them
+	for key, c := range m.configs {
+		lost[key] = c.volume != nil && c.volume.DeleteWithClaim
+	}
 	return func(key manifests.Key) int {
 		switch {
 		case key.IsWorkload():
 			return weights[key]
+		case lost[key]:
+			return 1 // what is on its volume
 		case key.IsConfig():
 			return 0
 		}

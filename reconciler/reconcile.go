@@ -83,7 +83,7 @@ func (m *Manager) reconcile(key manifests.Key) (again time.Time, err error) {
 // ready reports whether a step can be taken: that to a new VM needs the sandbox's
 // volumes. o.mu is held.
 func (m *Manager) ready(o *object, a Action) bool {
-	if a.Verb != ActLaunch || o.survivor() || m.attachClaims(o) {
+	if a.Verb != ActLaunch && a.Verb != ActBootstrap || o.survivor() || m.attachClaims(o) {
 		return true
 	}
 	m.queue.Add(o.key) // Another was faster: wait for it.

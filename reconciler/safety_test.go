@@ -80,7 +80,7 @@ func TestNewBrokenManifestIsShownWithItsError(t *testing.T) {
 func TestVanishedDirectoryDeletesNothing(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.write("web.yaml", sandbox("web"))
-		w.missing = true
+		w.missing.Store(true)
 		w.look()
 		after(time.Hour)
 		w.wantPhase("web", manifests.PhaseRunning)
@@ -89,7 +89,7 @@ func TestVanishedDirectoryDeletesNothing(t *testing.T) {
 		w.start()
 		after(time.Hour)
 		w.wantPhase("web", manifests.PhaseRunning)
-		w.missing = false
+		w.missing.Store(false)
 		w.look()
 		after(time.Second)
 		w.wantCondition("web", manifests.ConditionSynced, "True", "", "")

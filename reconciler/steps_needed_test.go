@@ -33,7 +33,7 @@ func TestEveryChangeTakesTheStepsItNeedsAndNoMore(t *testing.T) {
 		{"half a file", with("command: [serve]", "command: [ser"), ""},
 		{"a second claim of the name", func(w *world) { w.write("b.yaml", sandbox("web")) }, ""},
 		{"the directory gone", func(w *world) {
-			w.missing = true
+			w.missing.Store(true)
 			w.look()
 		}, ""},
 		{"an image", with("app:1", "app:2"), "Prepare, Stop, Shutdown, RemoveDisk, Launch, Bootstrap, StartContainer main"},

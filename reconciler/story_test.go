@@ -121,7 +121,7 @@ func (s *story) look() {
 		return
 	}
 	s.w.look()
-	if s.w.missing {
+	if s.w.missing.Load() {
 		return
 	}
 	if s.config != s.seen && s.config != "" {
@@ -184,7 +184,7 @@ func (s *story) unlink() {
 
 func (s *story) rename() {
 	c := s.anyone()
-	if c.written == nil || c.broken || !s.up || s.w.missing {
+	if c.written == nil || c.broken || !s.up || s.w.missing.Load() {
 		return
 	}
 	delete(s.w.files, c.file)
@@ -238,8 +238,8 @@ func (s *story) writeConfig() {
 }
 
 func (s *story) loseDirectory() {
-	s.w.missing = !s.w.missing
-	s.say("the directory is gone: %v", s.w.missing)
+	s.w.missing.Store(!s.w.missing.Load())
+	s.say("the directory is gone: %v", s.w.missing.Load())
 	s.look()
 }
 
@@ -371,7 +371,7 @@ func (s *story) end() {
 	s.w.runtimes.mu.Lock()
 	s.clearFaults()
 	s.w.runtimes.mu.Unlock()
-	s.w.missing = false
+	s.w.missing.Store(false)
 	if !s.up {
 		s.restartDaemon()
 	}

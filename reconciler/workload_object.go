@@ -155,7 +155,8 @@ func (m *Manager) createWorkload(w *workloadObject, now time.Time) error {
 		Version: recordVersion, Key: w.key, UID: newUID(), Generation: 1,
 		CreationTimestamp: metav1.NewTime(now.Truncate(time.Second)),
 		SpecHash:          obj.WorkloadHash(),
-		APIVersion:        obj.APIVersion, Kind: obj.Kind, Source: obj.Position, Manifest: obj.Manifest, Owner: in.owner,
+		APIVersion:        obj.APIVersion, Kind: obj.Kind, Source: obj.Position, Revision: obj.Revision,
+		Manifest: obj.Manifest, Owner: in.owner,
 		Workload: &WorkloadRecord{Job: obj.Job, CronJob: obj.CronJob, StatefulSet: obj.StatefulSet},
 	}
 	if in.uid != "" {
@@ -184,6 +185,7 @@ func (m *Manager) updateWorkload(w *workloadObject) error {
 	next, rec := *r, *r.Workload
 	rec.Job, rec.CronJob, rec.StatefulSet = obj.Job, obj.CronJob, obj.StatefulSet
 	next.Source, next.Manifest, next.Workload, next.Owner = obj.Position, obj.Manifest, &rec, w.intent.owner
+	next.Revision = obj.Revision
 	next.SpecHash = obj.WorkloadHash()
 	if next.SpecHash != r.SpecHash {
 		next.Generation++

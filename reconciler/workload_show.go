@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/vzreconciler/vzreconciler/manifests"
+	"github.com/vzreconciler/vzreconciler/reconciler/source"
 	"github.com/vzreconciler/vzreconciler/reconciler/workload"
 )
 
@@ -22,17 +23,24 @@ func (m *Manager) showWorkload(w *workloadObject, now time.Time) {
 	}
 	var generation int64
 	if r := w.record; r != nil {
-		v.manifest, v.source, v.owner = r.Manifest, r.Source, r.Owner
+		v.manifest, v.source, v.owner, v.revision = r.Manifest, r.Source, r.Owner, r.Revision
+		if obj := w.intent.object; obj != nil && obj.Position == r.Source {
+			v.revision = obj.Revision // a later commit, in which it stands just so
+		}
 		v.uid, v.generation, v.created, v.deleted = r.UID, r.Generation, r.CreationTimestamp, r.DeletionTimestamp
 		v.labels, v.revisions = r.Workload.labels(), r.Workload.Revisions
 		generation = r.Generation
 	} else if obj := w.intent.object; obj != nil {
-		v.manifest, v.source, v.labels = obj.Manifest, obj.Position, obj.Meta().Labels
+		v.manifest, v.source, v.labels, v.revision = obj.Manifest, obj.Position, obj.Meta().Labels, obj.Revision
 	}
 	synced := &conditionSet{old: old, now: now, generation: generation}
 	switch {
 	case v.problem != nil:
-		synced.setBool(manifests.ConditionSynced, false, v.problem.Reason, v.problem.Message)
+		status := metav1.ConditionFalse
+		if v.problem.Reason == source.ReasonSourceUnreachable {
+			status = metav1.ConditionUnknown
+		}
+		synced.set(manifests.ConditionSynced, status, v.problem.Reason, v.problem.Message)
 	case v.deleted != nil:
 		synced.setBool(manifests.ConditionSynced, false, ReasonDeleting, "it is being removed, and what it has made")
 	default:

@@ -44,7 +44,7 @@ type world struct {
 	dir      string // of the manifests
 	files    map[string]string
 	onDisk   bool                // the manifests are read from dir, not from files
-	missing  bool                // the directory of the manifests cannot be read
+	missing  atomic.Bool         // the directory of the manifests cannot be read
 	settling bool                // something in it changed a moment ago
 	revision *manifests.Revision // of which all files are
 	problem  *source.Problem     // of the source
@@ -193,15 +193,15 @@ func (w *world) Resync() {
 // Status implements Source.
 func (w *world) Status() []source.Status {
 	s := source.Status{Name: "directory", Roots: []string{w.dir + "/"}, Revision: w.revision, Problem: w.problem}
-	if !w.missing {
+	if !w.missing.Load() {
 		s.LastSync = time.Now()
 	}
 	return []source.Status{s}
 }
 
 func (w *world) snapshot() source.Snapshot {
-	s := source.Snapshot{Complete: !w.missing && !w.settling, Settling: w.settling, Time: time.Now(), Sources: w.Status()}
-	if w.missing {
+	s := source.Snapshot{Complete: !w.missing.Load() && !w.settling, Settling: w.settling, Time: time.Now(), Sources: w.Status()}
+	if w.missing.Load() {
 		s.Errors = append(s.Errors, &manifests.Error{Position: manifests.Position{File: w.dir}, Message: "no such directory"})
 		return s
 	}

@@ -25,8 +25,8 @@ func TestFilesOfACommit(t *testing.T) {
 	r.put("m/README.md", "not wanted")
 	r.put("m/.hidden/b.yaml", "hidden")
 	r.put("m/sub/c.yaml", "2")
-	r.put("shared/d.yaml", "3")
-	link(t, r, "../shared", "m/link")            // to a directory outside of the path
+	r.put("common/d.yaml", "3")
+	link(t, r, "../common", "m/link")            // to a directory outside of the path
 	link(t, r, "sub", "m/again")                 // read once
 	link(t, r, "../../top.yaml", "m/sub/e.yaml") // to a file
 	link(t, r, "e.yaml", "m/sub/f.yaml")         // to a link to a file that was read
