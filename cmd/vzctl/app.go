@@ -88,7 +88,7 @@ then as the program vzctl-VERB on PATH.`,
 	root.AddGroup(
 		&cobra.Group{ID: groupDeclare, Title: "Declare and look:"},
 		&cobra.Group{ID: groupOperate, Title: "Operate:"},
-		&cobra.Group{ID: groupThings, Title: "Images, kernels and plugins:"},
+		&cobra.Group{ID: groupThings, Title: "Images, kernels, plugins and volumes:"},
 		&cobra.Group{ID: groupHost, Title: "Host:"},
 	)
 	add := func(group string, cmds ...*cobra.Command) {

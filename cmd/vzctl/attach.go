@@ -71,7 +71,7 @@ from a terminal, the keys of --detach-keys do.`,
 		},
 	}
 	sel.addNamespace(cmd)
-	cmd.Flags().StringVarP(&start.Container, "container", "c", "", "container to connect to (default the first)")
+	cmd.Flags().StringVarP(&start.Container, "container", "c", "", "container to connect to (default the annotated one, else the first)")
 	cmd.Flags().BoolVarP(&stdin, "stdin", "i", false, "pass standard input on, or fail if the container takes none")
 	cmd.Flags().BoolVar(&noStdin, "no-stdin", false, "do not pass standard input on")
 	cmd.Flags().StringVar(&keys, "detach-keys", defaultDetachKeys, "keys that leave a terminal, and what runs on it running")

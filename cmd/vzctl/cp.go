@@ -90,7 +90,7 @@ unless --keep-links is given, and so are devices and pipes.`,
 	}
 	sel.addNamespace(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.container, "container", "c", "", "container to copy from or to (default the first)")
+	f.StringVarP(&o.container, "container", "c", "", "container to copy from or to (default the annotated one, else the first)")
 	f.BoolVarP(&o.archive, "archive", "a", false, "keep owners by number, and set-user-ID bits")
 	f.BoolVarP(&o.follow, "follow-link", "L", false, "copy what SRC leads to if it is a symbolic link")
 	f.BoolVarP(&o.parents, "parents", "p", false, "make the directories above DST that are missing")

@@ -54,7 +54,7 @@ Volumes are not part of it, nor is what lies in memory (/tmp may).`,
 	sel.addNamespace(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&output, "output", "o", "-", "file to write; - is standard output")
-	f.StringVarP(&req.Container, "container", "c", "", "container to export (default the first)")
+	f.StringVarP(&req.Container, "container", "c", "", "container to export (default the annotated one, else the first)")
 	f.BoolVarP(&quiet, "quiet", "q", false, "show no progress")
 	return cmd
 }
