@@ -31,7 +31,8 @@ func (a *app) diffCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff -f FILE… | --offline OLD NEW | --git REV[..REV] [DIR]",
 		Short: "Show what manifests would change, and what that costs",
-		Long: `Show field by field what manifests would change, and what each change costs: live, or recreate (the VM is made anew, with a new writable disk).
+		Long: `Show field by field what manifests would change, and what each change costs: live,
+or recreate (the VM is made anew, with a new writable disk).
 
 With -f, manifests are held against what the daemon has applied, as if they were
 in its folder; --prune also shows what they lack, as if they were all of it. With
