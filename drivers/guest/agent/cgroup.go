@@ -104,15 +104,25 @@ func memoryLimit(dir string, bytes int64) setting {
 func limitGroup(dir string, cpuMillis, memoryBytes int64) error {
 	if memoryBytes > 0 {
 		if used := int64(singleValue(dir + "/memory.current")); used > memoryBytes { //nolint:gosec // it fits
-			// What can be had again, as pages of files, is given up. The kernel
-			// says EAGAIN when that is not all that was asked for.
-			_ = os.WriteFile(dir+"/memory.reclaim", []byte(strconv.FormatInt(used-memoryBytes, 10)), 0)
+			reclaim(dir, used-memoryBytes)
 		}
 		if used := int64(singleValue(dir + "/memory.current")); used > memoryBytes { //nolint:gosec // it fits
 			return fmt.Errorf("%w: it uses %d bytes of memory, more than the limit of %d it is to have", drivers.ErrExhausted, used, memoryBytes)
 		}
 	}
 	return setGroup(cpuLimit(dir, cpuMillis), memoryLimit(dir, memoryBytes))
+}
+
+// reclaim has the kernel give up what can be had again, as pages of files. It says
+// EAGAIN when that is not all that was asked for, which package os would take for a
+// reason to wait.
+func reclaim(dir string, memoryBytes int64) {
+	fd, err := unix.Open(dir+"/memory.reclaim", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return // a kernel before 5.19
+	}
+	_, _ = unix.Write(fd, strconv.AppendInt(nil, memoryBytes, 10))
+	unix.Close(fd)
 }
 
 // oomKills counts the processes of a group that were killed for want of memory.
