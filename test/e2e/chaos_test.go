@@ -80,7 +80,7 @@ func TestChaos(t *testing.T) {
 		h.wantRuns(name, hits[name]+1)
 	}
 	h.wantNoOrphans(names)
-	h.eventually(20*time.Second, "nothing has leaked", func() error { return h.resources().within(before) })
+	h.eventually(soon, "nothing has leaked", func() error { return h.resources().within(before) })
 }
 
 // work does something with a sandbox, whatever comes of it; the channel is closed
@@ -140,7 +140,7 @@ func (h *host) crashGuest(name string) bool {
 	if strings.Contains(errOut, "invalid state") {
 		return false // another has been hit just before
 	}
-	h.eventually(20*time.Second, "the machine of "+name+" ends with its kernel", func() error {
+	h.eventually(soon, "the machine of "+name+" ends with its kernel", func() error {
 		if now, err := procfs.Lookup(id.PID); err == nil && now == id {
 			return fmt.Errorf("it runs; vzctl exec said %q", errOut)
 		}
@@ -153,7 +153,7 @@ func (h *host) crashGuest(name string) bool {
 // each whole from its start.
 func (h *host) wantRuns(name string, want int) {
 	h.t.Helper()
-	h.eventually(20*time.Second, "the last run of sandbox "+name+" speaks", func() error {
+	h.eventually(soon, "the last run of sandbox "+name+" speaks", func() error {
 		runs := 0
 		for _, word := range h.numbers(name) {
 			if word == "1" {
@@ -188,7 +188,7 @@ func (h *host) wantRuns(name string, want int) {
 // sandboxes names.
 func (h *host) wantNoOrphans(names []string) {
 	h.t.Helper()
-	h.eventually(10*time.Second, "no orphan is left", func() error {
+	h.eventually(soon, "no orphan is left", func() error {
 		want := map[int]bool{}
 		for _, name := range names {
 			r := h.mustGet(name).Status.Runtime

@@ -62,15 +62,18 @@ func TestContainersOfAPodShareAndStandApart(t *testing.T) {
 	if len(starts) != 3 || starts[1].Before(starts[0]) || starts[2].Before(starts[1]) {
 		t.Errorf("started at %v", starts)
 	}
+	h.eventually(soon, "the logs of all", func() error {
+		want := "[sandbox/trio/writer] from the writer\n[sandbox/trio/reader] from the reader\n[sandbox/trio/glutton] from the glutton\n"
+		if out := h.vzctlOK("logs", "trio", "--all-containers"); out != want {
+			return fmt.Errorf("%q, want %q", out, want)
+		}
+		return nil
+	})
 	if out := h.vzctlOK("logs", "trio"); out != "from the reader\n" {
 		t.Errorf("the log of the default container is %q", out)
 	}
 	if out := h.vzctlOK("logs", "trio", "-c", "writer"); out != "from the writer\n" {
 		t.Errorf("the log of the writer is %q", out)
-	}
-	want := "[sandbox/trio/writer] from the writer\n[sandbox/trio/reader] from the reader\n[sandbox/trio/glutton] from the glutton\n"
-	if out := h.vzctlOK("logs", "trio", "--all-containers"); out != want {
-		t.Errorf("the logs of all are %q", out)
 	}
 
 	// A volume is shared, and read-only where it is mounted so.

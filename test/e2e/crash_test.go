@@ -149,7 +149,7 @@ func TestCrashedGuestIsRecovered(t *testing.T) {
 	h := startHost(t)
 	h.write("web.yaml", crashable("web", counting))
 	before := h.waitReady("web")
-	h.eventually(20*time.Second, "it has counted", func() error {
+	h.eventually(soon, "it has counted", func() error {
 		if len(h.numbers("web")) < 20 {
 			return errNotYet
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vzreconciler/vzreconciler/manifests"
 )
@@ -72,7 +71,8 @@ func TestHealthAndOrder(t *testing.T) {
 		"      containers:", "      dnsConfig: {nameservers: [192.0.2.1]}\n      hostAliases: [{ip: 192.0.2.2, hostnames: [other]}]\n      containers:",
 	).Replace(sandboxYAML("db", "mkdir -p /www; touch /tmp/alive; exec httpd -f -p 8080 -h /www")))
 	db = h.waitFor("db", "its new limits are applied", func(s *manifests.Sandbox) error {
-		if a := s.Status.LastApplied; a == nil || a.Generation != s.Generation || s.Status.ObservedGeneration != s.Generation {
+		const edited = 3 // it was made, and its probes were changed
+		if a := s.Status.LastApplied; a == nil || a.Generation != edited || s.Status.ObservedGeneration != edited {
 			return fmt.Errorf("generation %d, applied %+v", s.Generation, a)
 		}
 		return nil
@@ -87,7 +87,7 @@ func TestHealthAndOrder(t *testing.T) {
 	h.remove("app.yaml")
 	h.remove("db.yaml")
 	h.waitGone("db")
-	h.eventually(20*time.Second, "both are gone", func() error {
+	h.eventually(soon, "both are gone", func() error {
 		if out := h.vzctlOK("get", "sandboxes", "-o", "name"); out != "" {
 			return fmt.Errorf("there is %s", out)
 		}
