@@ -7,6 +7,13 @@ cd "$(dirname "$0")/.."
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$(printf '\033[1m') dim=$(printf '\033[2m') off=$(printf '\033[0m'); else bold='' dim='' off=''; fi
 step() { printf '\n%s==> %s%s\n' "$bold" "$*" "$off"; }
 show() { printf '%s$ %s%s\n' "$dim" "$*" "$off"; "$@"; }
+# says TEXT: waits until hello has said it, which comes a moment after it runs.
+says() {
+	for _ in $(seq 100); do
+		vzctl logs hello | grep -q "$1" && return
+		sleep 0.1
+	done
+}
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/vzreconciler-demo.XXXXXX")
 folder=$tmp/manifests
@@ -63,6 +70,7 @@ wait "$watch" 2>/dev/null || :
 show vzctl get sandboxes -o wide
 
 step 'Its log, and a command in it'
+says 'hello from'
 show vzctl logs hello
 show vzctl exec hello -- uptime
 show vzctl exec web -- wget -qO- http://127.0.0.1:8080/
@@ -72,6 +80,7 @@ show sed -i.orig 's/value: hello$/value: good morning/' "$folder/hello.yaml"
 rm -f "$folder/hello.yaml.orig"
 show vzctl wait --for='jsonpath={.status.observedGeneration}=2' sandbox/hello --timeout=60s
 show vzctl wait --for=condition=Ready sandbox/hello --timeout=120s
+says 'good morning'
 show vzctl logs hello
 show vzctl get sandboxes
 
