@@ -42,6 +42,12 @@ func (r *report) finishWorkload(k kind, obj *Object) {
 		setStatefulSetDefaults(&obj.StatefulSet.Spec)
 		r.finishTemplate(spec.Child("template"), &obj.StatefulSet.Spec.Template)
 		r.validateStatefulSet(spec, obj.StatefulSet)
+	case obj.SandboxWarmPool != nil:
+		r.types.dropHarmless(obj.SandboxWarmPool)
+		r.finishSandboxWarmPool(&obj.SandboxWarmPool.Spec)
+	case obj.SandboxClaim != nil:
+		r.types.dropHarmless(obj.SandboxClaim)
+		r.finishSandboxClaim(&obj.SandboxClaim.Spec)
 	}
 	setNamespace(meta)
 	obj.Key = Key{Kind: k.kind, Namespace: meta.Namespace, Name: meta.Name}

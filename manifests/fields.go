@@ -75,7 +75,8 @@ func uses(t reflect.Type) func(name string) fieldUse {
 	case reflect.TypeFor[corev1.VolumeResourceRequirements]():
 		return claimResourcesField
 	case reflect.TypeFor[SandboxSpec](),
-		reflect.TypeFor[agentSandboxBlueprint](),
+		reflect.TypeFor[SandboxBlueprint](),
+		reflect.TypeFor[agentSandboxLifecycle](),
 		reflect.TypeFor[agentSandboxSpec](),
 		reflect.TypeFor[agentSandboxAlphaSpec]():
 		return sandboxField
@@ -88,8 +89,13 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.PersistentVolumeClaim](),
 		reflect.TypeFor[batchv1.Job](),
 		reflect.TypeFor[batchv1.CronJob](),
-		reflect.TypeFor[appsv1.StatefulSet]():
+		reflect.TypeFor[appsv1.StatefulSet](),
+		reflect.TypeFor[SandboxTemplate](),
+		reflect.TypeFor[SandboxWarmPool](),
+		reflect.TypeFor[SandboxClaim]():
 		return documentField
+	case reflect.TypeFor[SandboxTemplateSpec]():
+		return sandboxTemplateField
 	case reflect.TypeFor[batchv1.JobSpec]():
 		return jobField
 	case reflect.TypeFor[batchv1.CronJobSpec]():
@@ -109,6 +115,13 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.PodTemplateSpec](),
 		reflect.TypeFor[metav1.LabelSelector](),
 		reflect.TypeFor[metav1.LabelSelectorRequirement](),
+		reflect.TypeFor[SandboxWarmPoolSpec](),
+		reflect.TypeFor[SandboxTemplateRef](),
+		reflect.TypeFor[SandboxWarmPoolUpdateStrategy](),
+		reflect.TypeFor[SandboxClaimSpec](),
+		reflect.TypeFor[SandboxWarmPoolRef](),
+		reflect.TypeFor[SandboxClaimLifecycle](),
+		reflect.TypeFor[SandboxClaimEnv](),
 		reflect.TypeFor[Kernel](),
 		reflect.TypeFor[Dependency](),
 		reflect.TypeFor[corev1.Capabilities](),

@@ -29,7 +29,7 @@ type kind struct {
 func kinds() []kind {
 	return []kind{
 		{APIVersion, "Sandbox", reflect.TypeFor[sandboxDocument](), decodeSandbox[sandboxDocument]},
-		{"agents.x-k8s.io/v1beta1", "Sandbox", reflect.TypeFor[agentSandboxDocument](), decodeSandbox[agentSandboxDocument]},
+		{agentSandboxAPIVersion, "Sandbox", reflect.TypeFor[agentSandboxDocument](), decodeSandbox[agentSandboxDocument]},
 		{"agents.x-k8s.io/v1alpha1", "Sandbox", reflect.TypeFor[agentSandboxAlphaDocument](), decodeSandbox[agentSandboxAlphaDocument]},
 		{"v1", "Pod", reflect.TypeFor[podDocument](), decodeSandbox[podDocument]},
 		{"v1", "ConfigMap", reflect.TypeFor[corev1.ConfigMap](), decodeConfigMap},
@@ -38,16 +38,18 @@ func kinds() []kind {
 		{"apps/v1", KindStatefulSet, reflect.TypeFor[appsv1.StatefulSet](), decodeStatefulSet},
 		{"batch/v1", KindJob, reflect.TypeFor[batchv1.Job](), decodeJob},
 		{"batch/v1", KindCronJob, reflect.TypeFor[batchv1.CronJob](), decodeCronJob},
+		{ExtensionsAPIVersion, KindSandboxTemplate, reflect.TypeFor[SandboxTemplate](), decodeSandboxTemplate},
+		{ExtensionsAPIVersion, KindSandboxWarmPool, reflect.TypeFor[SandboxWarmPool](), decodeSandboxWarmPool},
+		{ExtensionsAPIVersion, KindSandboxClaim, reflect.TypeFor[SandboxClaim](), decodeSandboxClaim},
 	}
 }
 
 // laterKinds are the kinds that are known and not supported yet, by apiVersion.
 func laterKinds() map[string][]string {
 	return map[string][]string{
-		APIVersion:                           {"Network", "EgressPolicy"},
-		"extensions.agents.x-k8s.io/v1beta1": {"SandboxTemplate", "SandboxWarmPool", "SandboxClaim"},
-		"networking.k8s.io/v1":               {"NetworkPolicy"},
-		"node.k8s.io/v1":                     {"RuntimeClass"},
+		APIVersion:             {"Network", "EgressPolicy"},
+		"networking.k8s.io/v1": {"NetworkPolicy"},
+		"node.k8s.io/v1":       {"RuntimeClass"},
 	}
 }
 
@@ -154,14 +156,9 @@ type (
 	}
 )
 
-// agentSandboxBlueprint is what both versions of agent-sandbox's spec share.
-type agentSandboxBlueprint struct {
-	// podTemplate describes the containers.
-	PodTemplate PodTemplate `json:"podTemplate"`
-	// volumeClaimTemplates are claims made for this sandbox.
-	VolumeClaimTemplates []PersistentVolumeClaimTemplate `json:"volumeClaimTemplates,omitempty"`
-	// service is agent-sandbox's; one host has no Services.
-	Service *bool `json:"service,omitempty"`
+// agentSandboxLifecycle is when a sandbox ends, in both versions of agent-sandbox's
+// spec.
+type agentSandboxLifecycle struct {
 	// shutdownTime is when the sandbox expires.
 	ShutdownTime *metav1.Time `json:"shutdownTime,omitempty"`
 	// shutdownPolicy says what becomes of the object then: Retain or Delete.
@@ -170,14 +167,16 @@ type agentSandboxBlueprint struct {
 
 // agentSandboxSpec is the spec of agents.x-k8s.io/v1beta1 Sandbox.
 type agentSandboxSpec struct {
-	agentSandboxBlueprint `json:",inline"`
+	SandboxBlueprint      `json:",inline"`
+	agentSandboxLifecycle `json:",inline"`
 	// operatingMode is Running, or Suspended (the VM is ended, the volumes stay).
 	OperatingMode OperatingMode `json:"operatingMode,omitempty"`
 }
 
 // agentSandboxAlphaSpec is the spec of agents.x-k8s.io/v1alpha1 Sandbox.
 type agentSandboxAlphaSpec struct {
-	agentSandboxBlueprint `json:",inline"`
+	SandboxBlueprint      `json:",inline"`
+	agentSandboxLifecycle `json:",inline"`
 	// replicas is 1 for a sandbox that runs and 0 for a suspended one.
 	Replicas *int32 `json:"replicas,omitempty"`
 }
@@ -208,25 +207,21 @@ func (d podDocument) sandbox() *Sandbox {
 func (d agentSandboxDocument) sandbox() *Sandbox {
 	s := &Sandbox{ObjectMeta: d.ObjectMeta, Spec: d.Spec.spec()}
 	s.Spec.OperatingMode = d.Spec.OperatingMode
+	d.Spec.addTo(&s.Spec)
 	return s
 }
 
 func (d agentSandboxAlphaDocument) sandbox() *Sandbox {
 	s := &Sandbox{ObjectMeta: d.ObjectMeta, Spec: d.Spec.spec()}
+	d.Spec.addTo(&s.Spec)
 	if d.Spec.Replicas != nil && *d.Spec.Replicas == 0 {
 		s.Spec.OperatingMode = OperatingModeSuspended
 	}
 	return s
 }
 
-func (b agentSandboxBlueprint) spec() SandboxSpec {
-	return SandboxSpec{
-		PodTemplate:          b.PodTemplate,
-		VolumeClaimTemplates: b.VolumeClaimTemplates,
-		Service:              b.Service,
-		ShutdownTime:         b.ShutdownTime,
-		ShutdownPolicy:       b.ShutdownPolicy,
-	}
+func (l agentSandboxLifecycle) addTo(s *SandboxSpec) {
+	s.ShutdownTime, s.ShutdownPolicy = l.ShutdownTime, l.ShutdownPolicy
 }
 
 func decodeConfigMap(data []byte, obj *Object) error {

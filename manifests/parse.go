@@ -213,6 +213,8 @@ func (r *report) finish(k kind, obj *Object) {
 		obj.Key = Key{Kind: KindPersistentVolumeClaim, Namespace: obj.Claim.Namespace, Name: obj.Claim.Name}
 		setClaimDefaults(&obj.Claim.Spec)
 		r.validateClaim(obj.Claim)
+	case obj.SandboxTemplate != nil:
+		r.finishSandboxTemplate(obj)
 	case isWorkload(k.kind):
 		r.finishWorkload(k, obj)
 	}

@@ -46,6 +46,8 @@ func TestReferenceIsUpToDate(t *testing.T) {
 		"Secret": "the same, kept in memory only", "PersistentVolumeClaim": "a volume that outlives the sandboxes with it",
 		"StatefulSet": "sandboxes with stable names, updated one after the other",
 		"Job":         "sandboxes that run to completion", "CronJob": "Jobs at the times of a schedule",
+		"SandboxTemplate": "what the sandboxes of pools and claims are made from",
+		"SandboxWarmPool": "sandboxes kept ready for claims", "SandboxClaim": "one sandbox, taken from a pool or made",
 	}
 	for _, k := range kinds() {
 		what := is[k.kind]
@@ -60,7 +62,7 @@ func TestReferenceIsUpToDate(t *testing.T) {
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", k.apiVersion, k.kind, what)
 	}
 	for _, k := range kinds() {
-		if k.apiVersion == APIVersion || k.kind == "ConfigMap" || k.kind == "Secret" || k.kind == KindPersistentVolumeClaim || isWorkload(k.kind) {
+		if k.apiVersion == APIVersion || k.kind == "ConfigMap" || k.kind == "Secret" || k.kind == KindPersistentVolumeClaim || k.kind == KindSandboxTemplate || isWorkload(k.kind) {
 			m := &referenceMaker{schemaMaker: newSchemaMaker(t), rows: map[fieldClass][]string{}, kind: k.kind}
 			m.walk(k.document, "")
 			m.print(&b, k)
@@ -79,7 +81,7 @@ func (m *referenceMaker) walk(t reflect.Type, prefix string) {
 		switch f.use.class {
 		case supported:
 			name, nested := typeName(inner)
-			if isWorkload(m.kind) {
+			if isWorkload(m.kind) || m.kind == KindSandboxTemplate {
 				if as := m.sameAs(inner); as != "" {
 					name, nested = as, nil
 				}
@@ -112,7 +114,7 @@ func (m *referenceMaker) costOf(path string, nested reflect.Type) string {
 	if nested != nil || !strings.HasPrefix(path, "spec.") && path != "metadata.labels" && path != "metadata.annotations" {
 		return ""
 	}
-	if isWorkload(m.kind) {
+	if isWorkload(m.kind) || m.kind == KindSandboxTemplate {
 		return workloadCost(m.kind, path)
 	}
 	return classOf(path).String()
@@ -123,6 +125,8 @@ func (m *referenceMaker) sameAs(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[corev1.PodSpec]():
 		return "as a Sandbox's `spec.podTemplate.spec`"
+	case t.Kind() == reflect.Slice && t.Elem() == reflect.TypeFor[PersistentVolumeClaimTemplate]():
+		return "as a Sandbox's `spec.volumeClaimTemplates`"
 	case t == reflect.TypeFor[batchv1.JobSpec]() && m.kind != KindJob:
 		return "as a Job's `spec`"
 	}
@@ -134,6 +138,12 @@ func workloadCost(kind, path string) string {
 	switch {
 	case kind == KindCronJob && strings.HasPrefix(path, "spec.jobTemplate"):
 		return "the next job"
+	case kind == KindSandboxTemplate && (path == "spec.podTemplate.spec" || path == "spec.volumeClaimTemplates"):
+		return "new sandboxes, by the pool's updateStrategy"
+	case kind == KindSandboxTemplate && strings.HasPrefix(path, "spec."):
+		return "new sandboxes"
+	case kind == KindSandboxClaim && (path == "spec.env" || path == "spec.volumeClaimTemplates" || strings.HasPrefix(path, "spec.env.") || strings.HasPrefix(path, "spec.warmPoolRef")):
+		return "none, once it has its sandbox"
 	case kind == KindStatefulSet && strings.HasPrefix(path, "spec.template"):
 		return "a new revision, rolled out"
 	case kind == KindJob && slices.ContainsFunc(ImmutableJobFields(), func(name string) bool { return strings.HasPrefix(path, "spec."+name) }):

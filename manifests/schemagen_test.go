@@ -196,7 +196,7 @@ func constrain(s *jsonschema.Schema, f fieldInfo) {
 	case "agentSandboxAlphaSpec.replicas":
 		between(0, 1)
 		s.Default = 1
-	case "SandboxSpec.shutdownPolicy", "agentSandboxBlueprint.shutdownPolicy":
+	case "SandboxSpec.shutdownPolicy", "agentSandboxLifecycle.shutdownPolicy":
 		enum("Retain", "Delete")
 		s.Default = "Retain"
 	case "VM.cpus":
@@ -217,7 +217,20 @@ func constrain(s *jsonschema.Schema, f fieldInfo) {
 	case "JobSpec.completionMode":
 		enum("NonIndexed", "Indexed")
 		s.Default = "NonIndexed"
-	case "JobSpec.parallelism", "StatefulSetSpec.replicas":
+	case "SandboxTemplateSpec.networkPolicyManagement":
+		enum("Unmanaged")
+	case "SandboxTemplateSpec.envVarsInjectionPolicy", "SandboxTemplateSpec.volumeClaimTemplatesPolicy":
+		enum("Disallowed", "Allowed", "Overrides")
+		s.Default = "Disallowed"
+	case "SandboxWarmPoolUpdateStrategy.type":
+		enum("OnReplenish", "Recreate")
+		s.Default = "OnReplenish"
+	case "SandboxClaimLifecycle.shutdownPolicy":
+		enum("Retain", "Delete", "DeleteForeground")
+		s.Default = "Retain"
+	case "SandboxTemplateRef.name", "SandboxWarmPoolRef.name", "SandboxClaimEnv.name":
+		length(1, 4096)
+	case "JobSpec.parallelism", "StatefulSetSpec.replicas", "SandboxWarmPoolSpec.replicas":
 		between(0, maxReplicas)
 		s.Default = 1
 	case "JobSpec.completions":
@@ -226,6 +239,7 @@ func constrain(s *jsonschema.Schema, f fieldInfo) {
 		between(0, maxSeconds)
 		s.Default = defaultBackoffLimit
 	case "JobSpec.activeDeadlineSeconds", "JobSpec.ttlSecondsAfterFinished", "CronJobSpec.startingDeadlineSeconds",
+		"SandboxClaimLifecycle.ttlSecondsAfterFinished",
 		"StatefulSetSpec.minReadySeconds", "RollingUpdateStatefulSetStrategy.partition":
 		between(0, maxSeconds)
 	case "CronJobSpec.concurrencyPolicy":

@@ -14,6 +14,7 @@ import (
 // key has KindSandbox: a Pod and a Sandbox of one name are one key.
 const (
 	KindSandbox               = "Sandbox"
+	KindSandboxTemplate       = "SandboxTemplate"
 	KindConfigMap             = "ConfigMap"
 	KindSecret                = "Secret"
 	KindPersistentVolumeClaim = "PersistentVolumeClaim"
@@ -21,6 +22,9 @@ const (
 	KindJob         = "Job"
 	KindCronJob     = "CronJob"
 	KindStatefulSet = "StatefulSet"
+
+	KindSandboxWarmPool = "SandboxWarmPool"
+	KindSandboxClaim    = "SandboxClaim"
 )
 
 // APIVersion of our own kinds.
@@ -90,6 +94,10 @@ type Object struct {
 	Job         *batchv1.Job
 	CronJob     *batchv1.CronJob
 	StatefulSet *appsv1.StatefulSet
+
+	SandboxTemplate *SandboxTemplate
+	SandboxWarmPool *SandboxWarmPool
+	SandboxClaim    *SandboxClaim
 }
 
 // Sandbox is one lightweight Linux VM and the containers in it: the internal

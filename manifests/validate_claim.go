@@ -59,13 +59,11 @@ func (r *report) validateClaimSpec(path *field.Path, c *corev1.PersistentVolumeC
 	}
 }
 
-// validateClaims checks a sandbox's claim templates and its use of claims.
-func (r *report) validateClaims(s *Sandbox, pod *field.Path) {
-	path := field.NewPath("spec", "volumeClaimTemplates")
+// validateClaimTemplates checks claim templates, which have their defaults.
+func (r *report) validateClaimTemplates(path *field.Path, templates []PersistentVolumeClaimTemplate) {
 	names := sets.New[string]()
-	written, _ := s.splitVolumes()
-	for i := range s.Spec.VolumeClaimTemplates {
-		t, at := &s.Spec.VolumeClaimTemplates[i], path.Index(i)
+	for i := range templates {
+		t, at := &templates[i], path.Index(i)
 		name := at.Child("metadata", "name")
 		switch messages := validation.IsDNS1123Label(t.ObjectMeta.Name); {
 		case t.ObjectMeta.Name == "":
@@ -74,16 +72,29 @@ func (r *report) validateClaims(s *Sandbox, pod *field.Path) {
 			r.errorf(name, "%s", join(messages))
 		case names.Has(t.ObjectMeta.Name):
 			r.errorf(name, "another template is named %s too", t.ObjectMeta.Name)
-		case slices.ContainsFunc(written, func(v corev1.Volume) bool { return v.Name == t.ObjectMeta.Name }):
-			r.errorf(name, "a volume is named %s too", t.ObjectMeta.Name)
-		case len(t.claimName(s)) > validation.DNS1123SubdomainMaxLength:
-			r.errorf(name, "the claim's name, %s, has more than %d characters", t.claimName(s), validation.DNS1123SubdomainMaxLength)
 		}
 		names.Insert(t.ObjectMeta.Name)
 		r.validateLabels(at.Child("metadata", "labels"), t.ObjectMeta.Labels)
 		r.validateAnnotations(at.Child("metadata", "annotations"), t.ObjectMeta.Annotations)
 		r.validateReclaimPolicy(at.Child("metadata", "annotations"), t.ObjectMeta.Annotations)
 		r.validateClaimSpec(at.Child("spec"), &t.Spec)
+	}
+}
+
+// validateClaims checks a sandbox's claim templates and its use of claims.
+func (r *report) validateClaims(s *Sandbox, pod *field.Path) {
+	written, _ := s.splitVolumes()
+	r.validateClaimTemplates(field.NewPath("spec", "volumeClaimTemplates"), s.Spec.VolumeClaimTemplates)
+	for i := range s.Spec.VolumeClaimTemplates {
+		t := &s.Spec.VolumeClaimTemplates[i]
+		name := field.NewPath("spec", "volumeClaimTemplates").Index(i).Child("metadata", "name")
+		switch {
+		case t.ObjectMeta.Name == "":
+		case slices.ContainsFunc(written, func(v corev1.Volume) bool { return v.Name == t.ObjectMeta.Name }):
+			r.errorf(name, "a volume is named %s too", t.ObjectMeta.Name)
+		case len(t.claimName(s)) > validation.DNS1123SubdomainMaxLength:
+			r.errorf(name, "the claim's name, %s, has more than %d characters", t.claimName(s), validation.DNS1123SubdomainMaxLength)
+		}
 	}
 	claims := sets.New[string]()
 	for i, v := range s.Spec.PodTemplate.Spec.Volumes {

@@ -19,14 +19,7 @@ func (r *report) validateEnv(path *field.Path, env []corev1.EnvVar) {
 	atMost(r, path, len(env), maxEnv)
 	for i, e := range env {
 		at := path.Index(i)
-		if e.Name == "" {
-			r.errorf(at.Child("name"), "required: every variable has a name")
-		} else if messages := validation.IsRelaxedEnvVarName(e.Name); len(messages) > 0 {
-			r.errorf(at.Child("name"), "%s", join(messages))
-		}
-		if len(e.Value) > maxEnvBytes || strings.ContainsRune(e.Value, 0) {
-			r.errorf(at.Child("value"), "must be text of at most %d bytes without NUL", maxEnvBytes)
-		}
+		r.validateVariable(at, e.Name, e.Value)
 		if e.ValueFrom == nil {
 			continue
 		}
@@ -34,6 +27,17 @@ func (r *report) validateEnv(path *field.Path, env []corev1.EnvVar) {
 			r.errorf(at.Child("valueFrom"), "value is set already: one of them")
 		}
 		r.validateEnvSource(at.Child("valueFrom"), e.ValueFrom)
+	}
+}
+
+func (r *report) validateVariable(path *field.Path, name, value string) {
+	if name == "" {
+		r.errorf(path.Child("name"), "required: every variable has a name")
+	} else if messages := validation.IsRelaxedEnvVarName(name); len(messages) > 0 {
+		r.errorf(path.Child("name"), "%s", join(messages))
+	}
+	if len(value) > maxEnvBytes || strings.ContainsRune(value, 0) {
+		r.errorf(path.Child("value"), "must be text of at most %d bytes without NUL", maxEnvBytes)
 	}
 }
 

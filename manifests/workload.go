@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -13,10 +14,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Workloads are the kinds whose objects make sandboxes.
-func isWorkload(kind string) bool {
-	return kind == KindJob || kind == KindCronJob || kind == KindStatefulSet
+// WorkloadKinds are the kinds whose objects make sandboxes.
+func WorkloadKinds() []string {
+	return []string{KindJob, KindCronJob, KindStatefulSet, KindSandboxWarmPool, KindSandboxClaim}
 }
+
+func isWorkload(kind string) bool { return slices.Contains(WorkloadKinds(), kind) }
 
 // IsWorkload reports whether objects of the key's kind make sandboxes.
 func (k Key) IsWorkload() bool { return isWorkload(k.Kind) }
@@ -40,11 +43,18 @@ func (o *Object) Meta() *metav1.ObjectMeta {
 		return &o.CronJob.ObjectMeta
 	case o.StatefulSet != nil:
 		return &o.StatefulSet.ObjectMeta
+	case o.SandboxTemplate != nil:
+		return &o.SandboxTemplate.ObjectMeta
+	case o.SandboxWarmPool != nil:
+		return &o.SandboxWarmPool.ObjectMeta
+	case o.SandboxClaim != nil:
+		return &o.SandboxClaim.ObjectMeta
 	}
 	return &metav1.ObjectMeta{}
 }
 
-// Template is what a workload makes its sandboxes from; nil for other objects.
+// Template is what a workload makes its sandboxes from, if it has a Pod's template
+// of its own; else nil.
 func (o *Object) Template() *corev1.PodTemplateSpec {
 	switch {
 	case o.Job != nil:
@@ -67,6 +77,10 @@ func (o *Object) WorkloadHash() string {
 		return hashOf(&o.CronJob.Spec)
 	case o.StatefulSet != nil:
 		return hashOf(&o.StatefulSet.Spec)
+	case o.SandboxWarmPool != nil:
+		return hashOf(&o.SandboxWarmPool.Spec)
+	case o.SandboxClaim != nil:
+		return hashOf(&o.SandboxClaim.Spec)
 	}
 	return ""
 }

@@ -73,7 +73,7 @@ func (m *Manager) applied() []manifests.Object {
 				Manifest: r.Manifest, Sandbox: r.Sandbox,
 			}
 			if w := r.Workload; w != nil {
-				obj.Job, obj.CronJob, obj.StatefulSet = w.Job, w.CronJob, w.StatefulSet
+				w.wanted(&obj)
 			}
 			all = append(all, obj)
 		}

@@ -21,8 +21,8 @@ import (
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
 
-// config is a ConfigMap, a Secret or a PersistentVolumeClaim: nothing runs for it,
-// sandboxes use it. What it holds is only known from the manifests; a Secret is
+// config is a ConfigMap, a Secret, a PersistentVolumeClaim or a SandboxTemplate:
+// nothing runs for it, sandboxes use it, or are made from it. What it holds is only known from the manifests; a Secret is
 // never on disk.
 type config struct {
 	identity configIdentity
@@ -206,8 +206,11 @@ func nextConfig(key manifests.Key, was *config, v verdict) (now *config, changed
 	return &next, changed, durable
 }
 
-// wakeUsers wakes the sandboxes that refer to an object. m.mu is held.
+// wakeUsers wakes what refers to an object. m.mu is held.
 func (m *Manager) wakeUsers(key manifests.Key) {
+	if key.Kind == manifests.KindSandboxTemplate {
+		m.wakeWarm(key.Namespace, manifests.KindSandboxWarmPool, manifests.KindSandboxClaim)
+	}
 	for user := range m.users[key] {
 		m.queue.Add(user)
 	}

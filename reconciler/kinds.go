@@ -42,15 +42,22 @@ func parseKind(text string) (kindSelector, error) {
 		sel.keys = []string{manifests.KindCronJob}
 	case "statefulset", "statefulsets", "sts":
 		sel.keys = []string{manifests.KindStatefulSet}
+	case "sandboxtemplate", "sandboxtemplates":
+		sel.keys = []string{manifests.KindSandboxTemplate}
+	case "sandboxwarmpool", "sandboxwarmpools", "swp":
+		sel.keys = []string{manifests.KindSandboxWarmPool}
+	case "sandboxclaim", "sandboxclaims":
+		sel.keys = []string{manifests.KindSandboxClaim}
 	case "controllerrevision", "controllerrevisions":
 		sel.keys = []string{kindRevision}
 	case "all", "":
 		sel.keys = []string{
 			manifests.KindConfigMap, manifests.KindCronJob, manifests.KindJob, manifests.KindPersistentVolumeClaim,
-			manifests.KindSandbox, manifests.KindSecret, manifests.KindStatefulSet,
+			manifests.KindSandbox, manifests.KindSandboxClaim, manifests.KindSandboxTemplate, manifests.KindSandboxWarmPool,
+			manifests.KindSecret, manifests.KindStatefulSet,
 		}
 	default:
-		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, statefulsets, jobs, cronjobs, configmaps, secrets and persistentvolumeclaims", drivers.ErrInvalidArgument, text)
+		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, statefulsets, jobs, cronjobs, sandboxtemplates, sandboxwarmpools, sandboxclaims, configmaps, secrets and persistentvolumeclaims", drivers.ErrInvalidArgument, text)
 	}
 	return sel, nil
 }

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -133,6 +134,19 @@ func (m *Manager) own(key, owner manifests.Key) {
 	keys[key] = struct{}{}
 }
 
+// passOn makes an object that belonged to one owner another's.
+func (m *Manager) passOn(key, from, to manifests.Key) {
+	m.mu.Lock()
+	delete(m.owned[from], key)
+	if len(m.owned[from]) == 0 {
+		delete(m.owned, from)
+	}
+	m.mu.Unlock()
+	m.own(key, to)
+	m.queue.Add(from)
+	m.queue.Add(to)
+}
+
 // disown forgets that, and tells the owner. e.mu is held.
 func (m *Manager) disown(e *managed) {
 	ref := e.owner()
@@ -228,6 +242,11 @@ func (m *Manager) sandboxesOf(owner manifests.Key) []workload.Sandbox {
 func (o *object) seen() workload.Sandbox {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.seenLocked()
+}
+
+// seenLocked is seen for those who hold o.mu.
+func (o *object) seenLocked() workload.Sandbox {
 	s := workload.Sandbox{Name: o.key.Name, UID: o.intent.uid, Created: o.intent.seen, Index: workload.NoIndex, Deleting: o.intent.gone}
 	r, wanted := o.record, o.intent.object
 	var made *manifests.Sandbox
@@ -245,13 +264,14 @@ func (o *object) seen() workload.Sandbox {
 		}
 	}
 	if made != nil {
-		s.Revision = made.Labels[appsv1.StatefulSetRevisionLabel]
+		s.Revision = cmp.Or(made.Labels[appsv1.StatefulSetRevisionLabel], made.Labels[workload.TemplateHashLabel])
 		for _, label := range []string{batchv1.JobCompletionIndexAnnotation, appsv1.PodIndexLabel} {
 			if n, err := strconv.Atoi(made.Labels[label]); err == nil {
 				s.Index = n
 			}
 		}
 	}
+	s.Conditions, s.PodIPs = o.status.Conditions, o.status.PodIPs
 	for _, c := range slices.Concat(o.status.InitContainerStatuses, o.status.ContainerStatuses) {
 		s.Restarts += c.RestartCount
 	}

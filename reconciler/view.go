@@ -80,10 +80,17 @@ func (v *view) json() (json.RawMessage, error) {
 	return json.Marshal(obj)
 }
 
+func configVersion(kind string) string {
+	if kind == manifests.KindSandboxTemplate {
+		return manifests.ExtensionsAPIVersion
+	}
+	return "v1"
+}
+
 // view shows a config object. A Secret's manifest comes without its values.
 func (c *config) view() *view {
 	v := &view{
-		key: c.identity.Key, apiVersion: "v1", kind: c.identity.Key.Kind, uid: c.identity.UID,
+		key: c.identity.Key, apiVersion: configVersion(c.identity.Key.Kind), kind: c.identity.Key.Kind, uid: c.identity.UID,
 		generation: c.identity.Generation, created: c.identity.CreationTimestamp, source: c.identity.Source,
 		problem: c.problem,
 	}
@@ -94,6 +101,8 @@ func (c *config) view() *view {
 			v.labels = c.object.ConfigMap.Labels
 		case c.object.Secret != nil:
 			v.labels = c.object.Secret.Labels
+		case c.object.SandboxTemplate != nil:
+			v.labels = c.object.SandboxTemplate.Labels
 		case c.object.Claim != nil:
 			v.labels = c.object.Claim.Labels
 			v.claim = claimStatus(c)

@@ -41,8 +41,9 @@ func (m *Manager) runJob(w *workloadObject, now time.Time) (time.Time, error) {
 func (m *Manager) removeOwned(w *workloadObject, kind string, names []string) {
 	for _, name := range names {
 		key := manifests.Key{Kind: kind, Namespace: w.key.Namespace, Name: name}
-		m.entrust(key, w.reference(), intent{gone: true})
-		m.event(w.key, eventNormal, "SuccessfulDelete", "remove %s", key)
+		if m.entrust(key, w.reference(), intent{gone: true}) == nil {
+			m.event(w.key, eventNormal, "SuccessfulDelete", "remove %s", key)
+		}
 	}
 }
 

@@ -19,8 +19,8 @@ import (
 	"github.com/vzreconciler/vzreconciler/reconciler/workload"
 )
 
-// workloadObject is a Job, a CronJob or a StatefulSet: nothing runs for it but what
-// it makes.
+// workloadObject is an object that nothing runs for but what it makes: a Job, a
+// CronJob, a StatefulSet, a SandboxWarmPool or a SandboxClaim.
 type workloadObject struct {
 	managed
 
@@ -49,6 +49,24 @@ type WorkloadRecord struct {
 	StatefulSetStatus manifests.StatefulSetStatus `json:"statefulSetStatus,omitzero"`
 	// Revisions of a StatefulSet's template, the newest last.
 	Revisions []manifests.ControllerRevision `json:"revisions,omitempty"`
+
+	SandboxWarmPool       *manifests.SandboxWarmPool      `json:"sandboxWarmPool,omitempty"`
+	SandboxWarmPoolStatus manifests.SandboxWarmPoolStatus `json:"sandboxWarmPoolStatus,omitzero"`
+
+	SandboxClaim       *manifests.SandboxClaim      `json:"sandboxClaim,omitempty"`
+	SandboxClaimStatus manifests.SandboxClaimStatus `json:"sandboxClaimStatus,omitzero"`
+}
+
+// want makes the record that of a manifest's object.
+func (rec *WorkloadRecord) want(obj *manifests.Object) {
+	rec.Job, rec.CronJob, rec.StatefulSet = obj.Job, obj.CronJob, obj.StatefulSet
+	rec.SandboxWarmPool, rec.SandboxClaim = obj.SandboxWarmPool, obj.SandboxClaim
+}
+
+// wanted is the reverse.
+func (rec *WorkloadRecord) wanted(obj *manifests.Object) {
+	obj.Job, obj.CronJob, obj.StatefulSet = rec.Job, rec.CronJob, rec.StatefulSet
+	obj.SandboxWarmPool, obj.SandboxClaim = rec.SandboxWarmPool, rec.SandboxClaim
 }
 
 func (w *workloadObject) recordFile() string { return filepath.Join(w.dir, "object.json") }
@@ -123,6 +141,10 @@ func (m *Manager) runWorkload(w *workloadObject, now time.Time) (time.Time, erro
 		return m.runCronJob(w, now)
 	case rec.StatefulSet != nil:
 		return m.runStatefulSet(w, now)
+	case rec.SandboxWarmPool != nil:
+		return m.runWarmPool(w, now)
+	case rec.SandboxClaim != nil:
+		return m.runClaim(w, now)
 	}
 	return time.Time{}, fmt.Errorf("%s: its record holds nothing of its kind", w.key)
 }
@@ -157,8 +179,9 @@ func (m *Manager) createWorkload(w *workloadObject, now time.Time) error {
 		SpecHash:          obj.WorkloadHash(),
 		APIVersion:        obj.APIVersion, Kind: obj.Kind, Source: obj.Position, Revision: obj.Revision,
 		Manifest: obj.Manifest, Owner: in.owner,
-		Workload: &WorkloadRecord{Job: obj.Job, CronJob: obj.CronJob, StatefulSet: obj.StatefulSet},
+		Workload: &WorkloadRecord{},
 	}
+	r.Workload.want(obj)
 	if in.uid != "" {
 		r.UID = in.uid
 	}
@@ -166,6 +189,7 @@ func (m *Manager) createWorkload(w *workloadObject, now time.Time) error {
 		return err
 	}
 	m.event(w.key, eventNormal, "Created", "accepted from %s", in.origin())
+	m.wakeClaims(w.key)
 	return nil
 }
 
@@ -183,7 +207,7 @@ func (m *Manager) updateWorkload(w *workloadObject) error {
 		}
 	}
 	next, rec := *r, *r.Workload
-	rec.Job, rec.CronJob, rec.StatefulSet = obj.Job, obj.CronJob, obj.StatefulSet
+	rec.want(obj)
 	next.Source, next.Manifest, next.Workload, next.Owner = obj.Position, obj.Manifest, &rec, w.intent.owner
 	next.Revision = obj.Revision
 	next.SpecHash = obj.WorkloadHash()
@@ -195,6 +219,7 @@ func (m *Manager) updateWorkload(w *workloadObject) error {
 	}
 	if next.Generation != r.Generation {
 		m.event(w.key, eventNormal, "Updated", "the spec changed: generation %d", next.Generation)
+		m.wakeClaims(w.key)
 	}
 	return nil
 }
@@ -275,6 +300,7 @@ func (m *Manager) forgetWorkload(w *workloadObject) {
 	m.mu.Unlock()
 	m.hub.removed(w.key, w.view.Load())
 	m.disown(&w.managed)
+	m.wakeClaims(w.key)
 }
 
 // loadWorkloads reads the records of workloads.
@@ -313,7 +339,7 @@ func (m *Manager) loadWorkloads() error {
 func keyOfWorkload(path string) manifests.Key {
 	dir := filepath.Dir(path)
 	key := manifests.Key{Name: filepath.Base(dir), Namespace: filepath.Base(filepath.Dir(dir))}
-	for _, kind := range []string{manifests.KindJob, manifests.KindCronJob, manifests.KindStatefulSet} {
+	for _, kind := range manifests.WorkloadKinds() {
 		if key.Kind = kind; filepath.Base(filepath.Dir(filepath.Dir(dir))) == strings.ToLower(kind) {
 			return key
 		}

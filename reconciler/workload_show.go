@@ -105,6 +105,14 @@ func (w *workloadObject) status(first []metav1.Condition, generation int64) any 
 		st := rec.CronJobStatus
 		st.ObservedGeneration, st.Conditions, st.Source = generation, conditions(st.Conditions), source
 		return &st
+	case manifests.KindSandboxWarmPool:
+		st := rec.SandboxWarmPoolStatus
+		st.ObservedGeneration, st.Conditions, st.Source = generation, conditions(st.Conditions), source
+		return &st
+	case manifests.KindSandboxClaim:
+		st := rec.SandboxClaimStatus
+		st.ObservedGeneration, st.Conditions, st.Source = generation, conditions(st.Conditions), source
+		return &st
 	default:
 		st := rec.StatefulSetStatus
 		st.ObservedGeneration, st.Conditions, st.Source = generation, conditions(st.Conditions), source
@@ -120,27 +128,28 @@ func workloadConditions(status any) []metav1.Condition {
 		return st.Conditions
 	case *manifests.StatefulSetStatus:
 		return st.Conditions
+	case *manifests.SandboxWarmPoolStatus:
+		return st.Conditions
+	case *manifests.SandboxClaimStatus:
+		return st.Conditions
 	}
 	return nil
 }
 
 func workloadVersion(kind string) string {
-	if kind == manifests.KindStatefulSet {
+	switch kind {
+	case manifests.KindStatefulSet:
 		return "apps/v1"
+	case manifests.KindSandboxWarmPool, manifests.KindSandboxClaim:
+		return manifests.ExtensionsAPIVersion
 	}
 	return "batch/v1"
 }
 
 func (rec *WorkloadRecord) labels() map[string]string {
-	switch {
-	case rec.Job != nil:
-		return rec.Job.Labels
-	case rec.CronJob != nil:
-		return rec.CronJob.Labels
-	case rec.StatefulSet != nil:
-		return rec.StatefulSet.Labels
-	}
-	return nil
+	var obj manifests.Object
+	rec.wanted(&obj)
+	return obj.Meta().Labels
 }
 
 // tell records what a plan has to tell.

@@ -1,17 +1,21 @@
 package workload
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/vzreconciler/vzreconciler/manifests"
 )
 
 // NoIndex is the index of a sandbox that has none.
 const NoIndex = -1
 
-// Sandbox is what a Job or a StatefulSet sees of a sandbox of its own.
+// Sandbox is what a workload sees of a sandbox of its own, or of a pool that it
+// claims one of.
 type Sandbox struct {
 	Name string
 	UID  types.UID
@@ -34,6 +38,9 @@ type Sandbox struct {
 	Deleting bool
 	// Stalled says why it cannot get further without help.
 	Stalled string
+	// Conditions and PodIPs are its status's.
+	Conditions []metav1.Condition
+	PodIPs     []string
 }
 
 func (s *Sandbox) active() bool { return !s.Finished && !s.Deleting }
@@ -63,4 +70,15 @@ func earliest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// setSummary sets Reconciling or Stalled, of which at most one is there, and only
+// when true; state is empty for none.
+func setSummary(conditions *[]metav1.Condition, state, reason, message string, now time.Time) {
+	if state != "" {
+		setCondition(conditions, state, metav1.ConditionTrue, reason, message, now)
+	}
+	*conditions = slices.DeleteFunc(*conditions, func(c metav1.Condition) bool {
+		return c.Type != state && (c.Type == manifests.ConditionReconciling || c.Type == manifests.ConditionStalled)
+	})
 }

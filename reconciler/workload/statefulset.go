@@ -269,20 +269,15 @@ func (p *setPlanner) conditions() {
 	}
 	wanted := max(n-int32(p.partition()), 0) //nolint:gosec // bounded by validation
 	updating := p.current != p.update && p.spec.UpdateStrategy.Type != appsv1.OnDeleteStatefulSetStrategyType && st.UpdatedReplicas < wanted
-	state := ""
 	switch {
 	case p.trouble != "":
-		state = manifests.ConditionStalled
-		set(state, true, "ReplicaStalled", p.trouble)
+		setSummary(&st.Conditions, manifests.ConditionStalled, "ReplicaStalled", p.trouble, p.now)
 	case updating:
-		state = manifests.ConditionReconciling
-		set(state, true, "RollingUpdate", fmt.Sprintf("%d of %d replicas are of revision %s; %s", st.UpdatedReplicas, wanted, p.update, message))
+		setSummary(&st.Conditions, manifests.ConditionReconciling, "RollingUpdate",
+			fmt.Sprintf("%d of %d replicas are of revision %s; %s", st.UpdatedReplicas, wanted, p.update, message), p.now)
 	case !available || st.Replicas != n:
-		state = manifests.ConditionReconciling
-		set(state, true, "Scaling", message)
+		setSummary(&st.Conditions, manifests.ConditionReconciling, "Scaling", message, p.now)
+	default:
+		setSummary(&st.Conditions, "", "", "", p.now)
 	}
-	// These two are there only when true.
-	st.Conditions = slices.DeleteFunc(st.Conditions, func(c metav1.Condition) bool {
-		return c.Type != state && (c.Type == manifests.ConditionReconciling || c.Type == manifests.ConditionStalled)
-	})
 }
