@@ -124,10 +124,29 @@ func (m *Manager) sandbox(ref *api.Ref) (*object, error) {
 	return nil, m.notFound(key)
 }
 
+// sandboxOf returns the sandbox that a reference means: a claim's is the one that it
+// has.
+func (m *Manager) sandboxOf(ref *api.Ref) (*object, error) {
+	key, err := keyOf(ref)
+	if err != nil {
+		return nil, err
+	}
+	if key.Kind != manifests.KindSandboxClaim {
+		return m.sandbox(ref)
+	}
+	if m.lookup(key) == nil {
+		return nil, m.notFound(key)
+	}
+	if owned := m.ownedBy(key); len(owned) > 0 {
+		return m.sandbox(refOf(owned[0]))
+	}
+	return nil, fmt.Errorf("%s: %w: it has no sandbox: \"vzctl describe sandboxclaim %s\" says why", key, drivers.ErrInvalidState, key.Name)
+}
+
 // running returns the instance of a sandbox that runs, and the record it was
 // started from.
 func (m *Manager) running(ref *api.Ref) (*object, Instance, error) {
-	o, err := m.sandbox(ref)
+	o, err := m.sandboxOf(ref)
 	if err != nil {
 		return nil, nil, err
 	}

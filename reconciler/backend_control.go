@@ -52,7 +52,7 @@ func (m *Manager) Restart(_ context.Context, req *api.RestartRequest) error {
 
 // override changes what a user asked for beside the manifest, for good.
 func (m *Manager) override(ref *api.Ref, change func(*Record) error) error {
-	o, err := m.sandbox(ref)
+	o, err := m.sandboxOf(ref)
 	if err != nil {
 		return err
 	}

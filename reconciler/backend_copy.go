@@ -32,7 +32,7 @@ func (m *Manager) CopyOut(ctx context.Context, ref *api.Ref, req drivers.CopyOut
 // forCopy returns the instance of a sandbox that is up, and the name of one of
 // its containers. The runtime says whether it is up far enough.
 func (m *Manager) forCopy(ref *api.Ref, container string) (Instance, string, error) {
-	o, err := m.sandbox(ref)
+	o, err := m.sandboxOf(ref)
 	if err != nil {
 		return nil, "", err
 	}

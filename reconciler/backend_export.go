@@ -27,7 +27,7 @@ const (
 // still for no longer than the copy takes, one that is stopped can be exported
 // too, and no file system that a guest has written is ever read by the host.
 func (m *Manager) Export(ctx context.Context, req *api.ExportRequest, w io.Writer) error {
-	o, err := m.sandbox(req.GetObject())
+	o, err := m.sandboxOf(req.GetObject())
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 // Logs implements api.Backend. Logs are read from the bundle: what a sandbox
 // printed can be read after its end too.
 func (m *Manager) Logs(ctx context.Context, req *api.LogsRequest, send func(data []byte) error) error {
-	o, err := m.sandbox(req.GetObject())
+	o, err := m.sandboxOf(req.GetObject())
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	kstatus "sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
+	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/api"
 	"github.com/vzreconciler/vzreconciler/reconciler/workload"
@@ -319,3 +321,68 @@ func TestBrokenFilesKeepPoolsAndClaims(t *testing.T) {
 	})
 }
 
+func TestClaimStandsForItsSandbox(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("pool.yaml", template("py", 1)+"---\n"+warmPool("warm", "py", 1))
+		after(time.Minute)
+		w.write("claim.yaml", claim("alice", "warm")+"---\n"+claim("bob", "none"))
+		after(time.Minute)
+		mine := w.claimed("alice")
+		ref := func(name string) *api.Ref { return &api.Ref{Kind: "sandboxclaim", Name: name} }
+		if err := w.m.Stop(t.Context(), &api.StopRequest{Object: ref("alice")}); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Minute)
+		w.wantPhase(mine, manifests.PhaseStopped)
+		w.wantClaim("alice", "False", ReasonSandboxStopped, "")
+		if _, _, err := w.m.running(ref("bob")); !errors.Is(err, drivers.ErrInvalidState) || !strings.Contains(err.Error(), "it has no sandbox") {
+			t.Errorf("got %v", err)
+		}
+		if _, _, err := w.m.running(ref("eve")); !errors.Is(err, drivers.ErrNotFound) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := w.m.sandbox(ref("alice")); err == nil {
+			t.Error("a claim is taken for a sandbox of its name")
+		}
+	})
+}
+
+func TestClaimsNameMayBeTaken(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("alice.yaml", sandbox("alice"))
+		w.write("pool.yaml", template("py", 1)+"---\n"+warmPool("warm", "py", 0)+"---\n"+claim("alice", "warm"))
+		after(time.Minute)
+		w.wantWorkload(manifests.KindSandboxClaim, "alice", manifests.ConditionSynced, "False", ReasonDuplicateName, "is there already")
+		w.remove("alice.yaml")
+		after(5 * time.Minute)
+		w.claimed("alice")
+	})
+}
+
+func TestClaimAddsMetadataWhileItsSandboxRuns(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("pool.yaml", template("py", 1)+"---\n"+warmPool("warm", "py", 1)+"---\n"+claim("alice", "warm"))
+		after(time.Minute)
+		mine := w.claimed("alice")
+		boot := w.status(mine).Runtime.BootID
+		w.write("pool.yaml", template("py", 1)+"---\n"+warmPool("warm", "py", 1)+"---\n"+claim("alice", "warm", "additionalPodMetadata: {labels: {sandbox.users.io/a: b}}"))
+		after(time.Minute)
+		if got := w.m.object(sandboxKey(mine)).spec().PodTemplate.ObjectMeta.Labels["sandbox.users.io/a"]; got != "b" || w.status(w.claimed("alice")).Runtime.BootID != boot {
+			t.Errorf("label %q", got)
+		}
+	})
+}
+
+// A sandbox of a pool that always ends is not made all the time.
+func TestPoolReplacesWhatHasEndedNowAndThen(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		exits(1, time.Second)(w)
+		w.write("pool.yaml", strings.Replace(template("py", 1), "spec: {cont", "spec: {restartPolicy: Never, cont", 1)+"---\n"+warmPool("warm", "py", 1))
+		after(time.Hour)
+		w.steps.mu.Lock()
+		defer w.steps.mu.Unlock()
+		if made := len(w.steps.begun); made < 6 || made > 13 || w.poolStatus("warm").Replicas != 1 {
+			t.Errorf("%d sandboxes in an hour, status %+v", made, w.poolStatus("warm"))
+		}
+	})
+}

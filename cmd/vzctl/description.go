@@ -84,8 +84,12 @@ func (d *description) object(o *object) {
 		d.workload(o)
 		return
 	}
-	if o.Kind == manifests.KindPersistentVolumeClaim {
+	switch o.Kind {
+	case manifests.KindPersistentVolumeClaim:
 		d.claim(o)
+		return
+	case manifests.KindSandboxTemplate:
+		d.sandboxTemplate(o)
 		return
 	}
 	d.field(0, "Type", o.Type)

@@ -25,9 +25,11 @@ func (a *app) execCmd() *cobra.Command {
 		Use:   "exec [-i] [-t] NAME -- COMMAND [ARG…]",
 		Short: "Run a command in a sandbox",
 		Long: `Run a command in a container of a sandbox, with its standard streams here, and
-end with its exit code: 127 if there is no such command, 126 if it cannot be run.`,
+end with its exit code: 127 if there is no such command, 126 if it cannot be run.
+sandboxclaim/NAME is the sandbox that a claim has.`,
 		Example: `  vzctl exec web -- ps aux
   vzctl exec -it web -- sh
+  vzctl exec -it sandboxclaim/alice -- sh
   tar c . | vzctl exec -i web -c nginx -- tar x -C /srv`,
 		ValidArgsFunction: a.completeSandbox,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -26,12 +26,13 @@ func (a *app) getCmd() *cobra.Command {
 		Use:   "get [KIND[,KIND…] [NAME…] | KIND/NAME…]",
 		Short: "Show objects",
 		Long: `Show objects: sandboxes (sb), pods (po), statefulsets (sts), jobs, cronjobs (cj),
-configmaps (cm), secrets, persistentvolumeclaims (pvc) or all, with what is true of
-them now. Sandboxes are every VM, whatever kind it was written as or made by.`,
+sandboxclaims, sandboxwarmpools (swp), sandboxtemplates, configmaps (cm), secrets,
+persistentvolumeclaims (pvc) or all, with what is true of them now. Sandboxes are every VM, whatever kind it was written as or made by.`,
 		Example: `  vzctl get sandboxes -o wide
   vzctl get sandbox web -o jsonpath='{.status.phase}'
   vzctl get pods,configmaps --all-namespaces
   vzctl get statefulsets,jobs,cronjobs
+  vzctl get sandboxwarmpools,sandboxclaims -o wide
   vzctl get sandboxes -l app=web --watch
   vzctl get sandboxes --field-selector status.phase!=Running --sort-by .metadata.creationTimestamp
   vzctl get all -o custom-columns=KIND:.kind,NAME:.metadata.name`,

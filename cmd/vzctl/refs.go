@@ -34,6 +34,9 @@ func kinds() []kind {
 		{"statefulset", manifests.KindStatefulSet, []string{"statefulsets", "sts"}},
 		{"job", manifests.KindJob, []string{"jobs"}},
 		{"cronjob", manifests.KindCronJob, []string{"cronjobs", "cj"}},
+		{"sandboxclaim", manifests.KindSandboxClaim, []string{"sandboxclaims"}},
+		{"sandboxwarmpool", manifests.KindSandboxWarmPool, []string{"sandboxwarmpools", "swp"}},
+		{"sandboxtemplate", manifests.KindSandboxTemplate, []string{"sandboxtemplates"}},
 		{"controllerrevision", kindRevision, []string{"controllerrevisions"}},
 		{"configmap", manifests.KindConfigMap, []string{"configmaps", "cm"}},
 		{"secret", manifests.KindSecret, []string{"secrets"}},
@@ -76,13 +79,14 @@ func parseRef(arg, namespace string) (*api.Ref, error) {
 	return &api.Ref{Kind: k.key, Namespace: namespace, Name: name}, nil
 }
 
-// parseSandbox reads the name of a sandbox: "web", "sandbox/web", "pod/web".
+// parseSandbox reads the name of a sandbox: "web", "sandbox/web", "pod/web"; or of
+// a claim, for the sandbox that it has: "sandboxclaim/web".
 func parseSandbox(arg, namespace string) (*api.Ref, error) {
 	ref, err := parseRef(arg, namespace)
 	if err != nil {
 		return nil, err
 	}
-	if ref.GetKind() != manifests.KindSandbox {
+	if ref.GetKind() != manifests.KindSandbox && ref.GetKind() != manifests.KindSandboxClaim {
 		return nil, usagef("%q is not a sandbox", arg)
 	}
 	return ref, nil

@@ -56,6 +56,24 @@ func (r rows) header(table string) []printer.Cell {
 		names = append(names, r.labelsHeader()...)
 	case manifests.KindStatefulSet:
 		names = append(names, r.withTemplate("NAME", "READY", "AGE")...)
+	case manifests.KindSandboxTemplate:
+		names = append(names, "NAME", "AGE")
+		if r.wide {
+			names = append(names, "CONTAINERS", "IMAGES")
+		}
+		names = append(names, r.labelsHeader()...)
+	case manifests.KindSandboxWarmPool:
+		names = append(names, "NAME", "READY", "DESIRED", "AGE")
+		if r.wide {
+			names = append(names, "TEMPLATE")
+		}
+		names = append(append(names, r.labelsHeader()...), "MESSAGE")
+	case manifests.KindSandboxClaim:
+		names = append(names, "NAME", "READY", "SANDBOX", "REASON", "AGE")
+		if r.wide {
+			names = append(names, "POOL", "IPS")
+		}
+		names = append(append(names, r.labelsHeader()...), "MESSAGE")
 	case manifests.KindJob:
 		names = append(names, r.withTemplate("NAME", "STATUS", "COMPLETIONS", "DURATION", "AGE")...)
 	case manifests.KindCronJob:
@@ -119,7 +137,15 @@ func (r rows) row(o *object) []printer.Cell {
 		add(strconv.FormatInt(o.Revision, 10))
 		add(r.age(o))
 		addLabels()
-	case manifests.KindStatefulSet, manifests.KindJob, manifests.KindCronJob:
+	case manifests.KindSandboxTemplate:
+		add(r.age(o))
+		if r.wide {
+			names, images := o.namesAndImages()
+			add(names)
+			add(images)
+		}
+		addLabels()
+	case manifests.KindStatefulSet, manifests.KindJob, manifests.KindCronJob, manifests.KindSandboxWarmPool, manifests.KindSandboxClaim:
 		row = append(row, r.workload(o)...)
 		addLabels()
 		row = append(row, printer.Cell{Text: o.trouble(), Color: printer.Yellow})
@@ -156,10 +182,14 @@ func (r rows) workload(o *object) []printer.Cell {
 	case manifests.KindCronJob:
 		c := decodeAs[cronJob](o)
 		texts = []string{c.Spec.Schedule, c.timeZone(), c.suspended(), strconv.Itoa(len(c.Status.Active)), c.lastSchedule(r.now), r.age(o)}
+	case manifests.KindSandboxWarmPool:
+		texts = decodeAs[warmPool](o).cells(r.age(o), r.wide)
+	case manifests.KindSandboxClaim:
+		texts = decodeAs[sandboxClaim](o).cells(r.age(o), r.wide)
 	default:
 		texts = []string{decodeAs[statefulSet](o).ready(), r.age(o)}
 	}
-	if r.wide {
+	if r.wide && o.hasTemplate() {
 		names, images := o.namesAndImages()
 		texts = append(texts, names, images)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,11 +23,13 @@ func (a *app) scaleCmd() *cobra.Command {
 		write    bool
 	)
 	cmd := &cobra.Command{
-		Use:   "scale statefulset/NAME --replicas=N",
-		Short: "Print the change that scales a set, or make it",
-		Long: `Print the change to a set's manifest that gives it another number of replicas, as a
-patch to commit. --write makes the change in the daemon's folder instead.`,
+		Use:   "scale statefulset/NAME|sandboxwarmpool/NAME --replicas=N",
+		Short: "Print the change that scales a set or a pool, or make it",
+		Long: `Print the change to the manifest of a set or a pool that gives it another number of
+replicas, as a patch to commit. --write makes the change in the daemon's folder
+instead.`,
 		Example: `  vzctl scale statefulset/web --replicas=5
+  vzctl scale sandboxwarmpool/warm --replicas=3
   vzctl scale sts/web --replicas=5 --write`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeObjects,
@@ -33,7 +37,8 @@ patch to commit. --write makes the change in the daemon's folder instead.`,
 			if replicas < 0 {
 				return usagef("--replicas=N is required, and not negative")
 			}
-			return a.withSet(cmd.Context(), args[0], sel.namespace, func(client *api.Client, o *object) error {
+			kinds := []string{manifests.KindStatefulSet, manifests.KindSandboxWarmPool}
+			return a.withObject(cmd.Context(), args[0], sel.namespace, kinds, func(client *api.Client, o *object) error {
 				return a.changeManifest(cmd.Context(), client, o, []string{"spec", "replicas"}, edit.Number(replicas), write)
 			})
 		},
@@ -50,19 +55,25 @@ func addWrite(cmd *cobra.Command, write *bool) {
 
 // withSet calls do with the StatefulSet that an argument names.
 func (a *app) withSet(ctx context.Context, arg, namespace string, do func(*api.Client, *object) error) error {
+	return a.withObject(ctx, arg, namespace, []string{manifests.KindStatefulSet}, do)
+}
+
+// withObject calls do with the object that an argument names, which is of one of
+// the kinds.
+func (a *app) withObject(ctx context.Context, arg, namespace string, kinds []string, do func(*api.Client, *object) error) error {
 	ref, err := parseRef(arg, namespace)
 	if err != nil {
 		return err
 	}
-	if ref.GetKind() != manifests.KindStatefulSet {
-		return usagef("%q is not a StatefulSet: want statefulset/NAME", arg)
+	if !slices.Contains(kinds, ref.GetKind()) {
+		return usagef("%q is no %s: want %s/NAME", arg, strings.Join(kinds, " or "), strings.ToLower(kinds[0]))
 	}
 	client, err := a.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	resp, err := client.Get(ctx, &api.GetRequest{Kind: "statefulset", Namespace: namespace, Names: []string{ref.GetName()}})
+	resp, err := client.Get(ctx, &api.GetRequest{Kind: ref.GetKind(), Namespace: namespace, Names: []string{ref.GetName()}})
 	if err != nil {
 		return err
 	}

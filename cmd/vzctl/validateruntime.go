@@ -88,12 +88,17 @@ func (c *runtimeChecker) describe(ctx context.Context, p *plugins.Plugin) (drive
 	return c.launcher.Describe(ctx, p)
 }
 
-// checkRuntime adds what the runtime of a sandbox has to say, or of those that a
-// workload makes, and reports whether that leaves the object valid.
+// checkRuntime adds what the runtime of a sandbox has to say, or of those that are
+// made from the object, and reports whether that leaves the object valid.
 func (v *validation) checkRuntime(ctx context.Context, c *runtimeChecker, f manifestFile, o manifests.Object) bool {
 	s := o.Sandbox
 	if t := o.Template(); t != nil {
 		if made, err := manifests.PodFromTemplate(*o.Meta(), t); err == nil {
+			s = made.Sandbox
+		}
+	}
+	if t := o.SandboxTemplate; t != nil {
+		if made, err := manifests.SandboxFromBlueprint(t.ObjectMeta, &t.Spec.SandboxBlueprint); err == nil {
 			s = made.Sandbox
 		}
 	}

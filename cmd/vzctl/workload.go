@@ -128,26 +128,37 @@ func (o *object) workloadState() string {
 		return decodeAs[job](o).state(o)
 	case manifests.KindStatefulSet:
 		return "ready " + decodeAs[statefulSet](o).ready()
+	case manifests.KindSandboxWarmPool:
+		return "ready " + decodeAs[warmPool](o).ready()
+	case manifests.KindSandboxClaim:
+		return decodeAs[sandboxClaim](o).state()
 	}
 	return "scheduled"
 }
 
-// template is what a workload makes its sandboxes from.
-func (o *object) template() *corev1.PodTemplateSpec {
+// hasTemplate reports whether a Pod's template is part of the object.
+func (o *object) hasTemplate() bool {
+	return o.Kind != manifests.KindSandboxWarmPool && o.Kind != manifests.KindSandboxClaim
+}
+
+// template is the Pod that an object's sandboxes are made from.
+func (o *object) template() *corev1.PodSpec {
 	switch o.Kind {
 	case manifests.KindJob:
-		return &decodeAs[job](o).Spec.Template
+		return &decodeAs[job](o).Spec.Template.Spec
 	case manifests.KindCronJob:
-		return &decodeAs[cronJob](o).Spec.JobTemplate.Spec.Template
+		return &decodeAs[cronJob](o).Spec.JobTemplate.Spec.Template.Spec
+	case manifests.KindSandboxTemplate:
+		return &decodeAs[manifests.SandboxTemplate](o).Spec.PodTemplate.Spec
 	default:
-		return &decodeAs[statefulSet](o).Spec.Template
+		return &decodeAs[statefulSet](o).Spec.Template.Spec
 	}
 }
 
 // namesAndImages lists the containers of a workload's sandboxes, and their images.
 func (o *object) namesAndImages() (names, images string) {
 	var ns, is []string
-	for _, c := range o.template().Spec.Containers {
+	for _, c := range o.template().Containers {
 		ns, is = append(ns, c.Name), append(is, c.Image)
 	}
 	return orNone(strings.Join(ns, ",")), orNone(strings.Join(is, ","))
@@ -190,11 +201,21 @@ func (d *description) workload(o *object) {
 		d.field(0, "Update strategy", string(s.Spec.UpdateStrategy.Type))
 		d.field(0, "Current revision", st.CurrentRevision)
 		d.field(0, "Update revision", st.UpdateRevision)
+	case manifests.KindSandboxWarmPool:
+		d.warmPool(decodeAs[warmPool](o))
+	case manifests.KindSandboxClaim:
+		d.sandboxClaim(decodeAs[sandboxClaim](o))
 	}
+	if o.hasTemplate() {
+		d.template(o)
+	}
+	d.conditions(o.Status.Conditions)
+}
+
+func (d *description) template(o *object) {
 	names, images := o.namesAndImages()
 	d.field(0, "Containers", names)
 	d.field(0, "Images", images)
-	d.conditions(o.Status.Conditions)
 }
 
 func (d *description) job(o *object, j *job) {
