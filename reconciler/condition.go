@@ -46,6 +46,7 @@ const (
 	ReasonSandboxStopped           = "SandboxStopped"
 	ReasonSandboxExpired           = "SandboxExpired"
 	ReasonDeleting                 = "Deleting"
+	ReasonNotSuspended             = "NotSuspended"
 	ReasonPodTerminated            = "PodTerminated"
 	ReasonPodTerminating           = "PodTerminating"
 	ReasonPodSucceeded             = "PodSucceeded"

@@ -267,7 +267,7 @@ func TestSuspendEndsTheVMAndKeepsTheDisk(t *testing.T) {
 		}
 		w.write("web.yaml", sandbox("web"))
 		w.wantPhase("web", manifests.PhaseRunning)
-		w.wantCondition("web", manifests.ConditionSuspended, "", "", "")
+		w.wantCondition("web", manifests.ConditionSuspended, "False", ReasonNotSuspended, "")
 		if cs := w.status("web").ContainerStatuses[0]; cs.RestartCount != 0 || !exists(disk) {
 			t.Errorf("restarts %d, want 0; the disk must be the same", cs.RestartCount)
 		}

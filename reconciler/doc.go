@@ -10,9 +10,10 @@
 // (status.go). The end of a step, a change that the plugin process reports and a
 // change of the manifests all do the same: they wake the object.
 //
-// A Job, a CronJob and a StatefulSet are workloads (workload_*.go): what they make
-// is decided in package workload, and the intent of a sandbox that they own is
-// theirs instead of a file's (owned.go). From there on it is like any other.
+// A Job, a CronJob, a StatefulSet, a SandboxWarmPool and a SandboxClaim are
+// workloads (workload_*.go): what they make is decided in package workload, and the
+// intent of a sandbox that they own is theirs instead of a file's (owned.go). From
+// there on it is like any other.
 //
 // Beside the steps, probers ask the containers that run how they are (prober.go,
 // package probe); what they find decides on Ready and on which container is ended

@@ -35,3 +35,20 @@ func TestExampleOfACronJobRunsBesideItsNeighbours(t *testing.T) {
 		}
 	})
 }
+
+func TestExampleOfAWarmPoolServesClaims(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("warmpool.yaml", example(t, "warmpool.yaml"))
+		after(time.Minute)
+		w.wantPool("shells", 1, 1)
+		if got := w.claimed("alice"); got != "alice" {
+			t.Errorf("alice has %s", got)
+		}
+		w.write("bob.yaml", claim("bob", "shells"))
+		after(time.Minute)
+		if got := w.claimed("bob"); !strings.HasPrefix(got, "shells-") {
+			t.Errorf("bob has %s", got)
+		}
+		w.wantPool("shells", 1, 1)
+	})
+}

@@ -329,6 +329,7 @@ func (f *facts) retryMessage() string {
 func (f *facts) suspended(c *conditionSet) {
 	switch {
 	case f.desired.Goal != GoalSuspend:
+		c.setBool(manifests.ConditionSuspended, false, ReasonNotSuspended, "")
 	case f.attach == AttachNone:
 		c.setBool(manifests.ConditionSuspended, true, ReasonPodTerminated, "")
 	default:

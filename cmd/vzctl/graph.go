@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/vzreconciler/vzreconciler/internal/printer"
+	"github.com/vzreconciler/vzreconciler/manifests"
 )
 
 // nodeKey names an object by the kind of its key.
@@ -58,6 +59,15 @@ func (g *graph) relate(key nodeKey, o *object) {
 		if g.nodes[from] == nil && !slices.Contains(g.order, from) {
 			g.order = append(g.order, from)
 		}
+	}
+	switch {
+	case o.Kind == manifests.KindSandboxWarmPool:
+		to := decodeAs[warmPool](o).Spec.TemplateRef.Name
+		g.edges[key] = append(g.edges[key], edge{to: nodeKey{manifests.KindSandboxTemplate, key.namespace, to}, relation: "uses"})
+	case o.Kind == manifests.KindSandboxClaim:
+		c := decodeAs[sandboxClaim](o)
+		to := nodeKey{manifests.KindSandboxWarmPool, key.namespace, c.Spec.WarmPoolRef.Name}
+		g.edges[key] = append(g.edges[key], edge{to: to, relation: "uses", optional: c.Status.Sandbox.Name != ""})
 	}
 	if !o.isSandbox() {
 		return

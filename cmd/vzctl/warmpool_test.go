@@ -99,8 +99,12 @@ func TestTreeShowsWhatAClaimOwns(t *testing.T) {
 	mine := webJSON(t, time.Minute, func(m map[string]any) {
 		m["metadata"].(map[string]any)["ownerReferences"] = []any{map[string]any{"apiVersion": manifests.ExtensionsAPIVersion, "kind": "SandboxClaim", "name": "alice", "uid": "u", "controller": true}}
 	})
-	out := vzctl(t, holds(testClaim(), mine), "", "tree")
-	if !strings.Contains(out.stdout, "sandboxclaim/alice\n") || !strings.Contains(out.stdout, "└─ sandbox/web") {
-		t.Errorf("%s%s", out.stdout, out.stderr)
-	}
+	out := vzctl(t, holds(testClaim(), testPool("x"), mine), "", "tree")
+	wantOutput(t, out.stdout, lines(
+		`OBJECT                     READY   STATUS    RELATION`,
+		`sandboxclaim/alice`,
+		`├─ sandboxwarmpool/warm                      uses (optional)`,
+		`│  └─ sandboxtemplate/py           Missing   uses`,
+		`└─ sandbox/web             1/1     Running   owns`,
+	))
 }

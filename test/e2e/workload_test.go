@@ -36,4 +36,26 @@ func (h *host) wantWorkloadExamples() {
 	if out := h.vzctlOK("get", "cronjobs"); !strings.Contains(out, "Europe/Berlin") {
 		h.t.Errorf("the cron jobs are\n%s", out)
 	}
+	h.wantWarmPoolExample()
+}
+
+func (h *host) wantWarmPoolExample() {
+	h.t.Helper()
+	h.vzctlOK("wait", "--for=condition=Ready", "sandboxwarmpool/shells", "sandboxclaim/alice", "--timeout=240s")
+	if got := h.vzctlOK("exec", "sandboxclaim/alice", "--", "sh", "-c", "echo $USER"); got != "alice\n" {
+		h.t.Errorf("alice's sandbox has USER=%q", got)
+	}
+	pooled := h.vzctlOK("get", "sandboxes", "-l", "agents.x-k8s.io/warm-pool-sandbox", "-o", "jsonpath={.items[*].metadata.name}")
+	h.write("bob.yaml", `apiVersion: extensions.agents.x-k8s.io/v1beta1
+kind: SandboxClaim
+metadata: {name: bob}
+spec: {warmPoolRef: {name: shells}}
+`)
+	h.vzctlOK("wait", "--for=condition=Ready", "sandboxclaim/bob", "--timeout=60s")
+	if got := h.vzctlOK("exec", "sandboxclaim/bob", "--", "hostname"); got != pooled+"\n" {
+		h.t.Errorf("bob is on %q, want the pool's %q", got, pooled)
+	}
+	if out := h.vzctlOK("get", "sandboxclaims"); !strings.Contains(out, pooled) {
+		h.t.Errorf("the claims are\n%s", out)
+	}
 }
