@@ -41,7 +41,7 @@ func TestWarmPoolsAreValidated(t *testing.T) {
 		templateText("networkPolicy: {egress: [{}]}"):                                                         "x.yaml:6:3: SandboxTemplate default/py: spec.networkPolicy: networkPolicy is not supported yet",
 		templateText("networkPolicyManagement: Managed"):                                                      "spec.networkPolicyManagement: Managed is not supported yet",
 		templateText("networkPolicyManagement: Nobody"):                                                       "must be Managed or Unmanaged",
-		templateText("envVarsInjectionPolicy: Alowed"):                                                        `must be Disallowed, Allowed or Overrides (did you mean "Allowed"?)`,
+		templateText("envVarsInjectionPolicy: Override"):                                                      `must be Disallowed, Allowed or Overrides (did you mean "Overrides"?)`,
 		templateText("volumeClaimTemplatesPolicy: All"):                                                       "must be Disallowed, Allowed or Overrides",
 		templateText("vm: {cpus: 2}"):                                                                         "spec.vm: unknown field",
 		templateText("shutdownTime: 2026-01-01T00:00:00Z"):                                                    "spec.shutdownTime: unknown field",

@@ -60,11 +60,11 @@ func (g *graph) relate(key nodeKey, o *object) {
 			g.order = append(g.order, from)
 		}
 	}
-	switch {
-	case o.Kind == manifests.KindSandboxWarmPool:
+	switch o.Kind {
+	case manifests.KindSandboxWarmPool:
 		to := decodeAs[warmPool](o).Spec.TemplateRef.Name
 		g.edges[key] = append(g.edges[key], edge{to: nodeKey{manifests.KindSandboxTemplate, key.namespace, to}, relation: "uses"})
-	case o.Kind == manifests.KindSandboxClaim:
+	case manifests.KindSandboxClaim:
 		c := decodeAs[sandboxClaim](o)
 		to := nodeKey{manifests.KindSandboxWarmPool, key.namespace, c.Spec.WarmPoolRef.Name}
 		g.edges[key] = append(g.edges[key], edge{to: to, relation: "uses", optional: c.Status.Sandbox.Name != ""})
