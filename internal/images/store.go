@@ -233,3 +233,27 @@ func allocated(fi fs.FileInfo) int64 {
 	}
 	return fi.Size()
 }
+
+// Describe returns the manifest and the config of an image that is in the store, JSON
+// as its source has them; platform "" means DefaultPlatform.
+func (s *Store) Describe(ref, platform string) (manifest, config []byte, err error) {
+	r, p, err := parse(ref, platform)
+	if err != nil {
+		return nil, nil, err
+	}
+	entry, err := s.find(r.canonical, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, _, err := s.read(entry)
+	if err == nil {
+		manifest, err = s.readBlob(entry.Digest, maxManifestBytes)
+	}
+	if err == nil {
+		config, err = s.readBlob(m.Config.Digest, maxConfigBytes)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("image %s: its files are damaged (%w): pull it again", r.canonical, err)
+	}
+	return manifest, config, nil
+}
