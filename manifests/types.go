@@ -76,6 +76,9 @@ type Object struct {
 	// Manifest is the document as written, as JSON; of a Secret, with every value
 	// of data and stringData empty.
 	Manifest json.RawMessage
+	// Encrypted says that the values of a Secret are as SOPS has encrypted them, for
+	// want of a key.
+	Encrypted bool
 	// Warnings are fields accepted without effect, for people.
 	Warnings []string
 	// DependsOn are the places of the items of a sandbox's spec.dependsOn.
