@@ -193,7 +193,11 @@ func (v *validation) writeText(a *app, files []manifestFile) error {
 		lines[f.path] = strings.Split(string(f.data), "\n")
 	}
 	for _, err := range v.errs {
-		if werr := a.printf("%s\n%s", paint(printer.Sanitize(err.Error()), printer.Red), excerpt(lines[err.File], err.Position)); werr != nil {
+		line := ""
+		if err.Key == nil || err.Key.Kind != manifests.KindSecret { // whose values are for nobody's log
+			line = excerpt(lines[err.File], err.Position)
+		}
+		if werr := a.printf("%s\n%s", paint(printer.Sanitize(err.Error()), printer.Red), line); werr != nil {
 			return werr
 		}
 	}
