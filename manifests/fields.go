@@ -8,6 +8,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -86,6 +87,7 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.ConfigMap](),
 		reflect.TypeFor[corev1.Secret](),
 		reflect.TypeFor[corev1.PersistentVolumeClaim](),
+		reflect.TypeFor[nodev1.RuntimeClass](),
 		reflect.TypeFor[batchv1.Job](),
 		reflect.TypeFor[batchv1.CronJob](),
 		reflect.TypeFor[appsv1.StatefulSet]():

@@ -12,12 +12,14 @@ const (
 // documentField knows the fields at the top of every document.
 func documentField(name string) fieldUse {
 	switch name {
-	case "metadata", "spec", "data", "binaryData", "stringData", "type":
+	case "metadata", "spec", "data", "binaryData", "stringData", "type", "immutable", "handler":
 		return fieldUse{class: supported}
 	case "status":
 		return noEffect("the status is found out, not read from a manifest")
-	case "immutable":
-		return noEffect("the manifest's file decides")
+	case "overhead":
+		return noEffect("a VM has memory for its kernel beside the containers' limits; vm.memory says how much in all")
+	case "scheduling":
+		return noEffect(oneHost)
 	}
 	return fieldUse{}
 }

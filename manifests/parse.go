@@ -234,6 +234,10 @@ func (r *report) finish(k kind, obj *Object) {
 		obj.Key = Key{Kind: KindPersistentVolumeClaim, Namespace: obj.Claim.Namespace, Name: obj.Claim.Name}
 		setClaimDefaults(&obj.Claim.Spec)
 		r.validateClaim(obj.Claim)
+	case obj.RuntimeClass != nil:
+		r.types.dropHarmless(obj.RuntimeClass)
+		obj.Key = Key{Kind: KindRuntimeClass, Namespace: DefaultNamespace, Name: obj.RuntimeClass.Name}
+		r.validateRuntimeClass(obj.RuntimeClass)
 	case isWorkload(k.kind):
 		r.finishWorkload(k, obj)
 	}

@@ -6,6 +6,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -17,6 +18,9 @@ const (
 	KindConfigMap             = "ConfigMap"
 	KindSecret                = "Secret"
 	KindPersistentVolumeClaim = "PersistentVolumeClaim"
+
+	// KindRuntimeClass belongs to no namespace: its key has DefaultNamespace.
+	KindRuntimeClass = "RuntimeClass"
 
 	KindJob         = "Job"
 	KindCronJob     = "CronJob"
@@ -89,6 +93,8 @@ type Object struct {
 	ConfigMap *corev1.ConfigMap
 	Secret    *corev1.Secret
 	Claim     *corev1.PersistentVolumeClaim
+
+	RuntimeClass *nodev1.RuntimeClass
 
 	Job         *batchv1.Job
 	CronJob     *batchv1.CronJob

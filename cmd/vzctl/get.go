@@ -26,7 +26,7 @@ func (a *app) getCmd() *cobra.Command {
 		Use:   "get [KIND[,KIND…] [NAME…] | KIND/NAME…]",
 		Short: "Show objects",
 		Long: `Show objects: sandboxes (sb), pods (po), statefulsets (sts), jobs, cronjobs (cj),
-configmaps (cm), secrets, persistentvolumeclaims (pvc) or all, with what is true of
+configmaps (cm), secrets, persistentvolumeclaims (pvc), runtimeclasses or all, with what is true of
 them now. Sandboxes are every VM, whatever kind it was written as or made by.`,
 		Example: `  vzctl get sandboxes -o wide
   vzctl get sandbox web -o jsonpath='{.status.phase}'

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/vzreconciler/vzreconciler/internal/printer"
+	"github.com/vzreconciler/vzreconciler/manifests"
 )
 
 // nodeKey names an object by the kind of its key.
@@ -67,6 +68,9 @@ func (g *graph) relate(key nodeKey, o *object) {
 		return
 	}
 	for _, ref := range s.References() {
+		if ref.Key.Kind == manifests.KindRuntimeClass {
+			continue // Without one of that name it is a runtime's.
+		}
 		e := edge{to: nodeKey{ref.Key.Kind, key.namespace, ref.Key.Name}, relation: "uses", optional: ref.Optional}
 		if len(ref.Keys) > 0 {
 			e.relation += " " + strings.Join(ref.Keys, ", ")

@@ -124,6 +124,7 @@ func validate(ctx context.Context, files []manifestFile, keys manifests.Keys, ch
 		parsed[i] = objects
 		all = append(all, objects...)
 	}
+	checker.learn(all)
 	circular := map[manifests.Key]bool{}
 	for _, err := range manifests.DependencyCycles(all) {
 		circular[*err.Key] = true
