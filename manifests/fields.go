@@ -35,6 +35,9 @@ const (
 	meaningless
 )
 
+// limited is a supported field of which not all is.
+func limited(note string) fieldUse { return fieldUse{supported, note} }
+
 // noEffect is a harmless field.
 func noEffect(note string) fieldUse { return fieldUse{harmless, note} }
 
@@ -61,6 +64,8 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		return resourcesField
 	case reflect.TypeFor[corev1.EnvVarSource]():
 		return envSourceField
+	case reflect.TypeFor[corev1.HTTPGetAction](), reflect.TypeFor[corev1.TCPSocketAction]():
+		return probeTargetField
 	case reflect.TypeFor[corev1.VolumeMount]():
 		return mountField
 	case reflect.TypeFor[corev1.VolumeSource]():
@@ -120,7 +125,6 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.EnvVar](),
 		reflect.TypeFor[corev1.ExecAction](),
 		reflect.TypeFor[corev1.GRPCAction](),
-		reflect.TypeFor[corev1.HTTPGetAction](),
 		reflect.TypeFor[corev1.HTTPHeader](),
 		reflect.TypeFor[corev1.HostAlias](),
 		reflect.TypeFor[corev1.LocalObjectReference](),
@@ -134,7 +138,6 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.SecretEnvSource](),
 		reflect.TypeFor[corev1.SecretKeySelector](),
 		reflect.TypeFor[corev1.Sysctl](),
-		reflect.TypeFor[corev1.TCPSocketAction](),
 		reflect.TypeFor[corev1.Volume]():
 		return everyField
 	}
