@@ -61,10 +61,10 @@ func podField(name string) fieldUse {
 	case "runtimeClassName":
 		return limited("the name of a RuntimeClass, or of a runtime plugin itself")
 	case "volumes", "containers", "restartPolicy", "terminationGracePeriodSeconds", "securityContext",
-		"hostname", "hostAliases", "dnsConfig":
+		"hostname", "hostAliases", "dnsConfig", "imagePullSecrets":
 		return fieldUse{class: supported}
 	case "ephemeralContainers", "activeDeadlineSeconds", "shareProcessNamespace",
-		"imagePullSecrets", "subdomain", "setHostnameAsFQDN", "hostnameOverride", "overhead",
+		"subdomain", "setHostnameAsFQDN", "hostnameOverride", "overhead",
 		"resources", "resourceClaims":
 		return fieldUse{class: notYet}
 	case "nodeSelector", "nodeName", "affinity", "schedulerName", "tolerations", "priorityClassName", "priority",

@@ -45,8 +45,8 @@ func TestReferenceIsUpToDate(t *testing.T) {
 		"Pod": "a Sandbox whose `spec` is the `spec.podTemplate.spec` below", "ConfigMap": "values for variables and files",
 		"Secret": "the same, kept in memory only", "PersistentVolumeClaim": "a volume that outlives the sandboxes with it",
 		"RuntimeClass": "a name for a runtime plugin",
-		"StatefulSet": "sandboxes with stable names, updated one after the other",
-		"Job":         "sandboxes that run to completion", "CronJob": "Jobs at the times of a schedule",
+		"StatefulSet":  "sandboxes with stable names, updated one after the other",
+		"Job":          "sandboxes that run to completion", "CronJob": "Jobs at the times of a schedule",
 	}
 	for _, k := range kinds() {
 		what := is[k.kind]
