@@ -3,6 +3,7 @@ module github.com/vzreconciler/vzreconciler
 go 1.26.8
 
 require (
+	filippo.io/age v1.3.2
 	github.com/Code-Hex/vz/v3 v3.7.1
 	github.com/Microsoft/hcsshim v0.15.0
 	github.com/ProtonMail/go-crypto v1.5.2
@@ -57,6 +58,7 @@ require (
 
 require (
 	dario.cat/mergo v1.0.0 // indirect
+	filippo.io/hpke v0.4.0 // indirect
 	github.com/Code-Hex/go-infinity-channel v1.0.0 // indirect
 	github.com/Microsoft/go-winio v0.6.4 // indirect
 	github.com/VividCortex/ewma v1.2.0 // indirect

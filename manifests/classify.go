@@ -18,21 +18,17 @@ const (
 	ChangeNone ChangeClass = iota
 	// ChangeLive: the VM and its processes go on undisturbed.
 	ChangeLive
-	// ChangeRestartContainer: a container's process is started again.
-	ChangeRestartContainer
 	// ChangeRecreate: the sandbox is made anew, with a new writable disk.
 	ChangeRecreate
 )
 
-// String returns "none", "live", "restart container" or "recreate".
+// String returns "none", "live" or "recreate".
 func (c ChangeClass) String() string {
 	switch c {
 	case ChangeNone:
 		return "none"
 	case ChangeLive:
 		return "live"
-	case ChangeRestartContainer:
-		return "restart container"
 	case ChangeRecreate:
 		return "recreate"
 	}

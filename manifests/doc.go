@@ -10,7 +10,8 @@
 // held against the Go type of its kind (kinds.go, check.go), then decoded, given
 // its defaults (defaults.go) and validated (validate*.go). What may be in a
 // document is decided in one place, field by field: fields.go and fields_pod.go.
-// The checker, the JSON Schema and docs/reference.md all follow from it.
+// The checker, the JSON Schema, docs/reference.md and docs/compatibility.md all
+// follow from it.
 //
 // Every VM is a Sandbox inside, whatever kind it was written as. On two of them,
 // Classify tells what differs and what that costs; SpecHash and References tell

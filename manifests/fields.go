@@ -8,6 +8,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -33,6 +34,9 @@ const (
 	// meaningless is refused: there is nothing here that it could mean.
 	meaningless
 )
+
+// limited is a supported field of which not all is.
+func limited(note string) fieldUse { return fieldUse{supported, note} }
 
 // noEffect is a harmless field.
 func noEffect(note string) fieldUse { return fieldUse{harmless, note} }
@@ -60,6 +64,8 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		return resourcesField
 	case reflect.TypeFor[corev1.EnvVarSource]():
 		return envSourceField
+	case reflect.TypeFor[corev1.HTTPGetAction](), reflect.TypeFor[corev1.TCPSocketAction]():
+		return probeTargetField
 	case reflect.TypeFor[corev1.VolumeMount]():
 		return mountField
 	case reflect.TypeFor[corev1.VolumeSource]():
@@ -87,6 +93,7 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.ConfigMap](),
 		reflect.TypeFor[corev1.Secret](),
 		reflect.TypeFor[corev1.PersistentVolumeClaim](),
+		reflect.TypeFor[nodev1.RuntimeClass](),
 		reflect.TypeFor[batchv1.Job](),
 		reflect.TypeFor[batchv1.CronJob](),
 		reflect.TypeFor[appsv1.StatefulSet](),
@@ -131,7 +138,6 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.EnvVar](),
 		reflect.TypeFor[corev1.ExecAction](),
 		reflect.TypeFor[corev1.GRPCAction](),
-		reflect.TypeFor[corev1.HTTPGetAction](),
 		reflect.TypeFor[corev1.HTTPHeader](),
 		reflect.TypeFor[corev1.HostAlias](),
 		reflect.TypeFor[corev1.LocalObjectReference](),
@@ -145,7 +151,6 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.SecretEnvSource](),
 		reflect.TypeFor[corev1.SecretKeySelector](),
 		reflect.TypeFor[corev1.Sysctl](),
-		reflect.TypeFor[corev1.TCPSocketAction](),
 		reflect.TypeFor[corev1.Volume]():
 		return everyField
 	}

@@ -12,12 +12,14 @@ const (
 // documentField knows the fields at the top of every document.
 func documentField(name string) fieldUse {
 	switch name {
-	case "metadata", "spec", "data", "binaryData", "stringData", "type":
+	case "metadata", "spec", "data", "binaryData", "stringData", "type", "immutable", "handler":
 		return fieldUse{class: supported}
 	case "status":
 		return noEffect("the status is found out, not read from a manifest")
-	case "immutable":
-		return noEffect("the manifest's file decides")
+	case "overhead":
+		return noEffect("a VM has memory for its kernel beside the containers' limits; vm.memory says how much in all")
+	case "scheduling":
+		return noEffect(oneHost)
 	}
 	return fieldUse{}
 }
@@ -52,8 +54,14 @@ func sandboxField(name string) fieldUse {
 
 func podField(name string) fieldUse {
 	switch name {
-	case "volumes", "containers", "initContainers", "restartPolicy", "terminationGracePeriodSeconds", "securityContext",
-		"hostname", "hostAliases", "dnsConfig", "runtimeClassName", "os", "imagePullSecrets":
+	case "initContainers":
+		return limited("those that go on beside the others (`restartPolicy: Always`) are refused")
+	case "os":
+		return limited("`linux` alone")
+	case "runtimeClassName":
+		return limited("the name of a RuntimeClass, or of a runtime plugin itself")
+	case "volumes", "containers", "restartPolicy", "terminationGracePeriodSeconds", "securityContext",
+		"hostname", "hostAliases", "dnsConfig", "imagePullSecrets":
 		return fieldUse{class: supported}
 	case "ephemeralContainers", "activeDeadlineSeconds", "shareProcessNamespace",
 		"subdomain", "setHostnameAsFQDN", "hostnameOverride", "overhead",
@@ -134,7 +142,7 @@ func portField(name string) fieldUse {
 func resourcesField(name string) fieldUse {
 	switch name {
 	case "limits":
-		return fieldUse{class: supported}
+		return limited("`cpu` and `memory`; `ephemeral-storage` is warned of, for `vm.disk` bounds what is written; others are refused")
 	case "requests":
 		return noEffect("nothing else asks for this host's share; limits size the VM")
 	case "claims":
@@ -145,12 +153,21 @@ func resourcesField(name string) fieldUse {
 
 func envSourceField(name string) fieldUse {
 	switch name {
-	case "fieldRef", "configMapKeyRef", "secretKeyRef":
+	case "fieldRef":
+		return limited("`metadata.name`, `metadata.namespace`, `metadata.labels['KEY']`, `metadata.annotations['KEY']`")
+	case "configMapKeyRef", "secretKeyRef":
 		return fieldUse{class: supported}
 	case "resourceFieldRef", "fileKeyRef":
 		return fieldUse{class: notYet}
 	}
 	return fieldUse{}
+}
+
+func probeTargetField(name string) fieldUse {
+	if name == "host" {
+		return limited("the sandbox itself alone, as `localhost`")
+	}
+	return fieldUse{class: supported}
 }
 
 func mountField(name string) fieldUse {
@@ -192,7 +209,11 @@ func emptyDirField(name string) fieldUse {
 // claimField knows the fields of a PersistentVolumeClaim's spec.
 func claimField(name string) fieldUse {
 	switch name {
-	case "accessModes", "resources", "volumeMode":
+	case "accessModes":
+		return limited("not `ReadWriteMany`: several VMs cannot write to one disk")
+	case "volumeMode":
+		return limited("`Filesystem` alone")
+	case "resources":
 		return fieldUse{class: supported}
 	case "storageClassName", "volumeAttributesClassName":
 		return noEffect("there is one class of storage: files on this host's disk")

@@ -1,3 +1,4 @@
 package manifests
 
-//go:generate go test -count=1 -run "TestEveryFieldHasOneUse|TestSchemaIsUpToDate|TestReferenceIsUpToDate" . -update
+//go:generate go test -count=1 -run "TestEveryFieldHasOneUse|TestSchemaIsUpToDate|TestReferenceIsUpToDate|TestUpstreamExamples" . -update
+//go:generate go test -count=1 -run "TestCompatibilityIsUpToDate" . -update

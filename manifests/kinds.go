@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -35,6 +36,7 @@ func kinds() []kind {
 		{"v1", "ConfigMap", reflect.TypeFor[corev1.ConfigMap](), decodeConfigMap},
 		{"v1", "Secret", reflect.TypeFor[corev1.Secret](), decodeSecret},
 		{"v1", "PersistentVolumeClaim", reflect.TypeFor[corev1.PersistentVolumeClaim](), decodeClaim},
+		{"node.k8s.io/v1", KindRuntimeClass, reflect.TypeFor[nodev1.RuntimeClass](), decodeRuntimeClass},
 		{"apps/v1", KindStatefulSet, reflect.TypeFor[appsv1.StatefulSet](), decodeStatefulSet},
 		{"batch/v1", KindJob, reflect.TypeFor[batchv1.Job](), decodeJob},
 		{"batch/v1", KindCronJob, reflect.TypeFor[batchv1.CronJob](), decodeCronJob},
@@ -49,7 +51,6 @@ func laterKinds() map[string][]string {
 	return map[string][]string{
 		APIVersion:             {"Network", "EgressPolicy"},
 		"networking.k8s.io/v1": {"NetworkPolicy"},
-		"node.k8s.io/v1":       {"RuntimeClass"},
 	}
 }
 
@@ -232,6 +233,11 @@ func decodeConfigMap(data []byte, obj *Object) error {
 func decodeClaim(data []byte, obj *Object) error {
 	obj.Claim = &corev1.PersistentVolumeClaim{}
 	return json.Unmarshal(data, obj.Claim)
+}
+
+func decodeRuntimeClass(data []byte, obj *Object) error {
+	obj.RuntimeClass = &nodev1.RuntimeClass{}
+	return json.Unmarshal(data, obj.RuntimeClass)
 }
 
 // decodeSecret merges stringData into data, as an API server does.

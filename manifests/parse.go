@@ -18,8 +18,17 @@ import (
 //
 // file names the manifest in positions; local image paths are relative to its
 // directory, and become absolute if file is.
+//
+// A Secret that SOPS has encrypted is checked as far as that goes without its
+// key: it is Encrypted, and of no use but to be shown and compared.
 func Parse(file string, data []byte) ([]Object, []*Error) {
-	p := &parser{file: file, types: typeCache{}}
+	return ParseWithKeys(file, data, nil)
+}
+
+// ParseWithKeys is Parse with keys for Secrets that SOPS has encrypted: one that
+// they do not open, or that was tampered with, is an error.
+func ParseWithKeys(file string, data []byte, keys Keys) ([]Object, []*Error) {
+	p := &parser{file: file, types: typeCache{}, keys: keys}
 	p.parse(data)
 	sortErrors(p.errs)
 	return p.objects, p.errs
@@ -32,6 +41,8 @@ type parser struct {
 	objects []Object
 	errs    []*Error
 	count   int
+	keys    Keys
+	alone   bool // the file has one document
 	// visit, if not nil, is given the trees instead.
 	visit func(root *node)
 }
@@ -42,7 +53,9 @@ func (p *parser) parse(data []byte) {
 		return
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	for _, c := range split(data) {
+	chunks := split(data)
+	p.alone = len(chunks) == 1
+	for _, c := range chunks {
 		if len(c.text) > maxDocumentBytes {
 			p.fail(c.line+1, 1, guessKey(c.text), "the document has %d bytes; %d are the most", len(c.text), maxDocumentBytes)
 			continue
@@ -128,18 +141,25 @@ func (p *parser) object(root *node) {
 		p.visit(root)
 		return
 	}
-	r := &report{file: p.file, types: p.types, root: root, key: treeKey(root)}
-	obj := r.object()
+	r := &report{file: p.file, types: p.types, root: root, key: treeKey(root), alone: p.alone}
+	obj := r.object(p.keys)
 	p.errs = append(p.errs, r.errs...)
 	if len(r.errs) == 0 {
 		p.objects = append(p.objects, obj)
 	}
 }
 
-func (r *report) object() Object {
+func (r *report) object(keys Keys) Object {
 	if r.root.kind != mappingNode {
 		r.errorAt(r.root, "", "want an object with apiVersion and kind, have %s", r.root.describe())
 		return Object{}
+	}
+	encrypted := !r.root.get(sopsField).isNull()
+	if encrypted {
+		r.secret = true
+		if r.unseal(keys); len(r.errs) > 0 {
+			return Object{}
+		}
 	}
 	k, ok := r.findKind()
 	if !ok {
@@ -150,6 +170,7 @@ func (r *report) object() Object {
 		Position:   Position{File: r.file, Line: r.root.line, Column: r.root.column},
 		APIVersion: k.apiVersion,
 		Kind:       k.kind,
+		Encrypted:  encrypted && keys == nil,
 	}
 	if r.check(k.document); len(r.errs) > 0 {
 		return obj
@@ -215,6 +236,10 @@ func (r *report) finish(k kind, obj *Object) {
 		r.validateClaim(obj.Claim)
 	case obj.SandboxTemplate != nil:
 		r.finishSandboxTemplate(obj)
+	case obj.RuntimeClass != nil:
+		r.types.dropHarmless(obj.RuntimeClass)
+		obj.Key = Key{Kind: KindRuntimeClass, Namespace: DefaultNamespace, Name: obj.RuntimeClass.Name}
+		r.validateRuntimeClass(obj.RuntimeClass)
 	case isWorkload(k.kind):
 		r.finishWorkload(k, obj)
 	}

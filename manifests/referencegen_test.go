@@ -19,7 +19,7 @@ import (
 
 type referenceMaker struct {
 	*schemaMaker
-	rows map[fieldClass][]string
+	rows []string
 	kind string
 }
 
@@ -27,8 +27,8 @@ const referenceHead = `# Reference of manifests
 
 <!-- Generated from the types by: go generate ./manifests. Do not edit. -->
 
-Every field that a manifest may have. Fields with a type of Kubernetes mean what they mean there. Any other field is an
-error that names its file, line and column. "A change" says what an edit of the field does: "live" disturbs nothing,
+Every field that a manifest may have and that means something. Fields with a type of Kubernetes mean what they mean
+there; which of its fields have no effect here or are refused, and why, says [compatibility](compatibility.md). "A change" says what an edit of the field does: "live" disturbs nothing,
 "recreate" makes the sandbox anew with a new writable disk.
 
 A file ends in .yaml, .yml or .json, has at most %d MiB, and any number of documents separated by "---". A "v1 List" is
@@ -44,8 +44,9 @@ func TestReferenceIsUpToDate(t *testing.T) {
 	is := map[string]string{
 		"Pod": "a Sandbox whose `spec` is the `spec.podTemplate.spec` below", "ConfigMap": "values for variables and files",
 		"Secret": "the same, kept in memory only", "PersistentVolumeClaim": "a volume that outlives the sandboxes with it",
-		"StatefulSet": "sandboxes with stable names, updated one after the other",
-		"Job":         "sandboxes that run to completion", "CronJob": "Jobs at the times of a schedule",
+		"RuntimeClass": "a name for a runtime plugin",
+		"StatefulSet":  "sandboxes with stable names, updated one after the other",
+		"Job":          "sandboxes that run to completion", "CronJob": "Jobs at the times of a schedule",
 		"SandboxTemplate": "what the sandboxes of pools and claims are made from",
 		"SandboxWarmPool": "sandboxes kept ready for claims", "SandboxClaim": "one sandbox, taken from a pool or made",
 	}
@@ -62,8 +63,8 @@ func TestReferenceIsUpToDate(t *testing.T) {
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", k.apiVersion, k.kind, what)
 	}
 	for _, k := range kinds() {
-		if k.apiVersion == APIVersion || k.kind == "ConfigMap" || k.kind == "Secret" || k.kind == KindPersistentVolumeClaim || k.kind == KindSandboxTemplate || isWorkload(k.kind) {
-			m := &referenceMaker{schemaMaker: newSchemaMaker(t), rows: map[fieldClass][]string{}, kind: k.kind}
+		if k.apiVersion == APIVersion || k.kind == "ConfigMap" || k.kind == "Secret" || k.kind == KindPersistentVolumeClaim || k.kind == KindRuntimeClass || k.kind == KindSandboxTemplate || isWorkload(k.kind) {
+			m := &referenceMaker{schemaMaker: newSchemaMaker(t), kind: k.kind}
 			m.walk(k.document, "")
 			m.print(&b, k)
 		}
@@ -78,8 +79,7 @@ func (m *referenceMaker) walk(t reflect.Type, prefix string) {
 		for inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()
 		}
-		switch f.use.class {
-		case supported:
+		if f.use.class == supported {
 			name, nested := typeName(inner)
 			if isWorkload(m.kind) || m.kind == KindSandboxTemplate {
 				if as := m.sameAs(inner); as != "" {
@@ -91,7 +91,7 @@ func (m *referenceMaker) walk(t reflect.Type, prefix string) {
 				required = ", required"
 			}
 			text := strings.ReplaceAll(firstSentences(m.describe(f)), "|", `\|`)
-			m.rows[supported] = append(m.rows[supported], fmt.Sprintf("| `%s` | %s%s | %s | %s |", path, name, required, m.costOf(path, nested), text))
+			m.rows = append(m.rows, fmt.Sprintf("| `%s` | %s%s | %s | %s |", path, name, required, m.costOf(path, nested), text))
 			if nested != nil {
 				suffix := "."
 				if inner.Kind() == reflect.Slice {
@@ -99,10 +99,6 @@ func (m *referenceMaker) walk(t reflect.Type, prefix string) {
 				}
 				m.walk(nested, path+suffix)
 			}
-		case harmless, meaningless:
-			m.rows[f.use.class] = append(m.rows[f.use.class], fmt.Sprintf("| `%s` | %s |", path, f.use.note))
-		case notYet, undecided:
-			m.rows[notYet] = append(m.rows[notYet], "`"+path+"`")
 		}
 	}
 }
@@ -199,16 +195,5 @@ func firstSentences(s string) string {
 }
 
 func (m *referenceMaker) print(b *strings.Builder, k kind) {
-	fmt.Fprintf(b, "\n## %s (%s)\n\n| field | type | a change | meaning |\n| --- | --- | --- | --- |\n%s\n", k.kind, k.apiVersion, strings.Join(m.rows[supported], "\n"))
-	for _, section := range []struct {
-		class fieldClass
-		title string
-	}{{harmless, "Accepted with a warning, without effect"}, {meaningless, "Refused: without meaning here"}} {
-		if rows := m.rows[section.class]; len(rows) > 0 {
-			fmt.Fprintf(b, "\n### %s\n\n| field | because |\n| --- | --- |\n%s\n", section.title, strings.Join(rows, "\n"))
-		}
-	}
-	if rows := slices.Clone(m.rows[notYet]); len(rows) > 0 {
-		fmt.Fprintf(b, "\n### Refused: not supported yet\n\n%s.\n", strings.Join(rows, ", "))
-	}
+	fmt.Fprintf(b, "\n## %s (%s)\n\n| field | type | a change | meaning |\n| --- | --- | --- | --- |\n%s\n", k.kind, k.apiVersion, strings.Join(m.rows, "\n"))
 }

@@ -8,8 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// A Reference is a ConfigMap, a Secret or a PersistentVolumeClaim that a sandbox
-// needs.
+// A Reference is a ConfigMap, a Secret, a PersistentVolumeClaim or a RuntimeClass
+// that a sandbox needs.
 type Reference struct {
 	Key Key
 	// Optional says that the sandbox starts without the object too, and without
@@ -48,7 +48,16 @@ func (s *Sandbox) References() []Reference {
 			refs.add(KindPersistentVolumeClaim, c.Name, nil)
 		}
 	}
+	if class := pod.RuntimeClassName; class != nil && *class != "" {
+		// Without one it is a runtime's own name.
+		refs.found[RuntimeClassKey(*class)] = &needed{}
+	}
 	return refs.sorted()
+}
+
+// RuntimeClassKey is the key of a RuntimeClass, which belongs to no namespace.
+func RuntimeClassKey(name string) Key {
+	return Key{Kind: KindRuntimeClass, Namespace: DefaultNamespace, Name: name}
 }
 
 type references struct {

@@ -17,7 +17,9 @@ type report struct {
 	root  *node
 	key   *Key
 	// secret says that no value of the document may be quoted.
-	secret   bool
+	secret bool
+	// alone says that the file has no other document.
+	alone    bool
 	errs     []*Error
 	warnings []string
 }

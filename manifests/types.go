@@ -6,6 +6,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -18,6 +19,9 @@ const (
 	KindConfigMap             = "ConfigMap"
 	KindSecret                = "Secret"
 	KindPersistentVolumeClaim = "PersistentVolumeClaim"
+
+	// KindRuntimeClass belongs to no namespace: its key has DefaultNamespace.
+	KindRuntimeClass = "RuntimeClass"
 
 	KindJob         = "Job"
 	KindCronJob     = "CronJob"
@@ -80,6 +84,9 @@ type Object struct {
 	// Manifest is the document as written, as JSON; of a Secret, with every value
 	// of data and stringData empty.
 	Manifest json.RawMessage
+	// Encrypted says that the values of a Secret are as SOPS has encrypted them, for
+	// want of a key.
+	Encrypted bool
 	// Warnings are fields accepted without effect, for people.
 	Warnings []string
 	// DependsOn are the places of the items of a sandbox's spec.dependsOn.
@@ -90,6 +97,8 @@ type Object struct {
 	ConfigMap *corev1.ConfigMap
 	Secret    *corev1.Secret
 	Claim     *corev1.PersistentVolumeClaim
+
+	RuntimeClass *nodev1.RuntimeClass
 
 	Job         *batchv1.Job
 	CronJob     *batchv1.CronJob

@@ -123,6 +123,8 @@ func (r *report) validateResources(path *field.Path, limits corev1.ResourceList)
 			}
 		case corev1.ResourceMemory:
 			r.bytesInRange(at, &q, minMemoryLimit, maxMemoryBytes)
+		case corev1.ResourceEphemeralStorage:
+			r.warnAt(r.locate(pathString(at)), pathString(at), "has no effect here: vm.disk bounds what all containers write")
 		default:
 			r.didYouMean(at, Closest(string(name), []string{"cpu", "memory"}), "only cpu and memory can be limited")
 		}

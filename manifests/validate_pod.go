@@ -31,7 +31,7 @@ func (r *report) validatePod(path *field.Path, s *Sandbox) {
 		corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)
 	inRange(r, path.Child("terminationGracePeriodSeconds"), *pod.TerminationGracePeriodSeconds, 0, maxGracePeriod)
 	if pod.RuntimeClassName != nil && *pod.RuntimeClassName != "" {
-		if messages := validation.IsDNS1123Label(*pod.RuntimeClassName); len(messages) > 0 {
+		if messages := validation.IsDNS1123Subdomain(*pod.RuntimeClassName); len(messages) > 0 {
 			r.errorf(path.Child("runtimeClassName"), "%s", join(messages))
 		}
 	}

@@ -141,6 +141,7 @@ func TestValidation(t *testing.T) {
 		{"container", "resources: {limits: {cpu: 0}}", "limits[cpu]: 0 is not between"},
 		{"container", "resources: {limits: {memory: 1Mi}}", "limits[memory]: 1Mi is not between 4Mi and 1Ti"},
 		{"container", "resources: {limits: {memry: 1Gi}}", `limits[memry]: only cpu and memory can be limited (did you mean "memory"?)`},
+		{"container", "resources: {limits: {ephemeral-storage: 1Gi}}", ok},
 		{"container", "resources: {limits: {nvidia.com/gpu: 1}}", `limits[nvidia.com/gpu]: only cpu and memory can be limited`},
 		{"container", "securityContext: {capabilities: {drop: [ALL], add: [NET_BIND_SERVICE, CAP_CHOWN, kill]}}", ok},
 		{"container", "securityContext: {capabilities: {add: [NET_BIND]}}", `capabilities.add[0]: there is no capability "NET_BIND" (did you mean`},

@@ -37,6 +37,10 @@ func (o *Object) Meta() *metav1.ObjectMeta {
 		return &o.ConfigMap.ObjectMeta
 	case o.Secret != nil:
 		return &o.Secret.ObjectMeta
+	case o.Claim != nil:
+		return &o.Claim.ObjectMeta
+	case o.RuntimeClass != nil:
+		return &o.RuntimeClass.ObjectMeta
 	case o.Job != nil:
 		return &o.Job.ObjectMeta
 	case o.CronJob != nil:

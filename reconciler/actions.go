@@ -105,7 +105,8 @@ func (m *Manager) launch(ctx context.Context, o *object, op *operation) error {
 		}
 	}
 	o.mu.Lock()
-	runtime := m.runtimeOf(o.record.Sandbox)
+	sandbox := o.record.Sandbox
+	runtime := m.runtimeOf(sandbox)
 	if survivor {
 		runtime = o.record.Built.Runtime
 	} else {
@@ -116,7 +117,7 @@ func (m *Manager) launch(ctx context.Context, o *object, op *operation) error {
 	inst, err := m.opts.Runtimes.Launch(ctx, runtime, string(o.bundle))
 	if err != nil {
 		m.giveTurn(o)
-		return err
+		return m.explainRuntime(sandbox, err)
 	}
 	snap, err := inst.State(ctx)
 	o.mu.Lock()

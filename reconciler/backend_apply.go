@@ -30,7 +30,7 @@ func (m *Manager) Apply(ctx context.Context, req *api.ApplyRequest) (*api.ApplyR
 	if err != nil {
 		return nil, err
 	}
-	objects, errs := manifests.Parse(path, req.GetData())
+	objects, errs := manifests.ParseWithKeys(path, req.GetData(), m.opts.Keys)
 	if len(errs) > 0 {
 		return nil, manifestErrors(req.GetFileName(), errs)
 	}

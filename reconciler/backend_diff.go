@@ -46,7 +46,7 @@ func (m *Manager) parseFiles(files []api.File) ([]manifests.Object, error) {
 		if !filepath.IsLocal(f.Name) {
 			return nil, fmt.Errorf("%w: %q is no path in a directory", drivers.ErrInvalidArgument, f.Name)
 		}
-		objects, errs := manifests.Parse(filepath.Join(dir, f.Name), f.Data)
+		objects, errs := manifests.ParseWithKeys(filepath.Join(dir, f.Name), f.Data, m.opts.Keys)
 		if len(errs) > 0 {
 			return nil, manifestErrors(f.Name, errs)
 		}

@@ -39,7 +39,7 @@ func (m *Manager) ReplaceDocument(ctx context.Context, req *api.ReplaceDocumentR
 	if err != nil {
 		return nil, err
 	}
-	objects, errs := manifests.Parse(file, req.GetData())
+	objects, errs := manifests.ParseWithKeys(file, req.GetData(), m.opts.Keys)
 	switch {
 	case len(errs) > 0:
 		return nil, manifestErrors(file, errs)

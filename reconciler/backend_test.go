@@ -14,7 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	kstatus "sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
@@ -78,18 +77,7 @@ func TestObjectsAreReadableByKstatus(t *testing.T) {
 		w.runtimes.faults.BootDelay = duration(time.Second)
 		want := func(status kstatus.Status) {
 			t.Helper()
-			list, err := w.m.Get(t.Context(), &api.GetRequest{Kind: "sandbox", Names: []string{"web"}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			var u unstructured.Unstructured
-			if err := u.UnmarshalJSON(list[0]); err != nil {
-				t.Fatal(err)
-			}
-			r, err := kstatus.Compute(&u)
-			if err != nil || r.Status != status {
-				t.Fatalf("kstatus %+v, %v; want %s", r, err, status)
-			}
+			w.wantKstatus("sandbox", "web", status)
 		}
 		w.write("web.yaml", sandbox("web"))
 		want(kstatus.InProgressStatus)

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"slices"
@@ -42,6 +43,8 @@ type configIdentity struct {
 	// Hash is of the manifest, with the identity's UID as salt: it must not tell
 	// anything about a secret.
 	Hash string `json:"hash"`
+	// Fixed is the same of what cannot be changed any more; empty if all can.
+	Fixed string `json:"fixed,omitempty"`
 }
 
 // configInventory is the content of the inventory file.
@@ -54,22 +57,42 @@ func (c *config) hash(obj *manifests.Object) string {
 	h := sha256.New()
 	h.Write([]byte(c.identity.UID))
 	h.Write(obj.Manifest)
+	writeData(h, obj)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// fixed is the hash of what of an object cannot be changed once it was taken in:
+// the data of one that says that it is immutable, the handler of a RuntimeClass.
+func (c *config) fixed(obj *manifests.Object) string {
+	h := sha256.New()
+	h.Write([]byte(c.identity.UID))
+	switch {
+	case obj.RuntimeClass != nil:
+		h.Write([]byte(obj.RuntimeClass.Handler))
+	case obj.ConfigMap != nil && isSet(obj.ConfigMap.Immutable), obj.Secret != nil && isSet(obj.Secret.Immutable):
+		writeData(h, obj)
+	default:
+		return ""
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func isSet(b *bool) bool { return b != nil && *b }
+
+func writeData(h io.Writer, obj *manifests.Object) {
 	switch {
 	case obj.Secret != nil:
 		for _, k := range sortedKeys(obj.Secret.Data) {
-			fmt.Fprintf(h, "%d:%s%d:", len(k), k, len(obj.Secret.Data[k]))
-			h.Write(obj.Secret.Data[k])
+			fmt.Fprintf(h, "%d:%s%d:%s", len(k), k, len(obj.Secret.Data[k]), obj.Secret.Data[k])
 		}
 	case obj.ConfigMap != nil:
 		for _, k := range sortedKeys(obj.ConfigMap.Data) {
 			fmt.Fprintf(h, "%d:%s%d:%s", len(k), k, len(obj.ConfigMap.Data[k]), obj.ConfigMap.Data[k])
 		}
 		for _, k := range sortedKeys(obj.ConfigMap.BinaryData) {
-			fmt.Fprintf(h, "%d:%s%d:", len(k), k, len(obj.ConfigMap.BinaryData[k]))
-			h.Write(obj.ConfigMap.BinaryData[k])
+			fmt.Fprintf(h, "%d:%s%d:%s", len(k), k, len(obj.ConfigMap.BinaryData[k]), obj.ConfigMap.BinaryData[k])
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil))
 }
 
 func sortedKeys[V any](m map[string]V) []string {
@@ -175,6 +198,10 @@ func nextConfig(key manifests.Key, was *config, v verdict) (now *config, changed
 		changed = true
 	}
 	next := *was
+	if fixed := was.identity.Fixed; v.object != nil && fixed != "" && was.fixed(v.object) != fixed {
+		v = verdict{problem: &problem{ReasonImmutableField, fmt.Sprintf(
+			"%s: it is immutable and stays as it was: give the new one another name, or remove the old one first", v.object.Position)}}
+	}
 	if !next.problem.equal(v.problem) {
 		next.problem = v.problem
 		changed = true
@@ -193,6 +220,7 @@ func nextConfig(key manifests.Key, was *config, v verdict) (now *config, changed
 			id.Generation++
 			durable = true
 		}
+		id.Fixed = next.fixed(v.object)
 		changed = true
 	}
 	if next.object != nil && !sameRevision(next.object.Revision, v.object.Revision) {

@@ -36,6 +36,8 @@ func parseKind(text string) (kindSelector, error) {
 		sel.keys = []string{manifests.KindSecret}
 	case "persistentvolumeclaim", "persistentvolumeclaims", "pvc":
 		sel.keys = []string{manifests.KindPersistentVolumeClaim}
+	case "runtimeclass", "runtimeclasses":
+		sel.keys = []string{manifests.KindRuntimeClass}
 	case "job", "jobs":
 		sel.keys = []string{manifests.KindJob}
 	case "cronjob", "cronjobs", "cj":
@@ -53,11 +55,11 @@ func parseKind(text string) (kindSelector, error) {
 	case "all", "":
 		sel.keys = []string{
 			manifests.KindConfigMap, manifests.KindCronJob, manifests.KindJob, manifests.KindPersistentVolumeClaim,
-			manifests.KindSandbox, manifests.KindSandboxClaim, manifests.KindSandboxTemplate, manifests.KindSandboxWarmPool,
-			manifests.KindSecret, manifests.KindStatefulSet,
+			manifests.KindRuntimeClass, manifests.KindSandbox, manifests.KindSandboxClaim, manifests.KindSandboxTemplate,
+			manifests.KindSandboxWarmPool, manifests.KindSecret, manifests.KindStatefulSet,
 		}
 	default:
-		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, statefulsets, jobs, cronjobs, sandboxtemplates, sandboxwarmpools, sandboxclaims, configmaps, secrets and persistentvolumeclaims", drivers.ErrInvalidArgument, text)
+		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, statefulsets, jobs, cronjobs, sandboxtemplates, sandboxwarmpools, sandboxclaims, configmaps, secrets, persistentvolumeclaims and runtimeclasses", drivers.ErrInvalidArgument, text)
 	}
 	return sel, nil
 }

@@ -8,6 +8,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/vzreconciler/vzreconciler/internal/agekeys"
+	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 	"github.com/vzreconciler/vzreconciler/reconciler/events"
 	"github.com/vzreconciler/vzreconciler/reconciler/metrics"
@@ -30,6 +32,9 @@ type Options struct {
 	MetricsAddr string
 	// Source yields the desired set.
 	Source source.Source
+	// Keys opens Secrets that are encrypted, when manifests are applied, edited and
+	// compared; the Source has its own. Default: nothing does.
+	Keys manifests.Keys
 	// MaxPrune is how many sandboxes one look at the manifests may remove without
 	// being confirmed. Negative means the default: half of them, or all of three.
 	MaxPrune int
@@ -66,6 +71,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Tracer == nil {
 		o.Tracer = noop.NewTracerProvider().Tracer("")
+	}
+	if o.Keys == nil {
+		o.Keys = agekeys.File("")
 	}
 	if o.DefaultRuntime == "" {
 		o.DefaultRuntime = bundle.DefaultRuntime()

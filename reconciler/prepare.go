@@ -90,7 +90,7 @@ func (m *Manager) checkRuntime(ctx context.Context, s *manifests.Sandbox) (bundl
 	runtime := m.runtimeOf(s)
 	needs, err := m.opts.Runtimes.Needs(runtime)
 	if err != nil {
-		return needs, err
+		return needs, m.explainRuntime(s, err)
 	}
 	misfits := bundle.NeedMisfits(s, runtime, needs)
 	if bundle.Asks(s) {

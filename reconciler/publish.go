@@ -139,14 +139,6 @@ func (m *Manager) runtimeStatus(o *object) *manifests.RuntimeStatus {
 	return rs
 }
 
-// runtimeOf names the runtime of a sandbox.
-func (m *Manager) runtimeOf(s *manifests.Sandbox) string {
-	if name := s.Spec.PodTemplate.Spec.RuntimeClassName; name != nil && *name != "" {
-		return *name
-	}
-	return m.opts.DefaultRuntime
-}
-
 // measureReady tells metrics and events that the sandbox became Ready, or is not
 // any more.
 func (m *Manager) measureReady(o *object, now time.Time) {

@@ -364,6 +364,9 @@ func (f *facts) progress(c *conditionSet, ready bool, phase manifests.Phase) {
 	settled := ready || f.outcome != nil && f.attach == AttachNone ||
 		phase == manifests.PhaseStopped || phase == manifests.PhasePaused && f.desired.Goal == GoalPause
 	if settled && !f.outdated() && (!f.updating() || phase == manifests.PhasePaused) {
+		if phase == manifests.PhaseFailed {
+			c.setBool(manifests.ConditionStalled, true, ReasonPodFailed, f.outcome.Message)
+		}
 		return
 	}
 	reason := ReasonProgressing

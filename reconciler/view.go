@@ -94,17 +94,13 @@ func (c *config) view() *view {
 		generation: c.identity.Generation, created: c.identity.CreationTimestamp, source: c.identity.Source,
 		problem: c.problem,
 	}
+	if v.kind == manifests.KindRuntimeClass {
+		v.apiVersion = "node.k8s.io/v1"
+	}
 	if c.object != nil {
 		v.manifest, v.revision = c.object.Manifest, c.object.Revision
-		switch {
-		case c.object.ConfigMap != nil:
-			v.labels = c.object.ConfigMap.Labels
-		case c.object.Secret != nil:
-			v.labels = c.object.Secret.Labels
-		case c.object.SandboxTemplate != nil:
-			v.labels = c.object.SandboxTemplate.Labels
-		case c.object.Claim != nil:
-			v.labels = c.object.Claim.Labels
+		v.labels = c.object.Meta().Labels
+		if c.object.Claim != nil {
 			v.claim = claimStatus(c)
 		}
 	}

@@ -92,6 +92,10 @@ func (d *description) object(o *object) {
 		d.sandboxTemplate(o)
 		return
 	}
+	if o.Kind == manifests.KindRuntimeClass {
+		d.field(0, "Handler", o.Handler)
+		return
+	}
 	d.field(0, "Type", o.Type)
 	d.data(o)
 }

@@ -27,6 +27,7 @@ func (a *app) diffCmd() *cobra.Command {
 		offline bool
 		rev     string
 		out     output
+		sops    sopsKeys
 	)
 	cmd := &cobra.Command{
 		Use:   "diff -f FILE… | --offline OLD NEW | --git REV[..REV] [DIR]",
@@ -54,7 +55,11 @@ with an error or a wrong command line, 3 not found, 4 daemon unreachable.`,
 				if err != nil {
 					return err
 				}
-				d := differences{app: a, github: github}
+				keys, err := sops.keys()
+				if err != nil {
+					return err
+				}
+				d := differences{app: a, github: github, keys: keys}
 				switch {
 				case rev != "" && (offline || len(paths) > 0 || prune), offline && (len(paths) > 0 || prune):
 					return usagef("use one of -f, --offline and --git; --prune is for -f")
@@ -81,6 +86,7 @@ with an error or a wrong command line, 3 not found, 4 daemon unreachable.`,
 	cmd.Flags().BoolVar(&offline, "offline", false, "compare two files or directories, without a daemon")
 	cmd.Flags().StringVar(&rev, "git", "", "compare the work tree with this revision, or two revisions: A..B")
 	a.addOutput(cmd, &out, "text", "github")
+	sops.addTo(cmd)
 	return cmd
 }
 
@@ -88,6 +94,7 @@ with an error or a wrong command line, 3 not found, 4 daemon unreachable.`,
 type differences struct {
 	*app
 	github  bool
+	keys    manifests.Keys
 	objects []diff.Object
 }
 
@@ -219,7 +226,7 @@ func (d *differences) readSide(path string) ([]manifestFile, error) {
 // between compares two sets of files. Errors in the old one are nothing that the
 // new one could mend by not being compared: they are warned of.
 func (d *differences) between(old, latest []manifestFile) error {
-	from, errs := parseSide(old)
+	from, errs := parseSide(old, d.keys)
 	for _, err := range errs {
 		fmt.Fprintf(d.stderr, "Warning: before: %s: taken as not there\n", printer.Sanitize(err.Error()))
 	}
@@ -233,7 +240,7 @@ func (d *differences) between(old, latest []manifestFile) error {
 
 // parse reads the manifests that are to be, of which all must be good.
 func (d *differences) parse(files []manifestFile) ([]manifests.Object, error) {
-	objects, errs := parseSide(files)
+	objects, errs := parseSide(files, d.keys)
 	if len(errs) == 0 {
 		return objects, nil
 	}
@@ -251,14 +258,14 @@ func (d *differences) parse(files []manifestFile) ([]manifests.Object, error) {
 
 // parseSide reads files by their names in their folder, so that what is relative
 // to a manifest is the same on both sides, and errors by their whole paths.
-func parseSide(files []manifestFile) (objects []manifests.Object, errs []*manifests.Error) {
+func parseSide(files []manifestFile, keys manifests.Keys) (objects []manifests.Object, errs []*manifests.Error) {
 	first := map[manifests.Key]manifests.Position{}
 	for _, f := range files {
 		name := f.name
 		if name == "" {
 			name = f.path
 		}
-		found, bad := manifests.Parse(name, f.data)
+		found, bad := manifests.ParseWithKeys(name, f.data, keys)
 		for _, err := range bad {
 			err.File = f.path
 			errs = append(errs, err)

@@ -77,6 +77,9 @@ func (g *graph) relate(key nodeKey, o *object) {
 		return
 	}
 	for _, ref := range s.References() {
+		if ref.Key.Kind == manifests.KindRuntimeClass {
+			continue // Without one of that name it is a runtime's.
+		}
 		e := edge{to: nodeKey{ref.Key.Kind, key.namespace, ref.Key.Name}, relation: "uses", optional: ref.Optional}
 		if len(ref.Keys) > 0 {
 			e.relation += " " + strings.Join(ref.Keys, ", ")

@@ -27,6 +27,8 @@ type object struct {
 	Data       map[string]json.RawMessage `json:"data"`
 	BinaryData map[string]json.RawMessage `json:"binaryData"`
 	Type       string                     `json:"type"`
+	// Handler is a RuntimeClass's.
+	Handler string `json:"handler"`
 	// Revision is a ControllerRevision's number.
 	Revision int64 `json:"revision"`
 
@@ -56,7 +58,7 @@ func decodeObjects(raws [][]byte) ([]object, error) {
 // isSandbox reports whether the object is a VM, whatever kind it was written as.
 func (o *object) isSandbox() bool {
 	switch o.Kind {
-	case manifests.KindConfigMap, manifests.KindSecret, manifests.KindPersistentVolumeClaim, manifests.KindSandboxTemplate, kindRevision:
+	case manifests.KindConfigMap, manifests.KindSecret, manifests.KindPersistentVolumeClaim, manifests.KindSandboxTemplate, manifests.KindRuntimeClass, kindRevision:
 		return false
 	}
 	return !o.isWorkload()

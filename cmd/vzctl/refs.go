@@ -40,6 +40,7 @@ func kinds() []kind {
 		{"controllerrevision", kindRevision, []string{"controllerrevisions"}},
 		{"configmap", manifests.KindConfigMap, []string{"configmaps", "cm"}},
 		{"secret", manifests.KindSecret, []string{"secrets"}},
+		{"runtimeclass", manifests.KindRuntimeClass, []string{"runtimeclasses"}},
 		{"persistentvolumeclaim", manifests.KindPersistentVolumeClaim, []string{"persistentvolumeclaims", "pvc"}},
 	}
 }

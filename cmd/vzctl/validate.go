@@ -16,6 +16,7 @@ func (a *app) validateCmd() *cobra.Command {
 		paths []string
 		out   output
 		dirs  pluginDirs
+		sops  sopsKeys
 	)
 	cmd := &cobra.Command{
 		Use:   "validate -f FILE…",
@@ -27,7 +28,10 @@ and column. Fields that are accepted and have no effect here are warned of. With
 Exit codes: 0 all are valid, 1 one is not, or cannot be read, 2 usage.
 
 What a sandbox asks of its runtime (runtimeData, pausing, several containers, …)
-is held against the plugin if it is installed here; if not, that is a warning.`,
+is held against the plugin if it is installed here; if not, that is a warning.
+
+A Secret that SOPS has encrypted is checked as far as its values matter not; with
+--sops-age-key-file it is decrypted, and its MAC verified.`,
 		Example: `  vzctl validate -f web.yaml
   vzctl validate -f manifests/ -o json
   vzctl validate -f manifests/ -o github
@@ -45,12 +49,16 @@ is held against the plugin if it is installed here; if not, that is a warning.`,
 			if err != nil {
 				return err
 			}
+			keys, err := sops.keys()
+			if err != nil {
+				return err
+			}
 			checker, err := a.runtimeChecker(dirs)
 			if err != nil {
 				return err
 			}
 			defer checker.close()
-			v := validate(cmd.Context(), files, checker)
+			v := validate(cmd.Context(), files, keys, checker)
 			switch {
 			case format != nil:
 				err = a.printThing(format, v)
@@ -71,6 +79,7 @@ is held against the plugin if it is installed here; if not, that is a warning.`,
 	addFilenames(cmd, &paths, "file or directory of manifests, or - for standard input; may be repeated")
 	a.addOutput(cmd, &out, "text", "github")
 	dirs.addTo(cmd)
+	sops.addTo(cmd)
 	return cmd
 }
 
@@ -90,6 +99,8 @@ type validObject struct {
 	Kind       string `json:"kind"`
 	Namespace  string `json:"namespace"`
 	Name       string `json:"name"`
+	// Encrypted says that its values were not looked at, for want of a key.
+	Encrypted bool `json:"encrypted,omitempty"`
 }
 
 // invalidity is an error or a warning.
@@ -101,18 +112,19 @@ type invalidity struct {
 	Suggestion string `json:"suggestion,omitempty"`
 }
 
-func validate(ctx context.Context, files []manifestFile, checker *runtimeChecker) validation {
+func validate(ctx context.Context, files []manifestFile, keys manifests.Keys, checker *runtimeChecker) validation {
 	v := validation{Objects: []validObject{}, Errors: []invalidity{}, Warnings: []invalidity{}}
 	var all []manifests.Object
 	parsed := make([][]manifests.Object, len(files))
 	for i, f := range files {
-		objects, errs := manifests.Parse(f.path, f.data)
+		objects, errs := manifests.ParseWithKeys(f.path, f.data, keys)
 		for _, err := range errs {
 			v.addError(err)
 		}
 		parsed[i] = objects
 		all = append(all, objects...)
 	}
+	checker.learn(all)
 	circular := map[manifests.Key]bool{}
 	for _, err := range manifests.DependencyCycles(all) {
 		circular[*err.Key] = true
@@ -145,7 +157,7 @@ func (v *validation) addError(err *manifests.Error) {
 }
 
 func (v *validation) addObject(o manifests.Object) {
-	v.Objects = append(v.Objects, validObject{o.Position, o.APIVersion, o.Kind, o.Key.Namespace, o.Key.Name})
+	v.Objects = append(v.Objects, validObject{o.Position, o.APIVersion, o.Kind, o.Key.Namespace, o.Key.Name, o.Encrypted})
 	v.found = append(v.found, o.Key)
 	for _, w := range o.Warnings {
 		at, message := cutPosition(o.Position, w)
@@ -182,7 +194,11 @@ func (v *validation) writeText(a *app, files []manifestFile) error {
 		lines[f.path] = strings.Split(string(f.data), "\n")
 	}
 	for _, err := range v.errs {
-		if werr := a.printf("%s\n%s", paint(printer.Sanitize(err.Error()), printer.Red), excerpt(lines[err.File], err.Position)); werr != nil {
+		line := ""
+		if err.Key == nil || err.Key.Kind != manifests.KindSecret { // whose values are for nobody's log
+			line = excerpt(lines[err.File], err.Position)
+		}
+		if werr := a.printf("%s\n%s", paint(printer.Sanitize(err.Error()), printer.Red), line); werr != nil {
 			return werr
 		}
 	}
@@ -192,7 +208,11 @@ func (v *validation) writeText(a *app, files []manifestFile) error {
 		}
 	}
 	for i, o := range v.Objects {
-		if err := a.printf("%s: %s is valid\n", printer.Sanitize(o.Position.String()), v.found[i]); err != nil {
+		note := ""
+		if o.Encrypted {
+			note = " as far as can be seen: its values are encrypted"
+		}
+		if err := a.printf("%s: %s is valid%s\n", printer.Sanitize(o.Position.String()), v.found[i], note); err != nil {
 			return err
 		}
 	}

@@ -157,3 +157,34 @@ func TestAnnotationsCannotBeBrokenOutOf(t *testing.T) {
 		t.Errorf("property %q", got)
 	}
 }
+
+func TestValidateDecryptsSecretsIfItHasTheKey(t *testing.T) {
+	const fixtures = "../../manifests/testdata/sops/"
+	key, err := os.ReadFile(fixtures + "age.key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyFile := filepath.Join(t.TempDir(), "age.key")
+	if err := os.WriteFile(keyFile, key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	secret := fixtures + "secret.yaml"
+	out := command(t, "", "validate", "-f", secret)
+	wantOutput(t, out.stdout, secret+":2:1: Secret prod/db is valid as far as can be seen: its values are encrypted\n")
+	out = command(t, "", "validate", "-f", secret, "--sops-age-key-file", keyFile)
+	wantOutput(t, out.stdout, secret+":2:1: Secret prod/db is valid\n")
+	if err := os.Chmod(keyFile, 0o644); err != nil { //nolint:gosec // which is what is refused
+		t.Fatal(err)
+	}
+	out = command(t, "", "validate", "-f", secret, "--sops-age-key-file", keyFile)
+	if out.code != exitFailed || !strings.Contains(out.stderr, "chmod 600") {
+		t.Errorf("%+v", out)
+	}
+}
+
+func TestValidateQuotesNoLineOfASecret(t *testing.T) {
+	out := command(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {token: hunter2}\n", "validate", "-f", "-")
+	if out.code != exitFailed || !strings.Contains(out.stdout, "not base64") || strings.Contains(out.stdout, "hunter2") {
+		t.Errorf("%+v", out)
+	}
+}

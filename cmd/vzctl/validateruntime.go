@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/manifests"
@@ -19,6 +21,8 @@ type runtimeChecker struct {
 	launcher *plugins.Launcher
 	done     func()
 	found    map[string]foundRuntime
+	// handlers are the runtimes of the RuntimeClasses that are known, by name.
+	handlers map[string]string
 }
 
 // foundRuntime is what is known of a runtime.
@@ -39,12 +43,40 @@ func (a *app) runtimeChecker(dirs pluginDirs) (*runtimeChecker, error) {
 
 func (c *runtimeChecker) close() { c.done() }
 
+// learn takes RuntimeClasses in.
+func (c *runtimeChecker) learn(objects []manifests.Object) {
+	c.handlers = map[string]string{}
+	for _, o := range objects {
+		if o.RuntimeClass != nil {
+			c.handlers[o.Key.Name] = o.RuntimeClass.Handler
+		}
+	}
+}
+
+// meant is the runtime, or RuntimeClass, that a name that is none may stand for.
+func (c *runtimeChecker) meant(name string) string {
+	candidates := slices.Collect(maps.Keys(c.handlers))
+	found, _ := c.loader.Load()
+	for _, p := range found {
+		if p.Kind == plugins.KindRuntime {
+			candidates = append(candidates, p.Name)
+		}
+	}
+	if meant := manifests.Closest(name, candidates); meant != "" {
+		return fmt.Sprintf(" (did you mean %q?)", meant)
+	}
+	return ""
+}
+
 // check returns what is wrong with a sandbox for its runtime, or, if that cannot
 // be told here, a warning.
 func (c *runtimeChecker) check(ctx context.Context, s *manifests.Sandbox) (misfits []bundle.Misfit, warning string) {
 	name, named := bundle.DefaultRuntime(), false
 	if class := s.Spec.PodTemplate.Spec.RuntimeClassName; class != nil && *class != "" {
 		name, named = *class, true
+		if handler, ok := c.handlers[name]; ok {
+			name = handler
+		}
 	}
 	asks := bundle.Asks(s)
 	if !asks && !named {
@@ -52,7 +84,7 @@ func (c *runtimeChecker) check(ctx context.Context, s *manifests.Sandbox) (misfi
 	}
 	r := c.find(ctx, name, asks)
 	if errors.Is(r.err, drivers.ErrNotFound) {
-		return nil, fmt.Sprintf("runtime %q is not installed here: what only it knows was not checked", name)
+		return nil, fmt.Sprintf("runtime %q is not installed here%s: what only it knows was not checked", name, c.meant(name))
 	}
 	if r.err != nil {
 		return nil, fmt.Sprintf("runtime %q cannot be asked: %v: what only it knows was not checked", name, r.err)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/vzreconciler/vzreconciler/internal/agekeys"
 	"github.com/vzreconciler/vzreconciler/internal/version"
 )
 
@@ -73,6 +74,9 @@ ask Git repositories for news.`,
 			return &usageError{err}
 		}
 		if printOnly {
+			if err := agekeys.File(cfg.ageKey).Check(); err != nil {
+				return &usageError{fmt.Errorf("--sops-age-key-file: %w", err)}
+			}
 			return printConfig(cmd.OutOrStdout(), cmd.Flags())
 		}
 		return run(cmd.Context(), cfg, stderr)

@@ -20,6 +20,7 @@ type config struct {
 	git         []gitSource
 	gitInterval time.Duration
 	hookSecret  string
+	ageKey      string
 	stateDir    string
 	metricsAddr string
 	resync      time.Duration
@@ -48,6 +49,7 @@ func (c *config) addFlags(f *pflag.FlagSet) {
 	f.Var(&gitSources{list: &c.git}, "git", "branch of a Git repository with manifests, over https or from file:///; repeated for several; a configuration file can say more of each")
 	f.DurationVar(&c.gitInterval, "git-interval", c.gitInterval, "how often to ask Git repositories for news")
 	f.StringVar(&c.hookSecret, "git-webhook-secret-file", c.hookSecret, "file with the secret of webhooks at POST /hooks/git of --metrics-addr; empty for none")
+	f.StringVar(&c.ageKey, "sops-age-key-file", c.ageKey, "file of age identities that open Secrets encrypted with SOPS; closed to others (chmod 600)")
 	f.StringVar(&c.stateDir, "state-dir", c.stateDir, "state directory (default $VZ_STATE_DIR, else the user's data directory)")
 	f.StringVar(&c.metricsAddr, "metrics-addr", c.metricsAddr, "address of /metrics, /healthz, /readyz and /hooks/git; empty for none")
 	f.DurationVar(&c.resync, "resync", c.resync, "how often to read all manifests without being told of a change")
@@ -68,6 +70,12 @@ func (c *config) complete() error {
 	}
 	if err := c.completeGit(); err != nil {
 		return err
+	}
+	if c.ageKey != "" {
+		var err error
+		if c.ageKey, err = filepath.Abs(c.ageKey); err != nil {
+			return err
+		}
 	}
 	if _, err := c.registries(); err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/vzreconciler/vzreconciler/internal/agekeys"
 	"github.com/vzreconciler/vzreconciler/internal/images"
 	"github.com/vzreconciler/vzreconciler/internal/installed"
 	"github.com/vzreconciler/vzreconciler/internal/kernels"
@@ -70,6 +71,9 @@ func run(ctx context.Context, cfg config, stderr io.Writer) (err error) {
 		cfg.metricsAddr = web.Addr().String()
 	}
 
+	if err := agekeys.File(cfg.ageKey).Check(); err != nil {
+		log.Error("Secrets encrypted with SOPS cannot be opened, and what is known of them stays in force", "error", err)
+	}
 	tracer, stopTracing, err := newTracer(ctx, log)
 	if err != nil {
 		return err
@@ -143,6 +147,7 @@ func build(cfg config, stateDir bundle.StateDir, sockets string, tracer trace.Tr
 		ManifestDirs: cfg.manifests,
 		MetricsAddr:  cfg.metricsAddr,
 		Source:       src,
+		Keys:         agekeys.File(cfg.ageKey),
 		MaxPrune:     cfg.maxPrune,
 		Log:          log,
 		Metrics:      metrics.New(registry),

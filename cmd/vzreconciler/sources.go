@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/vzreconciler/vzreconciler/internal/agekeys"
 	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 	"github.com/vzreconciler/vzreconciler/reconciler/events"
@@ -25,12 +26,13 @@ func newSources(cfg config, stateDir bundle.StateDir, recorder *events.Recorder,
 		repos []*source.Git
 	)
 	if len(cfg.manifests) > 0 {
-		all = append(all, source.NewDirectory(cfg.manifests, source.Options{Log: log, Resync: cfg.resync}))
+		all = append(all, source.NewDirectory(cfg.manifests, source.Options{Log: log, Resync: cfg.resync, Keys: agekeys.File(cfg.ageKey)}))
 	}
 	for _, s := range cfg.git {
 		g := source.NewGit(source.GitOptions{
 			Location: s.location, Access: s.access, Verify: s.verify,
 			Interval: cmp.Or(s.interval, cfg.gitInterval), Dir: stateDir.Git(), Log: log,
+			Keys:  agekeys.File(cfg.ageKey),
 			Event: tellOf(s.location.String(), recorder, log),
 		})
 		all, repos = append(all, g), append(repos, g)

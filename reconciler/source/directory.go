@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vzreconciler/vzreconciler/internal/agekeys"
 	"github.com/vzreconciler/vzreconciler/manifests"
 )
 
@@ -27,6 +28,17 @@ type Options struct {
 	Settle time.Duration
 	// MaxFileBytes bounds one file. Default: 4 MiB.
 	MaxFileBytes int64
+	// Keys opens Secrets that are encrypted. Default: nothing does, and they are
+	// errors.
+	Keys Keys
+}
+
+// Keys opens Secrets that are encrypted.
+type Keys interface {
+	manifests.Keys
+	// Stamp changes whenever there may be other keys than before: then what was
+	// decided with those before is decided anew.
+	Stamp() string
 }
 
 const (
@@ -70,6 +82,9 @@ func NewDirectory(dirs []string, opts Options) *Directory {
 	}
 	if opts.MaxFileBytes <= 0 {
 		opts.MaxFileBytes = manifests.MaxFileBytes
+	}
+	if opts.Keys == nil {
+		opts.Keys = agekeys.File("")
 	}
 	return &Directory{dirs: dirs, opts: opts, force: make(chan struct{}, 1)}
 }

@@ -68,7 +68,8 @@ type entry struct {
 	// good is the last content without errors, or whose errors are believed: it
 	// counts as long as a newer one may be half written. Nil: there is none yet.
 	good *parsed
-	look int // the look that last found the file
+	look int    // the look that last found the file
+	keys string // the stamp of the keys that were there when it was last read
 }
 
 // parsed is a file's content turned into objects.

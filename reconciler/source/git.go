@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vzreconciler/vzreconciler/internal/agekeys"
 	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/source/git"
 )
@@ -22,6 +23,9 @@ type GitOptions struct {
 	// Dir is a private directory, in which the content of the commit in force is
 	// kept for the next daemon. Several sources may share it.
 	Dir string
+	// Keys opens Secrets that are encrypted. Default: nothing does, and they are
+	// errors.
+	Keys Keys
 	// Log is told of what is left out of a commit. Default: discarded.
 	Log *slog.Logger
 	// Event is told of commits that are taken, of those that are not, and of a
@@ -86,6 +90,9 @@ func NewGit(opts GitOptions) *Git {
 	}
 	if opts.Interval <= 0 {
 		opts.Interval = defaultInterval
+	}
+	if opts.Keys == nil {
+		opts.Keys = agekeys.File("")
 	}
 	if opts.Event == nil {
 		opts.Event = func(bool, string, string) {}
@@ -157,7 +164,7 @@ func (g *Git) pause() time.Duration {
 // sync asks for the branch's commit, and decides on one that is new.
 func (g *Git) sync(ctx context.Context) {
 	known := g.seen
-	if g.refused != nil && g.refused.unproven {
+	if g.refused != nil && (g.refused.unproven || g.refused.keys != g.opts.Keys.Stamp()) {
 		known = ""
 	}
 	hash, err := g.remote.Fetch(ctx, known, g.decide)

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/vzreconciler/vzreconciler/internal/agekeys"
 	"github.com/vzreconciler/vzreconciler/reconciler/source/git"
 )
 
@@ -381,4 +383,26 @@ func TestARepositoryThatIsGoneIsAskedForAgainAndSaidToBeUnreachableInTheEnd(t *t
 			t.Errorf("asked at %v", remote.at)
 		}
 	})
+}
+
+func TestCommitThatNeedsAKeyIsTakenWhenTheKeyIsThere(t *testing.T) {
+	fixture := func(name string) string {
+		data, err := os.ReadFile("../../manifests/testdata/sops/" + name)
+		do(t, err)
+		return string(data)
+	}
+	keyFile := filepath.Join(t.TempDir(), "age.key")
+	o := newOrigin(t)
+	commit := o.commit(map[string]string{"secret.yaml": fixture("secret.yaml")})
+	w := watchGit(t, o, GitOptions{Keys: agekeys.File(keyFile)})
+	w.untilRefused("secret.yaml:24:9: Secret prod/db: sops.age: cannot be decrypted: open " + keyFile + ": no such file")
+	do(t, os.WriteFile(keyFile, []byte(fixture("age.key")), 0o600))
+	w.untilCommit(commit, "db")
+	// What the next daemon finds is as it was committed.
+	kept, err := os.ReadFile(w.g.keptFile())
+	do(t, err)
+	if !strings.Contains(string(kept), base64.StdEncoding.EncodeToString([]byte(fixture("secret.yaml")))) {
+		t.Errorf("kept %d bytes, without the file as it is in the commit", len(kept))
+	}
+	w.again(o).untilCommit(commit, "db")
 }

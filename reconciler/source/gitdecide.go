@@ -22,7 +22,10 @@ type refusal struct {
 	// unproven says that it was for its signature: the list of signers may change,
 	// so it is looked at again.
 	unproven bool
-	message  string
+	// keys is the stamp of the keys for encrypted Secrets: with others it is looked
+	// at again.
+	keys    string
+	message string
 }
 
 // decide takes a commit, or refuses it. The error says that it could not be read.
@@ -94,7 +97,7 @@ func (g *Git) refuse(c *git.Commit, errs ...*manifests.Error) *refusal {
 	if errs[0].File == g.name() { // It is about the commit itself.
 		first = errs[0].Message
 	}
-	r := &refusal{commit: c.Hash, message: fmt.Sprintf("commit %s by %s is not taken: %s", c.Short(), c.Author, first)}
+	r := &refusal{commit: c.Hash, keys: g.opts.Keys.Stamp(), message: fmt.Sprintf("commit %s by %s is not taken: %s", c.Short(), c.Author, first)}
 	if n := len(errs) - 1; n > 0 {
 		r.message += fmt.Sprintf(" (and %d more)", n)
 	}

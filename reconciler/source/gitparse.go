@@ -24,7 +24,7 @@ func (g *Git) parse(c *git.Commit, signer string, files []git.File) (*taken, []*
 			errs = append(errs, g.errorAt(f.Path, "the file is empty: remove it if what it described is to be removed"))
 			continue
 		}
-		objects, bad := manifests.Parse(g.opts.Location.File(f.Path), f.Data)
+		objects, bad := manifests.ParseWithKeys(g.opts.Location.File(f.Path), f.Data, g.opts.Keys)
 		for i := range objects {
 			o := &objects[i]
 			o.Revision = t.revision

@@ -25,7 +25,8 @@ type scanner struct {
 	roots    []string
 	settle   time.Duration
 	maxBytes int64
-	parse    func(file string, data []byte) ([]manifests.Object, []*manifests.Error)
+	sops     Keys
+	parse    func(file string, data []byte, keys manifests.Keys) ([]manifests.Object, []*manifests.Error)
 	watch    *watcher // nil: nobody wants to know
 
 	files    map[string]*entry           // by path
@@ -40,6 +41,7 @@ type scanner struct {
 	lasting  map[problem]time.Time // the problems of the last one
 	before   map[string]place      // the places of the last one
 	now      time.Time
+	stamp    string // of the keys
 	errors   []*manifests.Error
 	found    []string // paths of files
 	dirs     []visit
@@ -71,7 +73,7 @@ type visit struct {
 func newScanner(roots []string, opts Options, watch *watcher) *scanner {
 	return &scanner{
 		roots: roots, settle: opts.Settle, maxBytes: opts.MaxFileBytes,
-		parse: manifests.Parse, watch: watch,
+		sops: opts.Keys, parse: manifests.ParseWithKeys, watch: watch,
 		files:    map[string]*entry{},
 		problems: map[problem]time.Time{},
 		missing:  map[manifests.Key]time.Time{},
@@ -81,7 +83,7 @@ func newScanner(roots []string, opts Options, watch *watcher) *scanner {
 // look reads what changed.
 func (s *scanner) look(now time.Time) result {
 	s.looks++
-	s.now, s.errors, s.found, s.dirs = now, nil, s.found[:0], s.dirs[:0]
+	s.now, s.stamp, s.errors, s.found, s.dirs = now, s.sops.Stamp(), nil, s.found[:0], s.dirs[:0]
 	s.visited, s.complete, s.blind, s.moved, s.again = map[fileID]bool{}, true, false, false, time.Time{}
 	s.lasting, s.problems = s.problems, make(map[problem]time.Time, len(s.problems))
 	s.before, s.places = s.places, make(map[string]place, len(s.places))
@@ -137,7 +139,7 @@ func (s *scanner) snapshot() Snapshot {
 
 func (s *scanner) fingerprint() fingerprint {
 	h := sha256.New()
-	fmt.Fprintf(h, "%t\n", s.complete)
+	fmt.Fprintf(h, "%t %s\n", s.complete, s.stamp)
 	for _, e := range s.errors {
 		fmt.Fprintf(h, "%q %q\n", e.File, e.Message)
 	}
@@ -290,7 +292,7 @@ func (s *scanner) file(path, real string) {
 		return
 	}
 	e := s.files[path]
-	if e == nil || !e.fresh(stampOf(fi)) {
+	if e == nil || !e.fresh(stampOf(fi)) || e.keys != s.stamp {
 		if err := checkFile(fi, s.maxBytes); err != nil {
 			s.failed(path, err)
 			return
@@ -324,9 +326,10 @@ func (s *scanner) read(path string, e *entry, data []byte, st stamp) *entry {
 		e = &entry{}
 	}
 	e.stamp, e.read = st, s.now
-	if e.newest != nil && e.newest.hash == hash {
+	if e.newest != nil && e.newest.hash == hash && e.keys == s.stamp {
 		return e
 	}
+	e.keys = s.stamp
 	p := &parsed{hash: hash}
 	if len(data) == 0 {
 		// Hardly ever meant: an editor, a shell's ">", a full disk. Its objects are
@@ -336,7 +339,7 @@ func (s *scanner) read(path string, e *entry, data []byte, st stamp) *entry {
 			Message:  "the file is empty: remove it if what it described is to be removed",
 		}}
 	} else {
-		p.objects, p.errors = s.parse(path, data)
+		p.objects, p.errors = s.parse(path, data, s.sops)
 	}
 	e.newest, e.seen = p, s.now
 	return e

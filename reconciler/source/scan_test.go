@@ -24,9 +24,9 @@ func TestUnchangedFilesAreNotParsedAgain(t *testing.T) {
 	}
 	s := testScanner(t, dir)
 	var parsed []string
-	s.parse = func(file string, data []byte) ([]manifests.Object, []*manifests.Error) {
+	s.parse = func(file string, data []byte, keys manifests.Keys) ([]manifests.Object, []*manifests.Error) {
 		parsed = append(parsed, file)
-		return manifests.Parse(file, data)
+		return manifests.ParseWithKeys(file, data, keys)
 	}
 	now := time.Now()
 	s.look(now)

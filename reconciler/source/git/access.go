@@ -1,13 +1,11 @@
 package git
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
-	"syscall"
+
+	"github.com/vzreconciler/vzreconciler/internal/state"
 )
 
 // Access names the files with what it takes to reach a repository. They are read
@@ -51,7 +49,7 @@ func (a Access) credentials() (user, password string, err error) {
 	if a.CredentialsFile == "" {
 		return "", "", nil
 	}
-	data, err := ReadSecret(a.CredentialsFile)
+	data, err := state.ReadSecret(a.CredentialsFile)
 	if err != nil {
 		return "", "", err
 	}
@@ -64,55 +62,4 @@ func (a Access) credentials() (user, password string, err error) {
 		return "", "", fmt.Errorf("%s: want one line, USER:PASSWORD or a token", a.CredentialsFile)
 	}
 	return user, password, nil
-}
-
-// maxAccessFile bounds a file with secrets or keys.
-const maxAccessFile = 1 << 20
-
-// ReadSecret reads a file that nobody but its owner, this user or root, may read
-// or write, without blanks at either end. It must hold something.
-func ReadSecret(path string) ([]byte, error) {
-	data, err := readOwn(path, 0o077, "chmod 600 it")
-	if err != nil {
-		return nil, err
-	}
-	if data = bytes.TrimSpace(data); len(data) == 0 {
-		return nil, fmt.Errorf("%s is empty", path)
-	}
-	return data, nil
-}
-
-// readTrusted reads a file that nobody but its owner, this user or root, may
-// write: keys that are believed.
-func readTrusted(path string) ([]byte, error) {
-	return readOwn(path, 0o022, "chmod go-w it")
-}
-
-func readOwn(path string, forbidden os.FileMode, remedy string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // named in the configuration
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	switch {
-	case !fi.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	case !ok || st.Uid != 0 && int(st.Uid) != os.Geteuid():
-		return nil, fmt.Errorf("%s belongs to another user", path)
-	case fi.Mode().Perm()&forbidden != 0:
-		return nil, fmt.Errorf("%s is open to others (mode %04o): %s", path, fi.Mode().Perm(), remedy)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxAccessFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxAccessFile {
-		return nil, fmt.Errorf("%s is bigger than %d bytes", path, maxAccessFile)
-	}
-	return data, nil
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+
+	"github.com/vzreconciler/vzreconciler/internal/state"
 )
 
 // httpServer speaks Git's smart protocol over HTTP.
@@ -37,7 +39,7 @@ func newHTTP(u *url.URL, a Access) (*httpServer, error) {
 	conns.ResponseHeaderTimeout = askTime
 	conns.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	if a.CAFile != "" {
-		pem, err := readTrusted(a.CAFile)
+		pem, err := state.ReadTrusted(a.CAFile)
 		if err != nil {
 			return nil, err
 		}

@@ -15,6 +15,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/vzreconciler/vzreconciler/internal/state"
 )
 
 // sshServer speaks Git's protocol with "git-upload-pack" over SSH. The library's
@@ -50,7 +52,7 @@ func dialSSH(ctx context.Context, u *url.URL, a Access) (*sshServer, error) {
 }
 
 func sshConfig(user, address string, a Access) (*ssh.ClientConfig, error) {
-	pem, err := ReadSecret(a.SSHKeyFile)
+	pem, err := state.ReadSecret(a.SSHKeyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +63,7 @@ func sshConfig(user, address string, a Access) (*ssh.ClientConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s is not a private key of OpenSSH", a.SSHKeyFile)
 	}
-	if _, err := readTrusted(a.KnownHostsFile); err != nil {
+	if _, err := state.ReadTrusted(a.KnownHostsFile); err != nil {
 		return nil, err
 	}
 	hosts, err := knownhosts.NewDB(a.KnownHostsFile)

@@ -7,6 +7,8 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
+
+	"github.com/vzreconciler/vzreconciler/internal/state"
 )
 
 // Verify names the files that say who may sign commits. If both are empty, a
@@ -25,7 +27,7 @@ func (v Verify) Required() bool { return v != Verify{} }
 func (v Verify) Load() (*Verifier, error) {
 	var keys Verifier
 	if v.AllowedSigners != "" {
-		data, err := readTrusted(v.AllowedSigners)
+		data, err := state.ReadTrusted(v.AllowedSigners)
 		if err != nil {
 			return nil, fmt.Errorf("allowed signers: %w", err)
 		}
@@ -34,7 +36,7 @@ func (v Verify) Load() (*Verifier, error) {
 		}
 	}
 	if v.GPGKeyring != "" {
-		data, err := readTrusted(v.GPGKeyring)
+		data, err := state.ReadTrusted(v.GPGKeyring)
 		if err != nil {
 			return nil, fmt.Errorf("GPG keyring: %w", err)
 		}

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+
+	"github.com/vzreconciler/vzreconciler/internal/state"
 )
 
 // maxHook is as much as GitHub sends.
@@ -22,7 +24,7 @@ const maxHook = 25 << 20
 // The secret is in a file, which is read each time.
 func Webhook(secretFile string, pushed func(), log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		secret, err := ReadSecret(secretFile)
+		secret, err := state.ReadSecret(secretFile)
 		if err != nil {
 			log.Error("a webhook cannot be answered", "error", err)
 			http.Error(w, "not configured", http.StatusServiceUnavailable)
