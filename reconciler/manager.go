@@ -48,6 +48,7 @@ type Manager struct {
 	configs  map[manifests.Key]*config
 	users    map[manifests.Key]map[manifests.Key]struct{} // of a config object, or of a sandbox
 	attached attachments
+	awaited  map[manifests.Key][]manifests.Key // see awaitClaims
 	volumes  *volumes.Store
 	phases   map[manifests.Phase]int
 	synced   syncState
@@ -84,6 +85,7 @@ func New(opts Options) (*Manager, error) {
 		users:   map[manifests.Key]map[manifests.Key]struct{}{},
 
 		attached: attachments{},
+		awaited:  map[manifests.Key][]manifests.Key{},
 		volumes:  volumes.Open(opts.StateDir.Volumes()),
 
 		phases:  map[manifests.Phase]int{},
@@ -181,6 +183,7 @@ func (m *Manager) forget(o *object) {
 	o.stopProbers()
 	m.mu.Lock()
 	delete(m.objects, o.key)
+	delete(m.awaited, o.key)
 	if v := o.view.Load(); v != nil {
 		m.countPhase(v.status.Phase, -1)
 	}

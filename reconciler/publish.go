@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -54,7 +55,7 @@ func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 	f := facts{
 		now: now, generation: o.record.Generation, desired: d, attach: o.attach, snapshot: o.snapshot,
 		vmUp: o.vmUp, survivor: o.survivor(),
-		outcome: o.record.Outcome, problem: o.intent.problem, missing: refs.missing, waiting: refs.waiting,
+		outcome: o.record.Outcome, problem: o.intent.problem, missing: slices.Concat(refs.missing, refs.busy), waiting: refs.waiting,
 		deadline: o.deadline(), deadlineAfter: o.progressDeadline(), unready: o.unready(),
 		old: o.status.Conditions,
 	}

@@ -59,10 +59,16 @@ func (m *Manager) reconcile(key manifests.Key) (again time.Time, err error) {
 		o.goal = goal
 		clear(o.failures)
 	}
-	if o.attach == AttachNone && o.op == nil && (!goal.goal.up() || o.record.Outcome != nil) {
+	if o.attach == AttachNone && o.op == nil && (!goal.goal.up() || o.record.Outcome != nil || d.Yields) {
 		m.detachClaims(o)
 	}
-	p := plan(d, m.observed(o, refs, now))
+	ob := m.observed(o, refs, now)
+	if d.Goal.up() && ob.Prepared && o.attach == AttachNone {
+		m.awaitClaims(o, refs.holders)
+	} else {
+		m.awaitClaims(o, nil)
+	}
+	p := plan(d, ob)
 	if o.op != nil {
 		if o.op.goal != goal && o.op.interruptible() {
 			o.op.cancel()
@@ -245,7 +251,7 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 		d.Goal = GoalPause
 	}
 	refs.waiting = m.waitingFor(o, d.Goal)
-	d.Waiting = len(refs.waiting) > 0
+	d.Waiting = len(refs.waiting) > 0 || d.Goal.up() && len(refs.busy) > 0
 	for _, c := range r.Sandbox.Spec.PodTemplate.Spec.InitContainers {
 		d.InitContainers = append(d.InitContainers, c.Name)
 	}
@@ -261,6 +267,8 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 		}
 		d.Update = b.LiveHash != "" && b.LiveHash != o.live
 	}
+	// What has no VM, or is to have another, loses nothing by it.
+	d.Yields = len(refs.waiting) > 0 && d.Goal.up() && (d.Rebuild != RebuildNone || o.attach == AttachNone) && m.yields(o)
 	return d, refs
 }
 
