@@ -231,7 +231,7 @@ func (m *Manager) startContainer(ctx context.Context, o *object, name string) er
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	c := o.containers[name]
+	c := o.containers.get(name)
 	up := o.instance == inst && (o.snapshot.State == drivers.StateBooted || o.snapshot.State == drivers.StateRunning)
 	// A runtime may end the VM when its first process cannot be started. That there
 	// is no such program is the container's failure all the same.
@@ -293,11 +293,11 @@ func (m *Manager) stop(ctx context.Context, o *object) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	for name, c := range o.containers {
+	for _, c := range o.containers {
 		if c.done && o.record.Outcome != nil {
 			continue
 		}
-		p, _ := o.snapshot.Process(name)
+		p, _ := o.snapshot.Process(c.status.Name)
 		c.stopped(p, now)
 	}
 	o.vmBackoff.reset()

@@ -216,7 +216,7 @@ func nextConfig(key manifests.Key, was *config, v verdict) (now *config, changed
 		id.Source = v.object.Position
 		changed, durable = true, true
 	}
-	next.object = own(v.object)
+	next.object = v.object
 	return &next, changed, durable
 }
 

@@ -46,7 +46,7 @@ type object struct {
 	dependencies []manifests.Key       // likewise
 	holding      bool                  // volumes: see attachments
 	live         string                // the hash of what can change while it runs
-	containers   map[string]*container
+	containers   containers
 	probers      map[proberKey]*prober
 	vmBackoff    backoff // before the next VM after one that was lost
 	vmStarted    time.Time

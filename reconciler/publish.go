@@ -40,6 +40,8 @@ func (m *Manager) publish(o *object, d Desired, refs referred, now time.Time) er
 	o.progressed(now)
 	m.measureReady(o, now)
 	m.show(o)
+	// They begin the status's: one of each is enough.
+	o.stages = o.status.Runtime.Stages[:len(o.stages):len(o.stages)]
 	if o.op != nil {
 		// It is kept once the step has ended. A daemon that starts meanwhile finds
 		// out how things are; what it must know is in the record.
@@ -106,7 +108,7 @@ func (o *object) containerStatuses(specs []corev1.Container) []corev1.ContainerS
 	}
 	statuses := make([]corev1.ContainerStatus, 0, len(specs))
 	for _, spec := range specs {
-		c := o.containers[spec.Name]
+		c := o.containers.get(spec.Name)
 		if c == nil {
 			c = newContainer(spec)
 		}
@@ -228,6 +230,10 @@ func (m *Manager) show(o *object) {
 	was := o.view.Load()
 	if was != nil && was.equal(v) {
 		o.status = was.status // so that there is one of it
+		if was.sandbox != v.sandbox {
+			v.status = was.status
+			o.view.Store(v)
+		}
 		return
 	}
 	o.view.Store(v)

@@ -165,6 +165,12 @@ func (m *Manager) update(o *object, in intent, now time.Time) error {
 	r, obj := o.record, in.object
 	owned := in.owner == nil || r.Owner != nil && r.Owner.UID == in.owner.UID
 	if owned && r.Source == obj.Position && r.APIVersion == obj.APIVersion && r.Kind == obj.Kind && string(r.Manifest) == string(obj.Manifest) {
+		if r.Sandbox != obj.Sandbox { // read from disk by this daemon: one of them is enough
+			next := *r
+			next.Manifest, next.Sandbox = obj.Manifest, obj.Sandbox
+			o.record = &next
+			m.refer(o)
+		}
 		return nil
 	}
 	next := *r
@@ -288,7 +294,8 @@ func (m *Manager) observed(o *object, refs referred, now time.Time) Observed {
 	for _, p := range o.snapshot.Processes {
 		ob.Processes[p.ID] = p.State
 	}
-	for name, c := range o.containers {
+	for _, c := range o.containers {
+		name := c.status.Name
 		p, _ := o.snapshot.Process(name)
 		ob.Containers[name] = ObservedContainer{
 			Done: c.done, Completed: completed(p), Unhealthy: c.health.failed != nil, StartAfter: c.backoff.until,

@@ -103,7 +103,7 @@ type invalidity struct {
 
 func validate(ctx context.Context, files []manifestFile, checker *runtimeChecker) validation {
 	v := validation{Objects: []validObject{}, Errors: []invalidity{}, Warnings: []invalidity{}}
-	var all []manifests.Object
+	var all []*manifests.Object
 	parsed := make([][]manifests.Object, len(files))
 	for i, f := range files {
 		objects, errs := manifests.Parse(f.path, f.data)
@@ -111,7 +111,7 @@ func validate(ctx context.Context, files []manifestFile, checker *runtimeChecker
 			v.addError(err)
 		}
 		parsed[i] = objects
-		all = append(all, objects...)
+		all = append(all, manifests.Pointers(objects)...)
 	}
 	circular := map[manifests.Key]bool{}
 	for _, err := range manifests.DependencyCycles(all) {

@@ -336,7 +336,12 @@ func (s *scanner) read(path string, e *entry, data []byte, st stamp) *entry {
 			Message:  "the file is empty: remove it if what it described is to be removed",
 		}}
 	} else {
-		p.objects, p.errors = s.parse(path, data)
+		var objects []manifests.Object
+		objects, p.errors = s.parse(path, data)
+		p.objects = manifests.Pointers(objects)
+	}
+	if e.newest != nil {
+		reuse(p.objects, e.newest.objects)
 	}
 	e.newest, e.seen = p, s.now
 	return e
@@ -390,8 +395,8 @@ func (s *scanner) holdMissing() {
 	keys := make(map[manifests.Key]bool, len(s.keys))
 	for _, path := range s.found {
 		if p := s.files[path].good; p != nil {
-			for i := range p.objects {
-				keys[p.objects[i].Key] = true
+			for _, o := range p.objects {
+				keys[o.Key] = true
 			}
 		}
 	}

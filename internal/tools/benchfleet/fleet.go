@@ -122,6 +122,7 @@ func measureFleet(ctx context.Context, o options) (r result, err error) {
 	}
 	stopProfile()
 	r.RSS = atRest()
+	r.Live, r.Stacks = inUse()
 	if err := profileHeap(o.profiles); err != nil {
 		return r, err
 	}
@@ -284,6 +285,7 @@ func measureDriver(ctx context.Context, o options) (r result, err error) {
 		keep = append(keep, rt)
 	}
 	r.RSS = atRest()
+	r.Live, r.Stacks = inUse()
 	runtime.KeepAlive(keep)
 	return r, nil
 }

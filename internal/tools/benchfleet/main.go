@@ -49,6 +49,8 @@ type options struct {
 type result struct {
 	Objects   int
 	RSS       int64         // at rest, bytes
+	Live      int64         // objects on the heap then, bytes
+	Stacks    int64         // of goroutines then, bytes
 	PeakRSS   int64         // at any time
 	Converge  time.Duration // from the daemon's start to all Ready
 	CPU       time.Duration // used for that
