@@ -76,6 +76,7 @@ func (m *Manager) reattach(ctx context.Context, o *object) error {
 		if snap, err = inst.State(ctx); err == nil {
 			o.mu.Lock()
 			m.attachTo(o, inst, snap)
+			m.holdDisks(o)
 			o.mu.Unlock()
 			return nil
 		}
@@ -167,6 +168,7 @@ func (m *Manager) bootstrap(ctx context.Context, o *object, op *operation) error
 	if err != nil {
 		return fmt.Errorf("boot: %w", err)
 	}
+	m.holdDisks(o)
 	return nil
 }
 

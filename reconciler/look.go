@@ -198,6 +198,7 @@ func (m *Manager) look(s source.Snapshot) {
 			m.intend(key, v, s.Time)
 		}
 	}
+	m.lookAtDisks(s.Time)
 	if len(remove) > 0 {
 		m.log.Info("manifests are gone", "objects", len(remove))
 	}

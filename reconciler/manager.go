@@ -52,6 +52,8 @@ type Manager struct {
 	volumes  *volumes.Store
 	phases   map[manifests.Phase]int
 	synced   syncState
+	// disksSeen is when the disks were looked at; only look uses it.
+	disksSeen time.Time
 	// suspended is since when no manifest is followed; zero if they are.
 	suspended time.Time
 	runtimes  []RuntimeInfo

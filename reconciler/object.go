@@ -45,6 +45,7 @@ type object struct {
 	claims       []manifests.Claim     // likewise
 	dependencies []manifests.Key       // likewise
 	holding      bool                  // volumes: see attachments
+	disks        []heldDisk            // of the VM that runs
 	live         string                // the hash of what can change while it runs
 	containers   containers
 	probers      map[proberKey]*prober

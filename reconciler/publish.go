@@ -68,6 +68,9 @@ func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 	if o.attach != AttachUp {
 		f.snapshot.State = ""
 	}
+	if lost := o.volumesLost(); lost != nil {
+		f.problem = lost
+	}
 	if o.diskError != nil {
 		f.problem = &problem{ReasonDiskError, o.diskError.Error()}
 	}
