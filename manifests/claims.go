@@ -17,6 +17,14 @@ type Claim struct {
 	Template *PersistentVolumeClaimTemplate
 }
 
+// ClaimStatus is what is true of a PersistentVolumeClaim now; its fields are
+// Kubernetes'.
+type ClaimStatus struct {
+	corev1.PersistentVolumeClaimStatus `json:",inline"`
+
+	Source *Source `json:"source,omitempty"`
+}
+
 // Claims lists the claims that the sandbox uses, in the order of its volumes.
 func (s *Sandbox) Claims() []Claim {
 	templates := make(map[string]*PersistentVolumeClaimTemplate, len(s.Spec.VolumeClaimTemplates))

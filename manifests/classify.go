@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// ChangeClass says what a change to a sandbox costs; a larger one costs more.
+// ChangeClass says what a change costs; a larger one costs more.
 type ChangeClass int
 
 // The classes of change.
@@ -18,11 +18,14 @@ const (
 	ChangeNone ChangeClass = iota
 	// ChangeLive: the VM and its processes go on undisturbed.
 	ChangeLive
-	// ChangeRecreate: the sandbox is made anew, with a new writable disk.
+	// ChangeRecreate: the sandbox is made anew, with a new writable disk; a
+	// workload's are, those that there are.
 	ChangeRecreate
+	// ChangeImmutable: the object cannot be changed so, and stays as it is.
+	ChangeImmutable
 )
 
-// String returns "none", "live" or "recreate".
+// String returns "none", "live", "recreate" or "immutable".
 func (c ChangeClass) String() string {
 	switch c {
 	case ChangeNone:
@@ -31,6 +34,8 @@ func (c ChangeClass) String() string {
 		return "live"
 	case ChangeRecreate:
 		return "recreate"
+	case ChangeImmutable:
+		return "immutable"
 	}
 	return fmt.Sprintf("ChangeClass(%d)", int(c))
 }
@@ -40,7 +45,7 @@ func (c ChangeClass) MarshalText() ([]byte, error) { return []byte(c.String()), 
 
 // UnmarshalText reads what MarshalText writes.
 func (c *ChangeClass) UnmarshalText(text []byte) error {
-	for class := ChangeNone; class <= ChangeRecreate; class++ {
+	for class := ChangeNone; class <= ChangeImmutable; class++ {
 		if class.String() == string(text) {
 			*c = class
 			return nil

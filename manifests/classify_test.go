@@ -95,7 +95,7 @@ func TestLargestChangeDecides(t *testing.T) {
 
 func TestChangeClassesHaveNames(t *testing.T) {
 	for class, want := range map[ChangeClass]string{
-		ChangeNone: "none", ChangeLive: "live", ChangeRecreate: "recreate", 9: "ChangeClass(9)",
+		ChangeNone: "none", ChangeLive: "live", ChangeRecreate: "recreate", ChangeImmutable: "immutable", 9: "ChangeClass(9)",
 	} {
 		if got := class.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)

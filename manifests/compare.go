@@ -5,11 +5,15 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
 )
 
 // Compare says what differs between two versions of an object of any kind. A
-// sandbox's fields are classed as by Classify; a change to another object is live,
-// whatever it may mean for those that use it. No value of a Secret is told.
+// sandbox's fields are classed as by Classify, a workload's by what becomes of the
+// sandboxes that it has made; a change to another object is live, whatever it may
+// mean for those that use it. No value of a Secret is told.
 func Compare(oldObject, newObject *Object) Change {
 	d := &differ{class: func(string) ChangeClass { return ChangeLive }}
 	switch {
@@ -20,10 +24,46 @@ func Compare(oldObject, newObject *Object) Change {
 	case oldObject.Secret != nil && newObject.Secret != nil:
 		d.compareManifests(oldObject.Manifest, newObject.Manifest, "data", "stringData")
 		d.secrets(oldObject.Secret.Data, newObject.Secret.Data)
+	case oldObject.Job != nil && newObject.Job != nil:
+		d.class = classOfJob
+		d.compareWorkloads(oldObject, newObject, &oldObject.Job.Spec, &newObject.Job.Spec)
+	case oldObject.CronJob != nil && newObject.CronJob != nil: // what it has made goes on as it is
+		d.compareWorkloads(oldObject, newObject, &oldObject.CronJob.Spec, &newObject.CronJob.Spec)
+	case oldObject.StatefulSet != nil && newObject.StatefulSet != nil:
+		if spec := &newObject.StatefulSet.Spec; spec.UpdateStrategy.Type != appsv1.OnDeleteStatefulSetStrategyType {
+			d.class = classOfStatefulSet
+		}
+		d.compareWorkloads(oldObject, newObject, &oldObject.StatefulSet.Spec, &newObject.StatefulSet.Spec)
 	default:
 		d.compareManifests(oldObject.Manifest, newObject.Manifest)
 	}
 	return d.change()
+}
+
+// classOfJob is classOf for a field of a Job.
+func classOfJob(path string) ChangeClass {
+	for _, name := range ImmutableJobFields() {
+		if field := "spec." + name; path == field || strings.HasPrefix(path, field+".") {
+			return ChangeImmutable
+		}
+	}
+	return ChangeLive
+}
+
+// classOfStatefulSet is classOf for a field of a StatefulSet: its template costs
+// each of its sandboxes what it would cost one with a manifest of its own.
+func classOfStatefulSet(path string) ChangeClass {
+	if field, ok := strings.CutPrefix(path, "spec.template."); ok {
+		return classOf("spec.podTemplate." + field)
+	}
+	return ChangeLive
+}
+
+// compareWorkloads compares two versions of a workload, with their defaults.
+func (d *differ) compareWorkloads(a, b *Object, specA, specB any) {
+	d.compare("metadata.labels", generic(a.Meta().Labels), generic(b.Meta().Labels))
+	d.compare("metadata.annotations", generic(a.Meta().Annotations), generic(b.Meta().Annotations))
+	d.compare("spec", generic(specA), generic(specB))
 }
 
 // compareManifests compares documents as written, without some of their fields

@@ -35,10 +35,9 @@ func (r *report) validateDependencies(path *field.Path, s *Sandbox) {
 // spec.dependsOn, wait for themselves: none of them could ever start. Each error
 // stands where its object names the next one of the cycle. Of objects of one name
 // the first counts.
-func DependencyCycles(objects []Object) []*Error {
+func DependencyCycles(objects []*Object) []*Error {
 	g := dependencyGraph{nodes: map[Key]*dependencyNode{}}
-	for i := range objects {
-		obj := &objects[i]
+	for _, obj := range objects {
 		if obj.Sandbox == nil || len(obj.DependsOn) == 0 || g.nodes[obj.Key] != nil {
 			continue
 		}

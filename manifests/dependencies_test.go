@@ -45,7 +45,7 @@ func TestDependencyCyclesAreNamed(t *testing.T) {
 			if len(errs) > 0 {
 				t.Fatal(errs[0])
 			}
-			got := texts(DependencyCycles(objects))
+			got := texts(DependencyCycles(Pointers(objects)))
 			if !slices.EqualFunc(got, c.want, strings.HasSuffix) {
 				t.Errorf("got  %q\nwant %q", got, c.want)
 			}
@@ -69,7 +69,7 @@ func TestLongDependencyChainsCostLittle(t *testing.T) {
 			}
 		}
 		begun := time.Now()
-		errs := DependencyCycles(objects)
+		errs := DependencyCycles(Pointers(objects))
 		if want := map[string]int{"none": 0, "s0": n}[last]; len(errs) != want {
 			t.Errorf("%d errors, want %d", len(errs), want)
 		}

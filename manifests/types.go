@@ -109,6 +109,15 @@ type Object struct {
 	SandboxClaim    *SandboxClaim
 }
 
+// Pointers returns pointers to the objects of a list.
+func Pointers(objects []Object) []*Object {
+	all := make([]*Object, len(objects))
+	for i := range objects {
+		all[i] = &objects[i]
+	}
+	return all
+}
+
 // Sandbox is one lightweight Linux VM and the containers in it: the internal
 // form of our Sandbox, agent-sandbox's Sandbox and v1 Pod.
 type Sandbox struct {

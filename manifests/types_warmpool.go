@@ -112,8 +112,8 @@ type SandboxWarmPoolStatus struct {
 	Replicas      int32 `json:"replicas"`
 	ReadyReplicas int32 `json:"readyReplicas"`
 	// selector finds them by their labels.
-	Selector string    `json:"selector,omitempty"`
-	Source   *Position `json:"source,omitempty"`
+	Selector string  `json:"selector,omitempty"`
+	Source   *Source `json:"source,omitempty"`
 }
 
 // SandboxClaim asks for one sandbox, from a pool if it has one that is ready.
@@ -182,7 +182,7 @@ type SandboxClaimStatus struct {
 	ObservedGeneration int64              `json:"observedGeneration,omitempty"`
 	Conditions         []metav1.Condition `json:"conditions,omitempty"`
 	Sandbox            ClaimedSandbox     `json:"sandbox,omitzero"`
-	Source             *Position          `json:"source,omitempty"`
+	Source             *Source            `json:"source,omitempty"`
 }
 
 // ClaimedSandbox is the sandbox that a claim has.

@@ -30,8 +30,8 @@ type JobStatus struct {
 	Succeeded   int32 `json:"succeeded,omitempty"`
 	Failed      int32 `json:"failed,omitempty"`
 	// completedIndexes are those of an Indexed job that have succeeded: "1,3-5".
-	CompletedIndexes string    `json:"completedIndexes,omitempty"`
-	Source           *Position `json:"source,omitempty"`
+	CompletedIndexes string  `json:"completedIndexes,omitempty"`
+	Source           *Source `json:"source,omitempty"`
 }
 
 // CronJobStatus is what is true of a CronJob now; its fields are Kubernetes'.
@@ -41,7 +41,7 @@ type CronJobStatus struct {
 	Active             []corev1.ObjectReference `json:"active,omitempty"`
 	LastScheduleTime   *metav1.Time             `json:"lastScheduleTime,omitempty"`
 	LastSuccessfulTime *metav1.Time             `json:"lastSuccessfulTime,omitempty"`
-	Source             *Position                `json:"source,omitempty"`
+	Source             *Source                  `json:"source,omitempty"`
 }
 
 // StatefulSetStatus is what is true of a StatefulSet now; its fields are
@@ -56,7 +56,7 @@ type StatefulSetStatus struct {
 	UpdatedReplicas    int32              `json:"updatedReplicas,omitempty"`
 	CurrentRevision    string             `json:"currentRevision,omitempty"`
 	UpdateRevision     string             `json:"updateRevision,omitempty"`
-	Source             *Position          `json:"source,omitempty"`
+	Source             *Source            `json:"source,omitempty"`
 }
 
 // ControllerRevision is one template that a StatefulSet has had.

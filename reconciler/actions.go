@@ -76,6 +76,7 @@ func (m *Manager) reattach(ctx context.Context, o *object) error {
 		if snap, err = inst.State(ctx); err == nil {
 			o.mu.Lock()
 			m.attachTo(o, inst, snap)
+			m.holdDisks(o)
 			o.mu.Unlock()
 			return nil
 		}
@@ -168,6 +169,7 @@ func (m *Manager) bootstrap(ctx context.Context, o *object, op *operation) error
 	if err != nil {
 		return fmt.Errorf("boot: %w", err)
 	}
+	m.holdDisks(o)
 	return nil
 }
 
@@ -232,7 +234,7 @@ func (m *Manager) startContainer(ctx context.Context, o *object, name string) er
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	c := o.containers[name]
+	c := o.containers.get(name)
 	up := o.instance == inst && (o.snapshot.State == drivers.StateBooted || o.snapshot.State == drivers.StateRunning)
 	// A runtime may end the VM when its first process cannot be started. That there
 	// is no such program is the container's failure all the same.
@@ -294,11 +296,11 @@ func (m *Manager) stop(ctx context.Context, o *object) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	for name, c := range o.containers {
+	for _, c := range o.containers {
 		if c.done && o.record.Outcome != nil {
 			continue
 		}
-		p, _ := o.snapshot.Process(name)
+		p, _ := o.snapshot.Process(c.status.Name)
 		c.stopped(p, now)
 	}
 	o.vmBackoff.reset()

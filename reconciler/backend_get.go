@@ -51,6 +51,9 @@ func (q *query) fits(v *view) bool {
 func (m *Manager) lookup(key manifests.Key) *view {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if key.Kind == kindRevision {
+		return m.lookupRevision(key)
+	}
 	if key.IsConfig() {
 		if c := m.configs[key]; c != nil {
 			return c.view()
@@ -59,6 +62,18 @@ func (m *Manager) lookup(key manifests.Key) *view {
 	}
 	if e := m.managedLocked(key); e != nil {
 		return e.view.Load()
+	}
+	return nil
+}
+
+// lookupRevision is lookup for a revision of a StatefulSet. m.mu is held.
+func (m *Manager) lookupRevision(key manifests.Key) *view {
+	for _, w := range m.workloads {
+		for _, v := range w.view.Load().revisionViews() {
+			if v.key == key {
+				return v
+			}
+		}
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func (o *object) previousRun(req *api.LogsRequest) (since, until time.Time, err 
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	name := o.containerOf(req)
-	c := o.containers[name]
+	c := o.containers.get(name)
 	if c == nil || c.status.LastTerminationState.Terminated == nil {
 		return since, until, fmt.Errorf("%s: container %q: %w: it had no run before", o.key, name, drivers.ErrNotFound)
 	}

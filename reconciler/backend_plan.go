@@ -70,7 +70,7 @@ func (o *object) waits(d Desired, refs referred, p Plan, now time.Time) []string
 	if o.intent.problem != nil {
 		say("%s", o.intent.problem.Message)
 	}
-	for _, missing := range refs.missing {
+	for _, missing := range slices.Concat(refs.missing, refs.busy) {
 		say("missing: %s", missing)
 	}
 	for _, first := range refs.waiting {

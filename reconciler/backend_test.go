@@ -121,28 +121,38 @@ func TestSecretsAreShownWithoutTheirValues(t *testing.T) {
 	})
 }
 
+// watch appends to got what is told of objects of a kind, "ADDED web Running",
+// until end is called.
+func (w *world) watch(kind string, got *[]string) (end func() error) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- w.m.Watch(ctx, &api.GetRequest{Kind: kind}, func(r *api.WatchResponse) error {
+			var o struct {
+				Metadata struct{ Name string }
+				Status   manifests.SandboxStatus
+			}
+			if len(r.GetObject()) > 0 {
+				if err := json.Unmarshal(r.GetObject(), &o); err != nil {
+					return err
+				}
+			}
+			*got = append(*got, r.GetType().String()+" "+o.Metadata.Name+" "+string(o.Status.Phase))
+			return nil
+		})
+	}()
+	synctest.Wait()
+	return func() error {
+		cancel()
+		return <-ended
+	}
+}
+
 func TestWatchTellsOfEachChangeAndOfTheEnd(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.write("web.yaml", sandbox("web"))
-		ctx, cancel := context.WithCancel(t.Context())
 		var got []string
-		ended := make(chan error, 1)
-		go func() {
-			ended <- w.m.Watch(ctx, &api.GetRequest{Kind: "sandbox"}, func(r *api.WatchResponse) error {
-				var o struct {
-					Metadata struct{ Name string }
-					Status   manifests.SandboxStatus
-				}
-				if len(r.GetObject()) > 0 {
-					if err := json.Unmarshal(r.GetObject(), &o); err != nil {
-						return err
-					}
-				}
-				got = append(got, r.GetType().String()+" "+o.Metadata.Name+" "+string(o.Status.Phase))
-				return nil
-			})
-		}()
-		synctest.Wait()
+		end := w.watch("sandbox", &got)
 		if want := []string{"ADDED web Running", "SYNCED  "}; !slices.Equal(got, want) {
 			t.Fatalf("at first %q, want %q", got, want)
 		}
@@ -161,8 +171,7 @@ func TestWatchTellsOfEachChangeAndOfTheEnd(t *testing.T) {
 		if len(got) == 0 || got[len(got)-1] != "DELETED db Stopping" {
 			t.Fatalf("after its removal %q", got)
 		}
-		cancel()
-		if err := <-ended; !errors.Is(err, context.Canceled) {
+		if err := end(); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 	})

@@ -75,10 +75,9 @@ func (m *Manager) claimSpec(namespace string, c manifests.Claim) (*corev1.Persis
 	return nil, nil
 }
 
-// missingClaims says, for people, which claims cannot be had now, other than for
-// want of their manifest. m.mu is held.
-func (m *Manager) missingClaims(o *object) []string {
-	var missing []string
+// resolveClaims looks up which claims cannot be had now, other than for want of
+// their manifest. m.mu is held.
+func (m *Manager) resolveClaims(o *object, r *referred) {
 	for _, c := range o.claims {
 		key := claimKey(o.key.Namespace, c.Name)
 		spec, _ := m.claimSpec(o.key.Namespace, c)
@@ -86,14 +85,14 @@ func (m *Manager) missingClaims(o *object) []string {
 			continue
 		}
 		if !c.ReadOnly && !writable(spec) {
-			missing = append(missing, fmt.Sprintf("leave to write to %s (its accessModes have only ReadOnlyMany: mount it with readOnly: true)", key))
+			r.missing = append(r.missing, fmt.Sprintf("leave to write to %s (its accessModes have only ReadOnlyMany: mount it with readOnly: true)", key))
 			continue
 		}
 		if other, ok := m.attached.conflict(key, o.key, !c.ReadOnly); ok {
-			missing = append(missing, fmt.Sprintf("%s, which %s uses now (several sandboxes can have a claim only if all mount it with readOnly: true)", key, other))
+			r.holders = append(r.holders, other)
+			r.busy = append(r.busy, fmt.Sprintf("%s, which %s uses now (several sandboxes can have a claim only if all mount it with readOnly: true)", key, other))
 		}
 	}
-	return missing
 }
 
 func writable(c *corev1.PersistentVolumeClaimSpec) bool {
@@ -105,7 +104,8 @@ func writable(c *corev1.PersistentVolumeClaimSpec) bool {
 func (m *Manager) attachClaims(o *object) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.missingClaims(o)) > 0 {
+	var r referred
+	if m.resolveClaims(o, &r); len(r.missing)+len(r.busy) > 0 {
 		return false
 	}
 	had := m.attached.remove(o.key)
@@ -115,6 +115,54 @@ func (m *Manager) attachClaims(o *object) bool {
 	o.holding = len(o.claims) > 0
 	m.released(had)
 	return true
+}
+
+// awaitClaims notes which sandboxes have the volumes that this one, of which all
+// else is at hand, waits for. o.mu is held.
+func (m *Manager) awaitClaims(o *object, holders []manifests.Key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(holders) == 0 {
+		delete(m.awaited, o.key)
+	} else if !slices.Equal(m.awaited[o.key], holders) {
+		m.awaited[o.key] = holders
+		for _, key := range holders {
+			m.queue.Add(key)
+		}
+	}
+}
+
+// yields reports whether something that a sandbox waits for waits in turn for a
+// volume that this one has: neither would ever get further. o.mu is held.
+func (m *Manager) yields(o *object) bool {
+	if !o.holding {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seen := map[manifests.Key]bool{o.key: true}
+	next := []*manifests.Sandbox{o.record.Sandbox}
+	for len(next) > 0 {
+		s := next[0]
+		next = next[1:]
+		for _, d := range s.Spec.DependsOn {
+			key := d.Key(o.key.Namespace)
+			on := m.objects[key]
+			if on == nil || seen[key] {
+				continue
+			}
+			seen[key] = true
+			v := on.view.Load()
+			switch {
+			case v == nil || v.sandbox == nil || met(d.Condition, &v.status):
+			case slices.Contains(m.awaited[key], o.key):
+				return true
+			default:
+				next = append(next, v.sandbox)
+			}
+		}
+	}
+	return false
 }
 
 // detachClaims takes the volumes from a sandbox that has no VM and is to have
@@ -196,13 +244,13 @@ func (m *Manager) bindClaim(c *config) {
 		return
 	}
 	v, err := m.ensureVolume(c.identity.Key, &c.object.Claim.Spec, c.object.Claim.Annotations)
-	c.volume = &v
+	c.volume, c.unbound = &v, nil
 	if errors.Is(err, volumes.ErrShrink) {
 		have := resource.NewQuantity(v.SizeBytes, resource.BinarySI)
-		c.problem = &problem{ReasonVolumeShrinks, fmt.Sprintf("%s: the volume has %s, and %s are asked for: a volume cannot shrink; it stays as it is",
+		c.unbound = &problem{ReasonVolumeShrinks, fmt.Sprintf("%s: the volume has %s, and %s are asked for: a volume cannot shrink; it stays as it is",
 			c.object.Position, have, c.object.Claim.Spec.Resources.Requests.Storage())}
 	} else if err != nil {
-		c.problem = &problem{"VolumeFailed", err.Error()}
+		c.unbound = &problem{"VolumeFailed", err.Error()}
 	}
 }
 
@@ -237,8 +285,11 @@ func claimUses(s *manifests.Sandbox) []ClaimUse {
 
 // claimStatus is what is true of a claim, in Kubernetes' words. A larger size than
 // the disk's waits for a sandbox to be started with it.
-func claimStatus(c *config) *corev1.PersistentVolumeClaimStatus {
-	st := &corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending}
+func claimStatus(c *config) *manifests.ClaimStatus {
+	st := &manifests.ClaimStatus{
+		PersistentVolumeClaimStatus: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending},
+		Source:                      &manifests.Source{Position: c.identity.Source, Revision: c.object.Revision},
+	}
 	if c.volume == nil || c.volume.SizeBytes == 0 {
 		return st
 	}

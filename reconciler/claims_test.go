@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/internal/images"
 	"github.com/vzreconciler/vzreconciler/internal/state"
 	"github.com/vzreconciler/vzreconciler/manifests"
 )
@@ -169,6 +170,51 @@ func TestVolumeOutlivesItsClaimUnlessItSaysOtherwise(t *testing.T) {
 	}
 }
 
+// A migration runs to its end on the volume before the sandbox that goes on with
+// it, also when both are to be made anew at once.
+func TestSandboxGivesItsVolumeToWhatItWaitsFor(t *testing.T) {
+	ends := func(manifest string) string {
+		return strings.NewReplacer("    spec:\n", "    spec:\n      restartPolicy: Never\n", "[serve]", "[sh, -c, exit 0]").Replace(manifest)
+	}
+	first := ends(user("first", false))
+	middle := dependent(ends(sandbox("middle")), "{name: first, condition: Completed}")
+	next := func(manifest string) string { return strings.Replace(manifest, "app:1", "app:2", 1) }
+	for name, on := range map[string]string{"at once": "first", "by way of another": "middle"} {
+		last := dependent(user("last", false), "{name: "+on+", condition: Completed}")
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.files["data.yaml"] = claimYAML("data", "1Gi", "Retain", "ReadWriteOnce")
+				w.files["first.yaml"], w.files["middle.yaml"], w.files["last.yaml"] = first, middle, last
+				w.look()
+				after(time.Minute)
+				w.wantPhase("last", manifests.PhaseRunning)
+
+				// An image that is not there takes nothing down.
+				w.images.fail("example.com/app:2", images.ErrNotFound)
+				w.files["first.yaml"], w.files["middle.yaml"], w.files["last.yaml"] = next(first), next(middle), last
+				w.look()
+				after(time.Minute)
+				w.wantPhase("last", manifests.PhaseRunning)
+				w.images.fail("example.com/app:2", nil)
+				after(10 * time.Minute)
+				w.wantPhase("last", manifests.PhaseRunning)
+				w.wantCondition("first", manifests.ConditionSynced, "False", ReasonReferenceMissing, "which Sandbox default/last uses now")
+
+				w.files["last.yaml"] = next(last)
+				w.look()
+				after(time.Minute)
+				w.wantPhase("first", manifests.PhaseSucceeded)
+				w.wantPhase("last", manifests.PhaseRunning)
+				for _, name := range []string{"first", "last"} {
+					if n := w.runtimes.launched(name); n != 2 {
+						t.Errorf("%s: %d VMs were started, want 2", name, n)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestClaimTemplateMakesAVolumeOfItsOwn(t *testing.T) {
 	for policy, stays := range map[string]bool{"Retain": true, "Delete": false} {
 		t.Run(policy, func(t *testing.T) {
@@ -213,6 +259,13 @@ func TestClaimGrowsAndDoesNotShrink(t *testing.T) {
 		w.write("data.yaml", claimYAML("data", "1Gi", "Retain", "ReadWriteOnce"))
 		if p := w.claim("data").problem; p == nil || p.Reason != ReasonVolumeShrinks || !strings.Contains(p.Message, "the volume has 2Gi, and 1Gi") {
 			t.Errorf("problem of a claim that is to shrink: %+v", p)
+		}
+		news := w.m.hub.watch()
+		defer w.m.hub.unwatch(news)
+		w.look()
+		after(10 * time.Minute)
+		if key, _, ok := news.take(); ok {
+			t.Errorf("a look that finds nothing new tells of %s", key)
 		}
 		w.write("data.yaml", claimYAML("data", "3Gi", "Retain", "ReadWriteOnce"))
 		if p := w.claim("data").problem; p != nil {

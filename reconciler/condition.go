@@ -20,6 +20,8 @@ const (
 	ReasonReferenceMissing         = "ReferenceMissing"
 	ReasonRecordUnreadable         = "RecordUnreadable"
 	ReasonDiskError                = "DiskError"
+	ReasonDiskLost                 = "DiskLost"
+	ReasonVolumeLost               = "VolumeLost"
 	ReasonFileMissing              = "FileMissing"
 	ReasonImmutableField           = "ImmutableField"
 	ReasonOwnerMissing             = "OwnerMissing"

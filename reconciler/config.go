@@ -28,9 +28,21 @@ import (
 type config struct {
 	identity configIdentity
 	// object is nil until a manifest with it was seen since the daemon started.
-	object  *manifests.Object
-	problem *problem
-	volume  *volumes.Volume // of a claim
+	object *manifests.Object
+	// problem is the manifest's, unbound the volume's, of a claim.
+	problem, unbound *problem
+	volume           *volumes.Volume
+}
+
+// trouble says why the object is not as its manifest says, nil if it is.
+func (c *config) trouble() *problem {
+	if c == nil || c.problem == nil && c.unbound == nil {
+		return nil
+	}
+	if c.problem != nil {
+		return c.problem
+	}
+	return c.unbound
 }
 
 // configIdentity is the durable part of a config.
@@ -171,13 +183,15 @@ func (m *Manager) lookAtConfigs(verdicts map[manifests.Key]verdict) {
 			continue
 		}
 		now, changed, durable := nextConfig(key, was, v)
-		if !changed {
+		if changed || was.unbound != nil { // What could not be done is tried again.
+			m.bindClaim(now)
+		}
+		if !changed && now.trouble().equal(was.trouble()) {
 			continue
 		}
-		m.bindClaim(now)
 		dirty = dirty || durable
 		m.configs[key] = now
-		if p := now.problem; p != nil && (was == nil || !was.problem.equal(p)) && !p.ofSource() {
+		if p := now.trouble(); p != nil && !p.equal(was.trouble()) && !p.ofSource() {
 			m.event(key, eventWarning, p.Reason, "%s", p.Message)
 		}
 		m.hub.changed(key)
@@ -230,7 +244,7 @@ func nextConfig(key manifests.Key, was *config, v verdict) (now *config, changed
 		id.Source = v.object.Position
 		changed, durable = true, true
 	}
-	next.object = own(v.object)
+	next.object = v.object
 	return &next, changed, durable
 }
 

@@ -44,6 +44,19 @@ type container struct {
 	health health
 }
 
+// containers are those of a sandbox: too few for a map.
+type containers []*container
+
+// get returns the container of a name, nil if there is none.
+func (cs containers) get(name string) *container {
+	for _, c := range cs {
+		if c.status.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
 func newContainer(spec corev1.Container) *container {
 	return &container{status: corev1.ContainerStatus{
 		Name: spec.Name, Image: spec.Image,

@@ -19,7 +19,7 @@ func refuseCycles(s source.Snapshot) source.Snapshot {
 	for _, e := range errs {
 		refused[*e.Key] = true
 	}
-	s.Objects = slices.DeleteFunc(slices.Clone(s.Objects), func(o manifests.Object) bool { return refused[o.Key] })
+	s.Objects = slices.DeleteFunc(slices.Clone(s.Objects), func(o *manifests.Object) bool { return refused[o.Key] })
 	s.Errors = append(slices.Clone(s.Errors), errs...)
 	return s
 }

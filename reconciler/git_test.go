@@ -28,12 +28,14 @@ func (w *world) commit(hash string) {
 func TestTheCommitIsShownOnEveryObject(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.files["web.yaml"], w.files["conf.yaml"] = sandbox("web"), configMap("conf", "a", "1")
+		w.files["data.yaml"], w.files["set.yaml"] = claimYAML("data", "1Gi", "Retain", "ReadWriteOnce"), set("db", "db:1", "replicas: 0")
+		w.files["job.yaml"], w.files["cron.yaml"] = job("once", "suspend: true"), strings.Replace(everyMinute, "spec:\n", "spec:\n  suspend: true\n", 1)
 		w.commit("one")
 		w.wantPhase("web", manifests.PhaseRunning)
 		check := func(want string) {
 			t.Helper()
 			objects, err := w.m.Get(t.Context(), &api.GetRequest{Kind: "all"})
-			if err != nil || len(objects) != 2 {
+			if err != nil || len(objects) != 6 {
 				t.Fatalf("%d objects, %v", len(objects), err)
 			}
 			for _, raw := range objects {

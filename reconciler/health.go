@@ -64,10 +64,11 @@ func (c *container) showHealth() {
 // unready returns why containers that run are not ready, by name.
 func (o *object) unready() map[string]string {
 	var why map[string]string
-	for name, c := range o.containers {
+	for _, c := range o.containers {
 		if c.status.State.Running == nil || c.status.Ready || c.init {
 			continue
 		}
+		name := c.status.Name
 		if why == nil {
 			why = map[string]string{}
 		}

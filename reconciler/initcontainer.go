@@ -42,7 +42,7 @@ func (c *container) forgetCompletion(reason string) {
 // others are then never started. It is empty if there is none.
 func (o *object) failedInit() string {
 	for _, spec := range o.spec().PodTemplate.Spec.InitContainers {
-		c := o.containers[spec.Name]
+		c := o.containers.get(spec.Name)
 		if c == nil || !c.done || c.status.State.Terminated == nil {
 			continue
 		}

@@ -92,15 +92,15 @@ func (m *Manager) restoreStatus(o *object) {
 	o.restoreProgress()
 	o.wasReady = isTrue(st.Conditions, manifests.ConditionReady)
 	ended := st.Phase == manifests.PhaseStopped || st.Phase == manifests.PhaseStopping || st.Phase == manifests.PhasePending
-	o.containers = map[string]*container{}
+	o.containers = nil
 	policy := o.record.Sandbox.Spec.PodTemplate.Spec.RestartPolicy
 	for _, cs := range st.InitContainerStatuses {
 		c := restoreContainer(cs, initPolicy(policy), ended)
 		c.init = true
-		o.containers[cs.Name] = c
+		o.containers = append(o.containers, c)
 	}
 	for _, cs := range st.ContainerStatuses {
-		o.containers[cs.Name] = restoreContainer(cs, policy, ended)
+		o.containers = append(o.containers, restoreContainer(cs, policy, ended))
 		if cs.State.Running != nil {
 			o.vmUp = true
 		}
@@ -122,16 +122,16 @@ func (m *Manager) restoreStatus(o *object) {
 func (o *object) syncContainers() {
 	pod := &o.spec().PodTemplate.Spec
 	was := o.containers
-	o.containers = make(map[string]*container, len(pod.InitContainers)+len(pod.Containers))
+	o.containers = make(containers, 0, len(pod.InitContainers)+len(pod.Containers))
 	for i, spec := range o.record.Sandbox.AllContainers() {
-		c := was[spec.Name]
+		c := was.get(spec.Name)
 		if c == nil {
 			c = newContainer(spec)
 		}
 		c.status.Image = spec.Image
 		c.probes = probes{startup: spec.StartupProbe, liveness: spec.LivenessProbe, readiness: spec.ReadinessProbe}
 		c.init = i < len(pod.InitContainers)
-		o.containers[spec.Name] = c
+		o.containers = append(o.containers, c)
 	}
 }
 

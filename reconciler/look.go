@@ -46,8 +46,7 @@ func indexSnapshot(s source.Snapshot) snapshotIndex {
 		byKey:    map[manifests.Key][]*manifests.Error{},
 		byFile:   map[string][]*manifests.Error{},
 	}
-	for i := range s.Objects {
-		obj := &s.Objects[i]
+	for _, obj := range s.Objects {
 		x.claims[obj.Key] = append(x.claims[obj.Key], obj)
 	}
 	for _, e := range s.Errors {
@@ -199,6 +198,7 @@ func (m *Manager) look(s source.Snapshot) {
 			m.intend(key, v, s.Time)
 		}
 	}
+	m.lookAtDisks(s.Time)
 	if len(remove) > 0 {
 		m.log.Info("manifests are gone", "objects", len(remove))
 	}
@@ -370,18 +370,8 @@ func (m *Manager) intend(key manifests.Key, v verdict, seen time.Time) {
 	} else if v.problem == nil && was.problem != nil && v.object != nil && !was.problem.ofSource() {
 		m.event(key, eventNormal, ReasonSynced, "the manifest in %s is followed again", v.object.Position)
 	}
-	e.intent = intent{known: true, object: own(v.object), gone: v.gone, problem: v.problem, seen: seen, judged: time.Now()}
+	e.intent = intent{known: true, object: v.object, gone: v.gone, problem: v.problem, seen: seen, judged: time.Now()}
 	m.queue.Add(key)
-}
-
-// own returns a copy of an object, which does not keep all the others of its
-// snapshot in memory.
-func own(obj *manifests.Object) *manifests.Object {
-	if obj == nil {
-		return nil
-	}
-	c := *obj
-	return &c
 }
 
 func sameObject(a, b *manifests.Object) bool {

@@ -11,8 +11,8 @@ import (
 
 func TestJudge(t *testing.T) {
 	key, other := sandboxKey("web"), sandboxKey("db")
-	obj := func(file string) manifests.Object {
-		return manifests.Object{Key: key, Position: manifests.Position{File: file, Line: 1, Column: 1}}
+	obj := func(file string) *manifests.Object {
+		return &manifests.Object{Key: key, Position: manifests.Position{File: file, Line: 1, Column: 1}}
 	}
 	bad := func(file string, key *manifests.Key) *manifests.Error {
 		return &manifests.Error{Position: manifests.Position{File: file, Line: 3, Column: 2}, Key: key, Message: "bad"}
@@ -26,9 +26,9 @@ func TestJudge(t *testing.T) {
 		message  string
 		gone     bool
 	}{
-		{"there", source.Snapshot{Objects: []manifests.Object{obj("a")}, Complete: true}, "a", "a", "", "", false},
-		{"there, in an incomplete look", source.Snapshot{Objects: []manifests.Object{obj("a")}}, "a", "a", "", "", false},
-		{"moved to another file", source.Snapshot{Objects: []manifests.Object{obj("b")}, Complete: true}, "a", "b", "", "", false},
+		{"there", source.Snapshot{Objects: []*manifests.Object{obj("a")}, Complete: true}, "a", "a", "", "", false},
+		{"there, in an incomplete look", source.Snapshot{Objects: []*manifests.Object{obj("a")}}, "a", "a", "", "", false},
+		{"moved to another file", source.Snapshot{Objects: []*manifests.Object{obj("b")}, Complete: true}, "a", "b", "", "", false},
 		{"gone", source.Snapshot{Complete: true}, "a", "", "", "", true},
 		{"never there", source.Snapshot{Complete: true}, "", "", "", "", true},
 		{"gone, in an incomplete look", source.Snapshot{}, "a", "", ReasonFileMissing, "", false},
@@ -39,12 +39,12 @@ func TestJudge(t *testing.T) {
 		{"another document of its file is broken", source.Snapshot{Errors: []*manifests.Error{bad("a", &other)}, Complete: true}, "a", "", ReasonInvalidManifest, "a:3:2", false},
 		{"another file is broken", source.Snapshot{Errors: []*manifests.Error{bad("b", &other)}, Complete: true}, "a", "", "", "", true},
 		{"new and broken", source.Snapshot{Errors: []*manifests.Error{bad("a", &key)}, Complete: true}, "", "", ReasonInvalidManifest, "a:3:2", false},
-		{"duplicate of the applied", source.Snapshot{Objects: []manifests.Object{obj("a"), obj("b")}, Complete: true}, "b", "b", ReasonDuplicateName, "a:1:1, b:1:1", false},
-		{"duplicates elsewhere", source.Snapshot{Objects: []manifests.Object{obj("a"), obj("b")}, Complete: true}, "c", "", ReasonDuplicateName, "what was applied stays", false},
-		{"new duplicates", source.Snapshot{Objects: []manifests.Object{obj("a"), obj("b")}, Complete: true}, "", "", ReasonDuplicateName, "none is started", false},
-		{"twice in the applied file", source.Snapshot{Objects: []manifests.Object{obj("a"), obj("a")}, Complete: true}, "a", "", ReasonDuplicateName, "", false},
-		{"a broken duplicate elsewhere", source.Snapshot{Objects: []manifests.Object{obj("a")}, Errors: []*manifests.Error{bad("b", &key)}, Complete: true}, "a", "a", ReasonDuplicateName, "b:3:2", false},
-		{"the applied one broke, a copy is elsewhere", source.Snapshot{Objects: []manifests.Object{obj("b")}, Errors: []*manifests.Error{bad("a", &key)}, Complete: true}, "a", "", ReasonDuplicateName, "a:3:2", false},
+		{"duplicate of the applied", source.Snapshot{Objects: []*manifests.Object{obj("a"), obj("b")}, Complete: true}, "b", "b", ReasonDuplicateName, "a:1:1, b:1:1", false},
+		{"duplicates elsewhere", source.Snapshot{Objects: []*manifests.Object{obj("a"), obj("b")}, Complete: true}, "c", "", ReasonDuplicateName, "what was applied stays", false},
+		{"new duplicates", source.Snapshot{Objects: []*manifests.Object{obj("a"), obj("b")}, Complete: true}, "", "", ReasonDuplicateName, "none is started", false},
+		{"twice in the applied file", source.Snapshot{Objects: []*manifests.Object{obj("a"), obj("a")}, Complete: true}, "a", "", ReasonDuplicateName, "", false},
+		{"a broken duplicate elsewhere", source.Snapshot{Objects: []*manifests.Object{obj("a")}, Errors: []*manifests.Error{bad("b", &key)}, Complete: true}, "a", "a", ReasonDuplicateName, "b:3:2", false},
+		{"the applied one broke, a copy is elsewhere", source.Snapshot{Objects: []*manifests.Object{obj("b")}, Errors: []*manifests.Error{bad("a", &key)}, Complete: true}, "a", "", ReasonDuplicateName, "a:3:2", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			x := indexSnapshot(tc.snapshot)

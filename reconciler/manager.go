@@ -48,9 +48,12 @@ type Manager struct {
 	configs  map[manifests.Key]*config
 	users    map[manifests.Key]map[manifests.Key]struct{} // of a config object, or of a sandbox
 	attached attachments
+	awaited  map[manifests.Key][]manifests.Key // see awaitClaims
 	volumes  *volumes.Store
 	phases   map[manifests.Phase]int
 	synced   syncState
+	// disksSeen is when the disks were looked at; only look uses it.
+	disksSeen time.Time
 	// suspended is since when no manifest is followed; zero if they are.
 	suspended time.Time
 	runtimes  []RuntimeInfo
@@ -84,6 +87,7 @@ func New(opts Options) (*Manager, error) {
 		users:   map[manifests.Key]map[manifests.Key]struct{}{},
 
 		attached: attachments{},
+		awaited:  map[manifests.Key][]manifests.Key{},
 		volumes:  volumes.Open(opts.StateDir.Volumes()),
 
 		phases:  map[manifests.Phase]int{},
@@ -181,6 +185,7 @@ func (m *Manager) forget(o *object) {
 	o.stopProbers()
 	m.mu.Lock()
 	delete(m.objects, o.key)
+	delete(m.awaited, o.key)
 	if v := o.view.Load(); v != nil {
 		m.countPhase(v.status.Phase, -1)
 	}

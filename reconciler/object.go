@@ -45,8 +45,9 @@ type object struct {
 	claims       []manifests.Claim     // likewise
 	dependencies []manifests.Key       // likewise
 	holding      bool                  // volumes: see attachments
+	disks        []heldDisk            // of the VM that runs
 	live         string                // the hash of what can change while it runs
-	containers   map[string]*container
+	containers   containers
 	probers      map[proberKey]*prober
 	vmBackoff    backoff // before the next VM after one that was lost
 	vmStarted    time.Time

@@ -52,6 +52,9 @@ type Desired struct {
 	// Waiting says that other objects come first: what runs may go on, and all may
 	// be brought here, but no VM is built; what is to be deleted is not yet.
 	Waiting bool
+	// Yields says that what comes first needs a volume that the sandbox has: while
+	// Waiting, its VM is ended, though the one that replaces it cannot be built yet.
+	Yields bool
 }
 
 // Attachment is how the reconciler stands with a sandbox's plugin process.
@@ -262,7 +265,7 @@ func build(d Desired, o Observed) Plan {
 		return Plan{}
 	}
 	p := prepare(o)
-	if d.Waiting {
+	if d.Waiting && (!d.Yields || o.Attach != AttachUp) {
 		return p.after(o.Now, o.BuildAfter)
 	}
 	if o.Attach == AttachUp {
@@ -271,6 +274,9 @@ func build(d Desired, o Observed) Plan {
 			return Plan{}
 		}
 		p.Actions = append(p.Actions, ending.Actions...)
+	}
+	if d.Waiting {
+		return p.after(o.Now, o.BuildAfter)
 	}
 	if d.Rebuild == RebuildNew {
 		p = p.then(ActRemoveDisk)

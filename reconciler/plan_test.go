@@ -19,6 +19,7 @@ func TestPlan(t *testing.T) {
 	restart := with(run, func(d *Desired) { d.Rebuild = RebuildRestart })
 	update := with(run, func(d *Desired) { d.Update = true })
 	waiting := with(run, func(d *Desired) { d.Waiting = true })
+	yields := with(waiting, func(d *Desired) { d.Rebuild, d.Yields = RebuildNew, true })
 	goal := func(g Goal) Desired { return Desired{Goal: g, Containers: one} }
 	up := func(s drivers.State, p drivers.ProcessState) Observed {
 		return Observed{Now: now, Attach: AttachUp, State: s, Processes: map[string]drivers.ProcessState{"a": p}}
@@ -66,6 +67,9 @@ func TestPlan(t *testing.T) {
 		{"waiting with a container that exited", waiting, exited, "StartContainer a", time.Time{}},
 		{"waiting after launch", waiting, up(drivers.StateCreated, ""), "Shutdown", time.Time{}},
 		{"waiting to be made anew: the old one stays", with(renew, func(d *Desired) { d.Waiting = true }), obs(running, prepared), "", time.Time{}},
+		{"it gives its volume up: its VM is ended once the next one is at hand", yields, obs(running, prepared), "Stop, Shutdown", time.Time{}},
+		{"and not before", yields, running, "Prepare, Stop, Shutdown", time.Time{}},
+		{"it has given it up", yields, obs(none, prepared), "", time.Time{}},
 		{"waiting and lost", waiting, lost, "CleanUp", time.Time{}},
 		{"waiting to be deleted", with(goal(GoalDelete), func(d *Desired) { d.Waiting = true }), running, "", time.Time{}},
 		{"build put off", run, obs(none, func(o *Observed) { o.BuildAfter = later }), "", later},

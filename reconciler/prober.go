@@ -71,7 +71,7 @@ func (o *object) wantedProbers() map[proberKey]*prober {
 		return nil
 	}
 	var wanted map[proberKey]*prober
-	for name, c := range o.containers {
+	for _, c := range o.containers {
 		if c.init || c.status.State.Running == nil || c.health.failed != nil {
 			continue
 		}
@@ -82,6 +82,7 @@ func (o *object) wantedProbers() map[proberKey]*prober {
 			if wanted == nil {
 				wanted = map[proberKey]*prober{}
 			}
+			name := c.status.Name
 			key := proberKey{name, typ}
 			wanted[key] = &prober{proberKey: key, spec: o.withPorts(name, spec), since: c.started, instance: o.instance}
 		}
@@ -153,7 +154,7 @@ func (m *Manager) ask(ctx context.Context, o *object, p *prober) probe.Result {
 func (m *Manager) takeAnswer(o *object, p *prober, r probe.Result, decided bool) (goOn bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	c := o.containers[p.container]
+	c := o.containers.get(p.container)
 	if o.probers[p.proberKey] != p || c == nil || c.status.State.Running == nil {
 		return false
 	}
@@ -185,7 +186,7 @@ const (
 // the grace period, SIGKILL. That it is started again is its restart policy's.
 func (m *Manager) killContainer(ctx context.Context, o *object, name string) error {
 	o.mu.Lock()
-	inst, c := o.instance, o.containers[name]
+	inst, c := o.instance, o.containers.get(name)
 	if inst == nil || c == nil || c.health.failed == nil {
 		o.mu.Unlock()
 		return nil // The world has changed: look again.

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,6 +40,8 @@ func (m *Manager) publish(o *object, d Desired, refs referred, now time.Time) er
 	o.progressed(now)
 	m.measureReady(o, now)
 	m.show(o)
+	// They begin the status's: one of each is enough.
+	o.stages = o.status.Runtime.Stages[:len(o.stages):len(o.stages)]
 	if o.op != nil {
 		// It is kept once the step has ended. A daemon that starts meanwhile finds
 		// out how things are; what it must know is in the record.
@@ -54,7 +57,7 @@ func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 	f := facts{
 		now: now, generation: o.record.Generation, desired: d, attach: o.attach, snapshot: o.snapshot,
 		vmUp: o.vmUp, survivor: o.survivor(),
-		outcome: o.record.Outcome, problem: o.intent.problem, missing: refs.missing, waiting: refs.waiting,
+		outcome: o.record.Outcome, problem: o.intent.problem, missing: slices.Concat(refs.missing, refs.busy), waiting: refs.waiting,
 		deadline: o.deadline(), deadlineAfter: o.progressDeadline(), unready: o.unready(),
 		old: o.status.Conditions,
 	}
@@ -64,6 +67,9 @@ func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 	}
 	if o.attach != AttachUp {
 		f.snapshot.State = ""
+	}
+	if lost := o.volumesLost(); lost != nil {
+		f.problem = lost
 	}
 	if o.diskError != nil {
 		f.problem = &problem{ReasonDiskError, o.diskError.Error()}
@@ -105,7 +111,7 @@ func (o *object) containerStatuses(specs []corev1.Container) []corev1.ContainerS
 	}
 	statuses := make([]corev1.ContainerStatus, 0, len(specs))
 	for _, spec := range specs {
-		c := o.containers[spec.Name]
+		c := o.containers.get(spec.Name)
 		if c == nil {
 			c = newContainer(spec)
 		}
@@ -219,6 +225,10 @@ func (m *Manager) show(o *object) {
 	was := o.view.Load()
 	if was != nil && was.equal(v) {
 		o.status = was.status // so that there is one of it
+		if was.sandbox != v.sandbox {
+			v.status = was.status
+			o.view.Store(v)
+		}
 		return
 	}
 	o.view.Store(v)

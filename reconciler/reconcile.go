@@ -59,10 +59,16 @@ func (m *Manager) reconcile(key manifests.Key) (again time.Time, err error) {
 		o.goal = goal
 		clear(o.failures)
 	}
-	if o.attach == AttachNone && o.op == nil && (!goal.goal.up() || o.record.Outcome != nil) {
+	if o.attach == AttachNone && o.op == nil && (!goal.goal.up() || o.record.Outcome != nil || d.Yields) {
 		m.detachClaims(o)
 	}
-	p := plan(d, m.observed(o, refs, now))
+	ob := m.observed(o, refs, now)
+	if d.Goal.up() && ob.Prepared && o.attach == AttachNone {
+		m.awaitClaims(o, refs.holders)
+	} else {
+		m.awaitClaims(o, nil)
+	}
+	p := plan(d, ob)
 	if o.op != nil {
 		if o.op.goal != goal && o.op.interruptible() {
 			o.op.cancel()
@@ -159,6 +165,12 @@ func (m *Manager) update(o *object, in intent, now time.Time) error {
 	r, obj := o.record, in.object
 	owned := in.owner == nil || r.Owner != nil && r.Owner.UID == in.owner.UID
 	if owned && r.Source == obj.Position && r.APIVersion == obj.APIVersion && r.Kind == obj.Kind && string(r.Manifest) == string(obj.Manifest) {
+		if r.Sandbox != obj.Sandbox { // read from disk by this daemon: one of them is enough
+			next := *r
+			next.Manifest, next.Sandbox = obj.Manifest, obj.Sandbox
+			o.record = &next
+			m.refer(o)
+		}
 		return nil
 	}
 	next := *r
@@ -245,7 +257,7 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 		d.Goal = GoalPause
 	}
 	refs.waiting = m.waitingFor(o, d.Goal)
-	d.Waiting = len(refs.waiting) > 0
+	d.Waiting = len(refs.waiting) > 0 || d.Goal.up() && len(refs.busy) > 0
 	for _, c := range r.Sandbox.Spec.PodTemplate.Spec.InitContainers {
 		d.InitContainers = append(d.InitContainers, c.Name)
 	}
@@ -261,6 +273,8 @@ func (m *Manager) desired(o *object) (Desired, referred) {
 		}
 		d.Update = b.LiveHash != "" && b.LiveHash != o.live
 	}
+	// What has no VM, or is to have another, loses nothing by it.
+	d.Yields = len(refs.waiting) > 0 && d.Goal.up() && (d.Rebuild != RebuildNone || o.attach == AttachNone) && m.yields(o)
 	return d, refs
 }
 
@@ -280,7 +294,8 @@ func (m *Manager) observed(o *object, refs referred, now time.Time) Observed {
 	for _, p := range o.snapshot.Processes {
 		ob.Processes[p.ID] = p.State
 	}
-	for name, c := range o.containers {
+	for _, c := range o.containers {
+		name := c.status.Name
 		p, _ := o.snapshot.Process(name)
 		ob.Containers[name] = ObservedContainer{
 			Done: c.done, Completed: completed(p), Unhealthy: c.health.failed != nil, StartAfter: c.backoff.until,

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
 
@@ -15,6 +16,10 @@ type referred struct {
 	// missing are the references without which the sandbox cannot be built, for
 	// people: "Secret default/token", "key a of ConfigMap default/web".
 	missing []string
+	// busy are the claims whose volumes others have, for people, and holders those
+	// others.
+	busy    []string
+	holders []manifests.Key
 	// waiting are the objects that come first, and what of them is awaited, for
 	// people: "Sandbox default/db to be Ready (it is Starting)".
 	waiting []string
@@ -65,7 +70,7 @@ func (m *Manager) resolve(o *object) referred {
 			}
 		}
 	}
-	r.missing = append(r.missing, m.missingClaims(o)...)
+	m.resolveClaims(o, &r)
 	r.hash = bundle.ConfigHash(o.record.Sandbox, r.configMaps, r.secrets)
 	r.pull = pullHash(o.record.Sandbox, r.secrets)
 	return r

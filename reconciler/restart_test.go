@@ -336,3 +336,18 @@ func TestUnresponsivePluginIsEndedOnDelete(t *testing.T) {
 		}
 	})
 }
+
+func TestNextDaemonKeepsWhatIsAppliedOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("web.yaml", sandbox("web"))
+		w.stop()
+		w.start()
+		o := w.m.object(sandboxKey("web"))
+		if wanted := o.intent.object.Sandbox; o.record.Sandbox != wanted || o.view.Load().sandbox != wanted {
+			t.Error("what the record says is in memory beside what the manifest says, which is the same")
+		}
+		if w.runtimes.launched("web") != 1 {
+			t.Error("another boot")
+		}
+	})
+}

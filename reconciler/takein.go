@@ -42,7 +42,7 @@ func (m *Manager) takeInSnapshot(o *object, now time.Time) {
 	policy := o.spec().PodTemplate.Spec.RestartPolicy
 	lost := state == drivers.StateStopped && !o.ending
 	for _, p := range o.snapshot.Processes {
-		c := o.containers[p.ID]
+		c := o.containers.get(p.ID)
 		if c == nil || o.ending {
 			continue // a further process, or one that was told to end
 		}
@@ -137,7 +137,8 @@ func (m *Manager) takeInOutcome(o *object, now time.Time) error {
 	}
 	out := Outcome{Phase: manifests.PhaseSucceeded, Time: metav1.NewTime(now)}
 	failed := o.failedInit()
-	for name, c := range o.containers {
+	for _, c := range o.containers {
+		name := c.status.Name
 		if failed != "" && name != failed || failed == "" && c.init {
 			continue
 		}

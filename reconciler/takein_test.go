@@ -22,11 +22,11 @@ func TestFailedStartIsNoLostMachine(t *testing.T) {
 		object *object
 		want   bool
 	}{
-		"not started":                {&object{containers: map[string]*container{"main": failed}}, true},
-		"not started, for good":      {&object{containers: map[string]*container{"main": final}}, true},
-		"another of its ran":         {&object{containers: map[string]*container{"main": failed}, snapshot: ran}, false},
-		"not started in another one": {&object{containers: map[string]*container{"main": failed}, vmStarted: now.Add(time.Second)}, false},
-		"never tried":                {&object{containers: map[string]*container{"main": newContainer(corev1.Container{})}}, false},
+		"not started":                {&object{containers: containers{failed}}, true},
+		"not started, for good":      {&object{containers: containers{final}}, true},
+		"another of its ran":         {&object{containers: containers{failed}, snapshot: ran}, false},
+		"not started in another one": {&object{containers: containers{failed}, vmStarted: now.Add(time.Second)}, false},
+		"never tried":                {&object{containers: containers{newContainer(corev1.Container{})}}, false},
 	} {
 		if got := c.object.startFailed(); got != c.want {
 			t.Errorf("%s: %t, want %t", name, got, c.want)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -27,7 +26,7 @@ type view struct {
 	source           manifests.Position
 	revision         *manifests.Revision     // of what Git has
 	status           manifests.SandboxStatus // of a sandbox
-	claim            *corev1.PersistentVolumeClaimStatus
+	claim            *manifests.ClaimStatus
 	workload         any                            // the status of a workload
 	revisions        []manifests.ControllerRevision // of a StatefulSet
 	owner            *metav1.OwnerReference
@@ -92,7 +91,7 @@ func (c *config) view() *view {
 	v := &view{
 		key: c.identity.Key, apiVersion: configVersion(c.identity.Key.Kind), kind: c.identity.Key.Kind, uid: c.identity.UID,
 		generation: c.identity.Generation, created: c.identity.CreationTimestamp, source: c.identity.Source,
-		problem: c.problem,
+		problem: c.trouble(),
 	}
 	if v.kind == manifests.KindRuntimeClass {
 		v.apiVersion = "node.k8s.io/v1"

@@ -299,6 +299,7 @@ func (m *Manager) forgetWorkload(w *workloadObject) {
 	delete(m.workloads, w.key)
 	m.mu.Unlock()
 	m.hub.removed(w.key, w.view.Load())
+	m.tellRevisions(w.view.Load(), nil)
 	m.disown(&w.managed)
 	m.wakeClaims(w.key)
 }

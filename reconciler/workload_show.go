@@ -49,13 +49,33 @@ func (m *Manager) showWorkload(w *workloadObject, now time.Time) {
 	if v.problem != nil && (w.record == nil || w.obstacle != nil) {
 		synced.setBool(manifests.ConditionStalled, true, v.problem.Reason, v.problem.Message)
 	}
-	v.workload = w.status(synced.conditions, generation)
-	if was := w.view.Load(); was != nil && was.equal(v) {
+	v.workload = w.status(synced.conditions, generation, v.revision)
+	was := w.view.Load()
+	if was != nil && was.equal(v) {
 		return
 	}
 	w.view.Store(v)
 	m.hub.changed(w.key)
+	m.tellRevisions(was, v)
 	m.wakeOwner(&w.managed)
+}
+
+// tellRevisions tells those who watch which revisions of a StatefulSet have come
+// and gone, or are shown otherwise; is is nil when it is gone itself.
+func (m *Manager) tellRevisions(was, is *view) {
+	left := map[manifests.Key]*view{}
+	for _, v := range was.revisionViews() {
+		left[v.key] = v
+	}
+	for _, v := range is.revisionViews() {
+		if old := left[v.key]; old == nil || !old.equal(v) {
+			m.hub.changed(v.key)
+		}
+		delete(left, v.key)
+	}
+	for key, v := range left {
+		m.hub.removed(key, v)
+	}
 }
 
 // trouble says why the workload is not as its manifest says, nil if it is.
@@ -75,13 +95,13 @@ func (w *workloadObject) trouble() *problem {
 
 // status is that of the workload's kind, with conditions of all workloads before
 // its own.
-func (w *workloadObject) status(first []metav1.Condition, generation int64) any {
+func (w *workloadObject) status(first []metav1.Condition, generation int64, revision *manifests.Revision) any {
 	var (
 		rec    WorkloadRecord
-		source *manifests.Position
+		source *manifests.Source
 	)
 	if w.record != nil {
-		rec, source = *w.record.Workload, new(w.record.Source)
+		rec, source = *w.record.Workload, &manifests.Source{Position: w.record.Source, Revision: revision}
 	}
 	conditions := func(own []metav1.Condition) []metav1.Condition {
 		all := slices.Clone(first)
@@ -168,6 +188,9 @@ const kindRevision = "ControllerRevision"
 
 // revisionViews shows the revisions of a StatefulSet as Kubernetes does.
 func (v *view) revisionViews() []*view {
+	if v == nil {
+		return nil
+	}
 	views := make([]*view, 0, len(v.revisions))
 	for _, r := range v.revisions {
 		var data struct {

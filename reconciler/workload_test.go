@@ -552,6 +552,27 @@ func TestRevisionsAreKeptWithinTheirLimit(t *testing.T) {
 	})
 }
 
+func TestRevisionsAreWatched(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		var got []string
+		defer func(end func() error) { _ = end() }(w.watch("controllerrevisions", &got))
+		revise := func(image string) {
+			w.write("web.yaml", set("web", image, "replicas: 1", "revisionHistoryLimit: 0"))
+			after(time.Minute)
+		}
+		revise("a:1")
+		first := w.m.workload(workloadKey(manifests.KindStatefulSet, "web")).record.Workload.Revisions[0].Name
+		revise("a:2")
+		second := w.m.workload(workloadKey(manifests.KindStatefulSet, "web")).record.Workload.Revisions[0].Name
+		w.remove("web.yaml")
+		after(time.Minute)
+		want := []string{"SYNCED  ", "ADDED " + first + " ", "ADDED " + second + " ", "DELETED " + first + " ", "DELETED " + second + " "}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
 const everyMinute = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: tick}\nspec:\n  schedule: '* * * * *'\n  timeZone: Etc/UTC\n  jobTemplate:\n    spec:\n      template:\n        spec: {restartPolicy: Never, containers: [{name: main, image: \"example.com/app:1\", command: [work]}]}\n"
 
 func TestCronJobRunsAtItsTimes(t *testing.T) {

@@ -213,7 +213,7 @@ func (w *world) snapshot() source.Snapshot {
 		for i := range objects {
 			objects[i].Revision = w.revision
 		}
-		s.Objects = append(s.Objects, objects...)
+		s.Objects = append(s.Objects, manifests.Pointers(objects)...)
 		s.Errors = append(s.Errors, errs...)
 	}
 	return s

@@ -55,7 +55,7 @@ func (d *differences) showAnnotations() error {
 	for i := range d.objects {
 		o := &d.objects[i]
 		level := annotationNotice
-		if o.Action == diff.Delete || o.Class == manifests.ChangeRecreate {
+		if o.Action == diff.Delete || o.Class >= manifests.ChangeRecreate {
 			level = annotationWarning
 		}
 		text := []string{headline(o)}
@@ -113,7 +113,7 @@ func summary(objects []diff.Object) string {
 		part := fmt.Sprintf("%d to %s", n, action)
 		if action == diff.Update {
 			var classes []string
-			for class := manifests.ChangeLive; class <= manifests.ChangeRecreate; class++ {
+			for class := manifests.ChangeLive; class <= manifests.ChangeImmutable; class++ {
 				if c := count[class.String()]; c > 0 {
 					classes = append(classes, fmt.Sprintf("%d %s", c, class))
 				}

@@ -114,7 +114,7 @@ type invalidity struct {
 
 func validate(ctx context.Context, files []manifestFile, keys manifests.Keys, checker *runtimeChecker) validation {
 	v := validation{Objects: []validObject{}, Errors: []invalidity{}, Warnings: []invalidity{}}
-	var all []manifests.Object
+	var all []*manifests.Object
 	parsed := make([][]manifests.Object, len(files))
 	for i, f := range files {
 		objects, errs := manifests.ParseWithKeys(f.path, f.data, keys)
@@ -122,7 +122,7 @@ func validate(ctx context.Context, files []manifestFile, keys manifests.Keys, ch
 			v.addError(err)
 		}
 		parsed[i] = objects
-		all = append(all, objects...)
+		all = append(all, manifests.Pointers(objects)...)
 	}
 	checker.learn(all)
 	circular := map[manifests.Key]bool{}

@@ -44,7 +44,7 @@ func (a *app) runtimeChecker(dirs pluginDirs) (*runtimeChecker, error) {
 func (c *runtimeChecker) close() { c.done() }
 
 // learn takes RuntimeClasses in.
-func (c *runtimeChecker) learn(objects []manifests.Object) {
+func (c *runtimeChecker) learn(objects []*manifests.Object) {
 	c.handlers = map[string]string{}
 	for _, o := range objects {
 		if o.RuntimeClass != nil {

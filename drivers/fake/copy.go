@@ -115,11 +115,26 @@ func onDisk(ctx context.Context, disk, container string, changes bool, do func(*
 		return errors.Join(err, cerr)
 	}
 	defer next.Close()
+	defer os.Remove(next.Name())
 	perr := treetar.Pack(context.WithoutCancel(ctx), next, all, ".", ".", treetar.PackOptions{})
 	if perr == nil {
-		perr = os.Rename(next.Name(), disk)
+		perr = overwrite(disk, next)
 	}
 	return errors.Join(err, perr)
+}
+
+// overwrite changes what a disk holds as a VM does: the file stays the same, and
+// does not become smaller. What follows an archive's end is not read.
+func overwrite(disk string, from *os.File) error {
+	if _, err := from.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(disk, os.O_CREATE|os.O_WRONLY, state.FileMode) //nolint:gosec // in the sandbox's own bundle
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, from)
+	return errors.Join(err, f.Close())
 }
 
 // relative makes a path in a container one below its root.

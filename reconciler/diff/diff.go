@@ -2,9 +2,13 @@ package diff
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
@@ -102,8 +106,9 @@ func describe(obj *manifests.Object, action Action) Object {
 func compare(before, after set, was, is *manifests.Object) (o Object, differs bool) {
 	o = describe(is, Update)
 	change := manifests.Compare(was, is)
-	o.Class, o.Fields = change.Class, change.Fields
-	if was.Sandbox == nil || is.Sandbox == nil {
+	o.Class, o.Fields, o.Notes = change.Class, change.Fields, followed(is, change)
+	made, next := makes(was), makes(is)
+	if made == nil || next == nil {
 		return o, o.Class != manifests.ChangeNone
 	}
 	o.Missing = after.missing(is)
@@ -113,15 +118,51 @@ func compare(before, after set, was, is *manifests.Object) (o Object, differs bo
 		if len(before.missing(was)) == 0 {
 			o.Class = max(o.Class, manifests.ChangeLive)
 		}
-	case before.taken(was.Sandbox) != after.taken(is.Sandbox):
-		for _, ref := range is.Sandbox.References() {
+	case before.taken(made) != after.taken(next):
+		for _, ref := range next.References() {
 			if before.changed(after, ref.Key) {
 				o.Because = append(o.Because, ref.Key.Kind+"/"+ref.Key.Name)
-				o.Class = manifests.ChangeRecreate
+				o.Class = max(o.Class, manifests.ChangeRecreate)
 			}
 		}
 	}
 	return o, o.Class != manifests.ChangeNone
+}
+
+// makes returns the sandbox that an object is or makes. A CronJob makes none by
+// itself, and its jobs are made of what is there at their time.
+func makes(obj *manifests.Object) *manifests.Sandbox {
+	template := obj.Template()
+	if template == nil || obj.CronJob != nil {
+		return obj.Sandbox
+	}
+	made, err := manifests.PodFromTemplate(metav1.ObjectMeta{Name: obj.Key.Name, Namespace: obj.Key.Namespace}, template)
+	if err != nil { // It could not have been parsed.
+		return nil
+	}
+	return made.Sandbox
+}
+
+// followed says how the sandboxes of a workload follow a change to it.
+func followed(is *manifests.Object, change manifests.Change) []string {
+	changes := func(field string) bool {
+		return slices.ContainsFunc(change.Fields, func(f manifests.FieldChange) bool { return strings.HasPrefix(f.Path, field) })
+	}
+	switch {
+	case change.Class == manifests.ChangeImmutable:
+		return []string{"a job that was accepted cannot be changed so, and stays as it is: give it another name, or remove it first"}
+	case is.CronJob != nil && changes("spec.jobTemplate."):
+		return []string{"the jobs from now on are made so; those that there are go on as they are"}
+	case is.StatefulSet == nil || !changes("spec.template."):
+		return nil
+	case is.StatefulSet.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType:
+		return []string{"updateStrategy is OnDelete: each of its sandboxes takes it when it is deleted"}
+	}
+	note := "its sandboxes follow in turn, the last first, each when those before it are Ready"
+	if u := is.StatefulSet.Spec.UpdateStrategy.RollingUpdate; u != nil && u.Partition != nil && *u.Partition > 0 {
+		note += fmt.Sprintf("; the first %d stay as they are (partition)", *u.Partition)
+	}
+	return []string{note}
 }
 
 // taken stands for what a sandbox takes from ConfigMaps and Secrets.
@@ -150,11 +191,12 @@ func (s set) changed(after set, key manifests.Key) bool {
 
 // missing names what a sandbox refers to and is not in the set.
 func (s set) missing(obj *manifests.Object) []string {
-	if obj.Sandbox == nil {
+	made := makes(obj)
+	if made == nil {
 		return nil
 	}
 	var names []string
-	for _, ref := range obj.Sandbox.References() {
+	for _, ref := range made.References() {
 		if s[ref.Key] == nil && !ref.Optional {
 			names = append(names, ref.Key.Kind+"/"+ref.Key.Name)
 		}

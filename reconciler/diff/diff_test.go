@@ -79,6 +79,10 @@ func TestBetween(t *testing.T) {
 			sandbox("web", "a:1", envFrom) + configMap("settings", "a: b"), sandbox("web", "a:1", envFrom),
 			"delete ConfigMap/settings\nupdate Pod/web (live) missing [ConfigMap/settings]\n",
 		},
+		"a ConfigMap that a StatefulSet's sandboxes use": {
+			statefulSet("a:1", envFrom, "") + configMap("settings", "a: b"), statefulSet("a:1", envFrom, "") + configMap("settings", "a: c"),
+			"update ConfigMap/settings (live) data.a \"b\">\"c\"\nupdate StatefulSet/db (recreate) because [ConfigMap/settings]\n",
+		},
 		"one that is missing before and after": {sandbox("web", "a:1", envFrom), sandbox("web", "a:1", envFrom), ""},
 		"one that a new sandbox lacks": {
 			"", sandbox("web", "a:1", envFrom),
@@ -95,6 +99,32 @@ func TestBetween(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func statefulSet(image, more, spec string) string {
+	return fmt.Sprintf("---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec: {selector: {matchLabels: {app: db}}, "+
+		"template: {metadata: {labels: {app: db}}, spec: {containers: [{name: main, image: example.com/%s%s}]}}%s}\n", image, more, spec)
+}
+
+func TestWorkloadsSayHowTheirSandboxesFollow(t *testing.T) {
+	const job = "---\napiVersion: batch/v1\nkind: Job\nmetadata: {name: once}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: example.com/a:1}]}}}\n"
+	const cron = "---\napiVersion: batch/v1\nkind: CronJob\nmetadata: {name: often}\nspec: {schedule: '@daily', jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: main, image: example.com/a:1}]}}}}}\n"
+	for _, test := range []struct {
+		from  string
+		class manifests.ChangeClass
+		note  string
+	}{
+		{statefulSet("a:1", "", ""), manifests.ChangeRecreate, "in turn, the last first"},
+		{statefulSet("a:1", "", ", updateStrategy: {rollingUpdate: {partition: 2}}"), manifests.ChangeRecreate, "the first 2 stay as they are"},
+		{statefulSet("a:1", "", ", updateStrategy: {type: OnDelete}"), manifests.ChangeLive, "when it is deleted"},
+		{job, manifests.ChangeImmutable, "give it another name"},
+		{cron, manifests.ChangeLive, "the jobs from now on"},
+	} {
+		got := Between(parse(t, test.from), parse(t, strings.Replace(test.from, "a:1", "a:2", 1)))
+		if len(got) != 1 || got[0].Class != test.class || len(got[0].Notes) != 1 || !strings.Contains(got[0].Notes[0], test.note) {
+			t.Errorf("got %+v, want %s and %q, of\n%s", got, test.class, test.note, test.from)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ const (
 const (
 	DriftVM     = "vm"     // a virtual machine ended unasked
 	DriftPlugin = "plugin" // a plugin process ended unasked
+	DriftDisk   = "disk"   // the file of a disk was removed, replaced or cut short under a VM
 )
 
 // Metrics is the set. Its methods are safe for concurrent use.
@@ -85,10 +86,10 @@ func New(reg prometheus.Registerer) *Metrics {
 		probes: counterVec("probe_total",
 			"Probes of containers by type (startup, liveness or readiness) and result: successful, failed or unknown.", "probe_type", "result"),
 		drift: counterVec("drift_total",
-			"Changes that nobody asked for, seen and repaired, by what changed: vm or plugin.", "kind"),
+			"Changes that nobody asked for, seen and repaired, by what changed: vm, plugin or disk.", "kind"),
 		queue: newQueueMetrics(),
 	}
-	for _, kind := range []string{DriftVM, DriftPlugin} {
+	for _, kind := range []string{DriftVM, DriftPlugin, DriftDisk} {
 		m.drift.WithLabelValues(kind) // so that the first one counts as an increase
 	}
 	build := gaugeVec("build_info",

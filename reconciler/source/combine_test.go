@@ -48,7 +48,7 @@ func TestSourcesAreOneOnceEachHasSaidSomething(t *testing.T) {
 		}()
 		one := func(name string, complete, settling bool) Snapshot {
 			return Snapshot{
-				Objects:  []manifests.Object{{Key: manifests.Key{Name: name}}},
+				Objects:  []*manifests.Object{{Key: manifests.Key{Name: name}}},
 				Complete: complete, Settling: settling, Time: time.Now(), Sources: []Status{{Name: name}},
 			}
 		}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -75,8 +76,25 @@ type entry struct {
 // parsed is a file's content turned into objects.
 type parsed struct {
 	hash    [sha256.Size]byte
-	objects []manifests.Object
+	objects []*manifests.Object
 	errors  []*manifests.Error
+}
+
+// reuse has objects that are written as they were share what was parsed then: who
+// knows them would else keep it in memory beside what was parsed now.
+func reuse(objects, before []*manifests.Object) {
+	old := make(map[manifests.Key]*manifests.Object, len(before))
+	for _, o := range before {
+		old[o.Key] = o
+	}
+	for _, o := range objects {
+		was := old[o.Key]
+		// A path in it may be relative to the file.
+		if was != nil && was.Sandbox != nil && was.APIVersion == o.APIVersion && was.Kind == o.Kind &&
+			was.Position.File == o.Position.File && bytes.Equal(was.Manifest, o.Manifest) {
+			o.Manifest, o.Sandbox = was.Manifest, was.Sandbox
+		}
+	}
 }
 
 // fresh reports whether the file with that stamp still has the content that was read.

@@ -12,7 +12,7 @@ import (
 // taken is a commit in force.
 type taken struct {
 	revision *manifests.Revision
-	objects  []manifests.Object
+	objects  []*manifests.Object
 }
 
 // refusal is a commit that was not taken.
@@ -42,6 +42,9 @@ func (g *Git) decide(c *git.Commit) error {
 		return nil
 	}
 	was := g.taken
+	if was != nil {
+		reuse(t.objects, was.objects)
+	}
 	g.taken, g.refused = t, nil
 	if err := g.keep(c, files); err != nil {
 		g.opts.Log.Error("keep what a commit holds for the next daemon", "source", g.name(), "error", err)

@@ -25,8 +25,7 @@ func (g *Git) parse(c *git.Commit, signer string, files []git.File) (*taken, []*
 			continue
 		}
 		objects, bad := manifests.ParseWithKeys(g.opts.Location.File(f.Path), f.Data, g.opts.Keys)
-		for i := range objects {
-			o := &objects[i]
+		for _, o := range manifests.Pointers(objects) {
 			o.Revision = t.revision
 			if first, ok := places[o.Key]; ok {
 				bad = append(bad, &manifests.Error{Position: o.Position, Key: &o.Key, Message: "it is in " + first.String() + " already"})
@@ -35,7 +34,7 @@ func (g *Git) parse(c *git.Commit, signer string, files []git.File) (*taken, []*
 			bad = append(bad, relative(o)...)
 		}
 		errs = append(errs, bad...)
-		t.objects = append(t.objects, objects...)
+		t.objects = append(t.objects, manifests.Pointers(objects)...)
 	}
 	return t, errs
 }

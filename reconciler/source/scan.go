@@ -339,7 +339,12 @@ func (s *scanner) read(path string, e *entry, data []byte, st stamp) *entry {
 			Message:  "the file is empty: remove it if what it described is to be removed",
 		}}
 	} else {
-		p.objects, p.errors = s.parse(path, data, s.sops)
+		var objects []manifests.Object
+		objects, p.errors = s.parse(path, data, s.sops)
+		p.objects = manifests.Pointers(objects)
+	}
+	if e.newest != nil {
+		reuse(p.objects, e.newest.objects)
 	}
 	e.newest, e.seen = p, s.now
 	return e
@@ -393,8 +398,8 @@ func (s *scanner) holdMissing() {
 	keys := make(map[manifests.Key]bool, len(s.keys))
 	for _, path := range s.found {
 		if p := s.files[path].good; p != nil {
-			for i := range p.objects {
-				keys[p.objects[i].Key] = true
+			for _, o := range p.objects {
+				keys[o.Key] = true
 			}
 		}
 	}

@@ -12,7 +12,7 @@ import (
 type Snapshot struct {
 	// Objects come in the order of their files' paths, and as in the file. Two
 	// may have the same key: they then differ in Position.
-	Objects []manifests.Object
+	Objects []*manifests.Object
 	// Errors are about documents that could not be turned into objects, and about
 	// files and directories that could not be read (those have no line).
 	Errors []*manifests.Error

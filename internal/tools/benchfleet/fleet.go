@@ -122,6 +122,7 @@ func measureFleet(ctx context.Context, o options) (r result, err error) {
 	}
 	stopProfile()
 	r.RSS = atRest()
+	r.Live, r.Stacks = inUse()
 	if err := profileHeap(o.profiles); err != nil {
 		return r, err
 	}
@@ -177,7 +178,7 @@ func (f *fleet) stop() error {
 
 // awaitRunning waits until every sandbox runs.
 func (f *fleet) awaitRunning(ctx context.Context) error {
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		st, err := f.manager.Status(ctx)
@@ -223,17 +224,17 @@ func (f *fleet) resync(ctx context.Context) (time.Duration, error) {
 // edits changes one file after the other and notes how long each takes to have
 // its first step begun.
 func (f *fleet) edits(ctx context.Context, edits int, r *result) error {
-	var times []time.Duration
+	var times, cpus []time.Duration
 	for i := range edits {
 		image := fmt.Sprintf("edited:%d", i)
 		asked := f.store.expect("example.com/" + image)
-		begun := time.Now()
+		begun, cpu := time.Now(), cpuTime()
 		if err := f.write(i*(f.n/edits), image); err != nil {
 			return err
 		}
 		select {
 		case at := <-asked:
-			times = append(times, at.Sub(begun))
+			times, cpus = append(times, at.Sub(begun)), append(cpus, cpuTime()-cpu)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -242,6 +243,8 @@ func (f *fleet) edits(ctx context.Context, edits int, r *result) error {
 		}
 	}
 	slices.Sort(times)
+	slices.Sort(cpus)
+	r.EditCPU = cpus[len(cpus)/2]
 	r.EditP50, r.EditP99 = times[len(times)/2], times[len(times)*99/100]
 	return nil
 }
@@ -284,6 +287,7 @@ func measureDriver(ctx context.Context, o options) (r result, err error) {
 		keep = append(keep, rt)
 	}
 	r.RSS = atRest()
+	r.Live, r.Stacks = inUse()
 	runtime.KeepAlive(keep)
 	return r, nil
 }

@@ -49,12 +49,15 @@ type options struct {
 type result struct {
 	Objects   int
 	RSS       int64         // at rest, bytes
+	Live      int64         // objects on the heap then, bytes
+	Stacks    int64         // of goroutines then, bytes
 	PeakRSS   int64         // at any time
 	Converge  time.Duration // from the daemon's start to all Ready
 	CPU       time.Duration // used for that
 	Resync    time.Duration // CPU of a look that finds no change
 	EditP50   time.Duration // from the edit of one file to the first step
 	EditP99   time.Duration
+	EditCPU   time.Duration // used from an edit to its first step: the median
 	Relaunch  time.Duration // from the start of a new daemon to all Ready again
 	Emptiness int64         // RSS before there was any object
 }
@@ -73,7 +76,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "The reconciler on the in-memory driver, %s, %d CPUs\n", runtime.GOOS+"/"+runtime.GOARCH, runtime.NumCPU())
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "objects\tall Ready\tCPU each\tagain, new daemon\tresync, CPU\tedit → step p50\tp99\tRSS\tRSS each\tpeak RSS\t")
+	fmt.Fprintln(w, "objects\tall Ready\tCPU each\tagain, new daemon\tresync, CPU\tedit → step, CPU\tp50\tp99\tRSS\tRSS each\tlive\tstacks\tpeak RSS\t")
 	var points []point
 	for _, n := range sizes(o.most) {
 		fleet, err := spawn(ctx, o, n, false)
@@ -91,10 +94,11 @@ func run(ctx context.Context, o options, out io.Writer) error {
 			cpu: fleet.CPU.Seconds() * 1e3 / float64(n), resync: fleet.Resync.Seconds() * 1e6 / float64(n),
 		}
 		points = append(points, p)
-		fmt.Fprintf(w, "%d\t%.1f s\t%.2f ms\t%.1f s\t%d ms\t%d ms\t%d ms\t%.1f MiB\t%.1f KiB\t%.1f MiB\t\n", n,
+		fmt.Fprintf(w, "%d\t%.1f s\t%.2f ms\t%.1f s\t%d ms\t%d ms\t%d ms\t%d ms\t%.1f MiB\t%.1f KiB\t%.1f KiB\t%.1f KiB\t%.1f MiB\t\n", n,
 			fleet.Converge.Seconds(), p.cpu, fleet.Relaunch.Seconds(), fleet.Resync.Milliseconds(),
-			fleet.EditP50.Milliseconds(), fleet.EditP99.Milliseconds(),
-			float64(fleet.Emptiness+daemon)/(1<<20), p.bytes/1024, float64(fleet.PeakRSS)/(1<<20))
+			fleet.EditCPU.Milliseconds(), fleet.EditP50.Milliseconds(), fleet.EditP99.Milliseconds(),
+			float64(fleet.Emptiness+daemon)/(1<<20), p.bytes/1024,
+			float64(fleet.Live-alone.Live)/1024/float64(n), float64(fleet.Stacks-alone.Stacks)/1024/float64(n), float64(fleet.PeakRSS)/(1<<20))
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -30,6 +30,13 @@ func atRest() int64 {
 	return memory("VmRSS")
 }
 
+// inUse returns what the heap's live objects and the goroutines' stacks take.
+func inUse() (live, stacks int64) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc), int64(m.StackInuse) //nolint:gosec // of this process
+}
+
 // memory returns a field of /proc/self/status in bytes, 0 where there is none.
 func memory(field string) int64 {
 	f, err := os.Open("/proc/self/status")
