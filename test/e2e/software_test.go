@@ -203,7 +203,7 @@ func TestExamplesRun(t *testing.T) {
 		run(t, "cp", "-R", filepath.Join(examples, dir)+"/.", h.folder)
 	}
 	h.start()
-	h.vzctlOK("wait", "--for=condition=Ready", "sandbox", "hello", "web", "agent", "--timeout=180s")
+	h.vzctlOK("wait", "--for=condition=Ready", "sandbox", "hello", "web", "agent", "counter", "--timeout=240s")
 	h.eventually(soon, "hello says hello", func() error {
 		if got := h.vzctlOK("logs", "hello"); !strings.HasPrefix(got, "hello from hello, Linux ") {
 			return fmt.Errorf("it says %q", got)
