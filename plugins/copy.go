@@ -23,7 +23,7 @@ func (c *client) CopyIn(ctx context.Context, req drivers.CopyInRequest, archive 
 	if err != nil {
 		return wire.FromStatus(err)
 	}
-	return wire.SendCopyIn(cancel, stream, req, archive)
+	return wire.SendCopyIn(cancel, stream, nil, req, archive)
 }
 
 func (c *client) CopyOut(ctx context.Context, req drivers.CopyOutRequest, w io.Writer) error {
@@ -33,7 +33,7 @@ func (c *client) CopyOut(ctx context.Context, req drivers.CopyOutRequest, w io.W
 	if err != nil {
 		return wire.FromStatus(err)
 	}
-	return wire.Download(stream.Recv, w)
+	return wire.Download(stream.Recv, nil, w)
 }
 
 func (c *client) SnapshotDisk(ctx context.Context, path string) error {
@@ -42,7 +42,7 @@ func (c *client) SnapshotDisk(ctx context.Context, path string) error {
 }
 
 func (s *server) CopyIn(stream grpc.ClientStreamingServer[wire.CopyIn, runtimepb.CopyInResponse]) error {
-	err := wire.ServeCopyIn(stream.Recv, func(req drivers.CopyInRequest, archive io.Reader) error {
+	err := wire.ServeCopyIn(stream.Context(), stream.Recv, nil, func(req drivers.CopyInRequest, archive io.Reader) error {
 		return s.rt.CopyIn(stream.Context(), req, archive)
 	})
 	if err != nil {
@@ -52,7 +52,7 @@ func (s *server) CopyIn(stream grpc.ClientStreamingServer[wire.CopyIn, runtimepb
 }
 
 func (s *server) CopyOut(m *wire.CopyOutStart, stream grpc.ServerStreamingServer[wire.Piece]) error {
-	return wire.ServeCopyOut(m, stream.Send, func(req drivers.CopyOutRequest, w io.Writer) error {
+	return wire.ServeCopyOut(stream.Context(), m, stream.Send, nil, func(req drivers.CopyOutRequest, w io.Writer) error {
 		return s.rt.CopyOut(stream.Context(), req, w)
 	})
 }

@@ -2,10 +2,12 @@ package linuxvm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/drivers/guest/channel"
 	"github.com/vzreconciler/vzreconciler/drivers/wire"
 )
 
@@ -17,9 +19,14 @@ func (s *sandbox) CopyIn(ctx context.Context, req drivers.CopyInRequest, archive
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	carrier, err := v.carrier(ctx)
+	if err != nil {
+		return v.callError(err)
+	}
+	defer carrier.Close()
 	stream, err := v.client.agent.CopyIn(ctx)
 	if err == nil {
-		err = wire.SendCopyIn(cancel, stream, req, archive)
+		err = wire.SendCopyIn(cancel, stream, carrier, req, archive)
 	}
 	return v.callError(err)
 }
@@ -33,11 +40,30 @@ func (s *sandbox) CopyOut(ctx context.Context, req drivers.CopyOutRequest, w io.
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := v.client.agent.CopyOut(ctx, wire.FromCopyOut(req))
+	carrier, err := v.carrier(ctx)
+	if err != nil {
+		return v.callError(err)
+	}
+	defer carrier.Close()
+	start := wire.FromCopyOut(req)
+	start.Stream = carrier.ID()
+	stream, err := v.client.agent.CopyOut(ctx, start)
 	if err == nil {
-		err = wire.Download(stream.Recv, w)
+		err = wire.Download(stream.Recv, carrier, w)
 	}
 	return v.callError(err)
+}
+
+// carrier opens a stream for an archive. It is nil if messages have to do.
+func (v *vm) carrier(ctx context.Context) (*wire.Carrier, error) {
+	stream, err := v.client.openStream(ctx)
+	if errors.Is(err, channel.ErrNoStream) {
+		return nil, nil //nolint:nilnil // see above
+	}
+	if err != nil {
+		return nil, err
+	}
+	return wire.NewCarrier(ctx, stream, stream.ID), nil
 }
 
 // forCopy checks a request and returns the machine.

@@ -18,6 +18,8 @@ type link struct {
 	conn  grpc.ClientConnInterface
 	done  <-chan struct{} // closed when the connection is gone
 	close func() error
+	// openStream opens a stream beside the calls; nil: there are none.
+	openStream func(context.Context) (*channel.Stream, error)
 }
 
 // up reports whether the connection is there.
@@ -39,7 +41,7 @@ func connectChannel(ctx context.Context, dial func(context.Context) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	return &link{conn: c.Conn(), done: c.Done(), close: c.Close}, nil
+	return &link{conn: c.Conn(), done: c.Done(), close: c.Close, openStream: c.OpenStream}, nil
 }
 
 // line is the way to the agent of a machine: the link of the moment and, when that
@@ -124,6 +126,18 @@ func (n *line) isClosed() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.closed
+}
+
+// openStream opens a stream beside the calls of the latest link.
+func (n *line) openStream(ctx context.Context) (*channel.Stream, error) {
+	l, err := n.working(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if l.openStream == nil {
+		return nil, channel.ErrNoStream
+	}
+	return l.openStream(ctx)
 }
 
 // Invoke implements grpc.ClientConnInterface.

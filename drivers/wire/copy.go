@@ -166,15 +166,6 @@ func onlyReader(r io.Reader) io.Reader {
 	return struct{ io.Reader }{r}
 }
 
-// Download writes what recv returns piece by piece to w, until its io.EOF.
-func Download(recv func() (*Piece, error), w io.Writer) error {
-	_, err := (&pieceReader{recv: func() ([]byte, error) {
-		m, err := recv()
-		return m.GetData(), err
-	}}).WriteTo(w)
-	return err
-}
-
 // FromCopyIn returns the message for a request.
 func FromCopyIn(r drivers.CopyInRequest) *CopyInStart {
 	return &CopyInStart{Container: r.Container, Path: r.Path, Unpack: r.Unpack, KeepOwner: r.KeepOwner, Parents: r.Parents}

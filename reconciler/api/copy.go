@@ -31,7 +31,7 @@ func (s *server) CopyIn(stream grpc.ClientStreamingServer[CopyInRequest, CopyInR
 }
 
 func (s *server) CopyOut(req *CopyOutRequest, stream grpc.ServerStreamingServer[wire.Piece]) error {
-	return wire.ServeCopyOut(req.GetCopy(), stream.Send, func(c drivers.CopyOutRequest, w io.Writer) error {
+	return wire.ServeCopyOut(stream.Context(), req.GetCopy(), stream.Send, nil, func(c drivers.CopyOutRequest, w io.Writer) error {
 		return s.backend.CopyOut(stream.Context(), req.GetObject(), c, w)
 	})
 }
@@ -67,7 +67,7 @@ func (c *Client) CopyOut(ctx context.Context, ref *Ref, req drivers.CopyOutReque
 	if err != nil {
 		return err
 	}
-	return wire.Download(stream.Recv, w)
+	return wire.Download(stream.Recv, nil, w)
 }
 
 // Export writes an archive of a container's root file system to w.
@@ -78,7 +78,7 @@ func (c *Client) Export(ctx context.Context, req *ExportRequest, w io.Writer) er
 	if err != nil {
 		return err
 	}
-	return wire.Download(stream.Recv, w)
+	return wire.Download(stream.Recv, nil, w)
 }
 
 // copyInClient puts pieces of an archive into requests.

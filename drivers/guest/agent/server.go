@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -20,6 +21,8 @@ type server struct {
 	agentpb.UnimplementedAgentServer
 	guest *guest
 	grpc  *grpc.Server
+	// host is the one that is served.
+	host atomic.Pointer[channel.Host]
 	// off is closed when the guest is ready to be powered off.
 	off chan struct{}
 	// dials has room for each connection that Dial carries.
@@ -52,6 +55,7 @@ func (s *server) serve(ctx context.Context, open opener) error {
 			s.guest.log.Warn("no contact", "error", err)
 			continue
 		}
+		s.host.Store(host)
 		served := make(chan error, 1)
 		go func() { served <- s.grpc.Serve(host) }()
 		select {

@@ -11,10 +11,11 @@ import (
 )
 
 // Host is the guest's connection to its host. As a net.Listener it yields the
-// streams that the host opens; Close only ends that, so that a server which
-// stops can still see its last answers off with Flush.
+// streams that the host opens for gRPC; Close only ends that, so that a server
+// which stops can still see its last answers off with Flush.
 type Host struct {
 	session *yamux.Session
+	streams streams
 	// accepting ends with stop.
 	accepting context.Context
 	stop      context.CancelFunc
@@ -34,13 +35,23 @@ func Accept(conn io.ReadWriteCloser) (*Host, error) {
 	return h, nil
 }
 
-// Accept waits for the next stream.
+// Accept waits for the next stream of gRPC's, and keeps the others for Stream.
 func (h *Host) Accept() (net.Conn, error) {
-	stream, err := h.session.AcceptStreamWithContext(h.accepting)
-	if err != nil {
-		return nil, err // not a nil *yamux.Stream in an interface
+	for {
+		stream, err := h.session.AcceptStreamWithContext(h.accepting)
+		if err != nil {
+			return nil, err
+		}
+		first := make([]byte, 1)
+		switch _, err := io.ReadFull(stream, first); {
+		case err != nil:
+			stream.Close()
+		case first[0] != magic[0]:
+			return &begun{Stream: stream, first: first}, nil
+		case h.streams.take(stream) != nil:
+			stream.Close()
+		}
 	}
-	return stream, nil
 }
 
 // Addr is the guest's address, which says nothing.

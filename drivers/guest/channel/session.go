@@ -35,9 +35,11 @@ func sessionConfig() *yamux.Config {
 	cfg.EnableKeepAlive = false
 	cfg.StreamOpenTimeout = 0
 	cfg.ConnectionWriteTimeout = 24 * time.Hour
+	cfg.StreamCloseTimeout = 24 * time.Hour
 	cfg.MaxStreamWindowSize = windowBytes
-	// One stream carries all; a few more are room for a reconnecting gRPC. A
-	// hostile end cannot make us hold more than this many windows.
+	// One stream carries all calls; a few more are room for a reconnecting gRPC, and
+	// for what goes beside it. A hostile end cannot make us hold more than this many
+	// windows of streams that it opens.
 	cfg.AcceptBacklog = 4
 	return cfg
 }
