@@ -19,21 +19,31 @@ const snapshotDeadline = 15 * time.Minute
 func (c *client) CopyIn(ctx context.Context, req drivers.CopyInRequest, archive io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	carrier, err := wire.OpenCarrier(ctx, c.dial)
+	if err != nil {
+		return wire.FromStatus(err)
+	}
+	defer carrier.Close()
 	stream, err := c.rpc.CopyIn(ctx)
 	if err != nil {
 		return wire.FromStatus(err)
 	}
-	return wire.SendCopyIn(cancel, stream, nil, req, archive)
+	return wire.SendCopyIn(cancel, stream, carrier, req, archive)
 }
 
 func (c *client) CopyOut(ctx context.Context, req drivers.CopyOutRequest, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := c.rpc.CopyOut(ctx, wire.FromCopyOut(req))
+	carrier, err := wire.OpenCarrier(ctx, c.dial)
 	if err != nil {
 		return wire.FromStatus(err)
 	}
-	return wire.Download(stream.Recv, nil, w)
+	defer carrier.Close()
+	stream, err := c.rpc.CopyOut(ctx, wire.FromCopyOut(req, carrier))
+	if err != nil {
+		return wire.FromStatus(err)
+	}
+	return wire.Download(stream.Recv, carrier, w)
 }
 
 func (c *client) SnapshotDisk(ctx context.Context, path string) error {
@@ -42,7 +52,7 @@ func (c *client) SnapshotDisk(ctx context.Context, path string) error {
 }
 
 func (s *server) CopyIn(stream grpc.ClientStreamingServer[wire.CopyIn, runtimepb.CopyInResponse]) error {
-	err := wire.ServeCopyIn(stream.Context(), stream.Recv, nil, func(req drivers.CopyInRequest, archive io.Reader) error {
+	err := wire.ServeCopyIn(stream.Context(), stream.Recv, s.streams, func(req drivers.CopyInRequest, archive io.Reader) error {
 		return s.rt.CopyIn(stream.Context(), req, archive)
 	})
 	if err != nil {
@@ -52,7 +62,7 @@ func (s *server) CopyIn(stream grpc.ClientStreamingServer[wire.CopyIn, runtimepb
 }
 
 func (s *server) CopyOut(m *wire.CopyOutStart, stream grpc.ServerStreamingServer[wire.Piece]) error {
-	return wire.ServeCopyOut(stream.Context(), m, stream.Send, nil, func(req drivers.CopyOutRequest, w io.Writer) error {
+	return wire.ServeCopyOut(stream.Context(), m, stream.Send, s.streams, func(req drivers.CopyOutRequest, w io.Writer) error {
 		return s.rt.CopyOut(stream.Context(), req, w)
 	})
 }

@@ -2,12 +2,10 @@ package linuxvm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
-	"github.com/vzreconciler/vzreconciler/drivers/guest/channel"
 	"github.com/vzreconciler/vzreconciler/drivers/wire"
 )
 
@@ -19,7 +17,7 @@ func (s *sandbox) CopyIn(ctx context.Context, req drivers.CopyInRequest, archive
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	carrier, err := v.carrier(ctx)
+	carrier, err := wire.OpenCarrier(ctx, v.client.dialStream)
 	if err != nil {
 		return v.callError(err)
 	}
@@ -40,30 +38,16 @@ func (s *sandbox) CopyOut(ctx context.Context, req drivers.CopyOutRequest, w io.
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	carrier, err := v.carrier(ctx)
+	carrier, err := wire.OpenCarrier(ctx, v.client.dialStream)
 	if err != nil {
 		return v.callError(err)
 	}
 	defer carrier.Close()
-	start := wire.FromCopyOut(req)
-	start.Stream = carrier.ID()
-	stream, err := v.client.agent.CopyOut(ctx, start)
+	stream, err := v.client.agent.CopyOut(ctx, wire.FromCopyOut(req, carrier))
 	if err == nil {
 		err = wire.Download(stream.Recv, carrier, w)
 	}
 	return v.callError(err)
-}
-
-// carrier opens a stream for an archive. It is nil if messages have to do.
-func (v *vm) carrier(ctx context.Context) (*wire.Carrier, error) {
-	stream, err := v.client.openStream(ctx)
-	if errors.Is(err, channel.ErrNoStream) {
-		return nil, nil //nolint:nilnil // see above
-	}
-	if err != nil {
-		return nil, err
-	}
-	return wire.NewCarrier(ctx, stream, stream.ID), nil
 }
 
 // forCopy checks a request and returns the machine.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
 	"github.com/vzreconciler/vzreconciler/drivers/guest/channel"
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
 )
 
 // link is one connection to an agent.
@@ -18,8 +19,8 @@ type link struct {
 	conn  grpc.ClientConnInterface
 	done  <-chan struct{} // closed when the connection is gone
 	close func() error
-	// openStream opens a stream beside the calls; nil: there are none.
-	openStream func(context.Context) (*channel.Stream, error)
+	// dialStream opens a stream beside the calls; nil: there are none.
+	dialStream func(context.Context) (net.Conn, error)
 }
 
 // up reports whether the connection is there.
@@ -41,7 +42,7 @@ func connectChannel(ctx context.Context, dial func(context.Context) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	return &link{conn: c.Conn(), done: c.Done(), close: c.Close, openStream: c.OpenStream}, nil
+	return &link{conn: c.Conn(), done: c.Done(), close: c.Close, dialStream: c.DialStream}, nil
 }
 
 // line is the way to the agent of a machine: the link of the moment and, when that
@@ -128,16 +129,16 @@ func (n *line) isClosed() bool {
 	return n.closed
 }
 
-// openStream opens a stream beside the calls of the latest link.
-func (n *line) openStream(ctx context.Context) (*channel.Stream, error) {
+// dialStream opens a stream beside the calls of the latest link.
+func (n *line) dialStream(ctx context.Context) (net.Conn, error) {
 	l, err := n.working(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if l.openStream == nil {
-		return nil, channel.ErrNoStream
+	if l.dialStream == nil {
+		return nil, wire.ErrNoStream
 	}
-	return l.openStream(ctx)
+	return l.dialStream(ctx)
 }
 
 // Invoke implements grpc.ClientConnInterface.

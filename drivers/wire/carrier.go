@@ -10,34 +10,54 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	"github.com/vzreconciler/vzreconciler/drivers"
 )
 
-// Carrier is a stream of bytes that carries an archive beside its call, where
-// messages would cost too much. The call says when the archive was whole; that the
-// bytes end says nothing. A nil Carrier is one that there is no need for.
+// Carrier is a stream beside the calls that carries an archive. Its call says when
+// that was whole: that the bytes end says nothing. A nil Carrier means that the
+// call's messages carry it.
 type Carrier struct {
+	id   []byte
 	ctx  context.Context //nolint:containedctx // the call's
 	conn net.Conn
-	name []byte
 	stop func() bool
 }
 
-// NewCarrier makes one for a call of a connection that the call names by its id.
-// Reads and writes end with ctx.
-func NewCarrier(ctx context.Context, conn net.Conn, id []byte) *Carrier {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	return &Carrier{ctx: ctx, conn: conn, name: id, stop: stop}
+// OpenCarrier opens one on a connection that dial makes to the server, for a call
+// whose context is ctx. It is nil if the server has no streams, or dial is nil or
+// fails with ErrNoStream.
+func OpenCarrier(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*Carrier, error) {
+	if dial == nil {
+		return nil, nil //nolint:nilnil // see Carrier
+	}
+	conn, err := dial(ctx)
+	if err == nil {
+		var id []byte
+		if id, err = greetStream(ctx, conn); err == nil {
+			return newCarrier(ctx, conn, id), nil
+		}
+		conn.Close()
+	}
+	if errors.Is(err, ErrNoStream) {
+		err = nil
+	}
+	return nil, err
 }
 
-// Close says that nothing more will be sent, and interrupts whoever sends.
-func (c *Carrier) Close() error {
-	if c == nil {
-		return nil
+// find returns the carrier that a call names.
+func (s *Streams) find(ctx context.Context, id []byte) (*Carrier, error) {
+	if len(id) == 0 {
+		return nil, nil //nolint:nilnil // see Carrier
 	}
-	c.stop()
-	return c.conn.Close()
+	conn := s.claim(id)
+	if conn == nil {
+		return nil, status.Error(codes.Unavailable, "the stream that was to carry the archive is gone")
+	}
+	return newCarrier(ctx, conn, id), nil
+}
+
+func newCarrier(ctx context.Context, conn net.Conn, id []byte) *Carrier {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	return &Carrier{id: id, ctx: ctx, conn: conn, stop: stop}
 }
 
 // ID is what the call names the carrier by.
@@ -45,7 +65,24 @@ func (c *Carrier) ID() []byte {
 	if c == nil {
 		return nil
 	}
-	return c.name
+	return c.id
+}
+
+// Close gives the carrier up and interrupts whoever uses it.
+func (c *Carrier) Close() {
+	if c == nil {
+		return
+	}
+	c.stop()
+	c.conn.Close()
+}
+
+// closeWrite lets the other end see that nothing more will be sent.
+func (c *Carrier) closeWrite() error {
+	if half, ok := c.conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.conn.Close() // which is no more than that for a stream of yamux's
 }
 
 func (c *Carrier) send(p []byte) error {
@@ -61,41 +98,40 @@ func (c *Carrier) failure(err error) error {
 	return err
 }
 
-// Carriers finds the connection that a call names, which is then the caller's.
-type Carriers func(id []byte) (net.Conn, bool)
-
-// find returns nil if the call names none.
-func (f Carriers) find(ctx context.Context, id []byte) (*Carrier, error) {
-	if len(id) == 0 {
-		return nil, nil //nolint:nilnil // messages carry it
+// reader returns a Reader of an archive: the carrier's or, if that is nil, of the
+// pieces that recv returns until its io.EOF.
+func (c *Carrier) reader(recv func() ([]byte, error)) io.Reader {
+	if c == nil {
+		return NewPieceReader(recv)
 	}
-	if f == nil {
-		return nil, fmt.Errorf("%w: there are no streams beside the calls", drivers.ErrInvalidArgument)
-	}
-	conn, ok := f(id)
-	if !ok {
-		return nil, status.Error(codes.Unavailable, "the stream that was to carry the archive is gone")
-	}
-	return NewCarrier(ctx, conn, id), nil
+	return &carriedReader{carrier: c, end: recv}
 }
 
 // carriedReader reads an archive from its carrier.
 type carriedReader struct {
 	carrier *Carrier
-	// end returns io.EOF when the archive was whole.
+	// end waits for the call's end and returns io.EOF when the archive was whole.
 	end func() ([]byte, error)
+	err error
 }
 
 func (r *carriedReader) Read(p []byte) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
 	n, err := r.carrier.conn.Read(p)
 	if n > 0 || !errors.Is(err, io.EOF) {
 		return n, r.carrier.failure(err)
 	}
 	if _, err := r.end(); err != nil {
-		return 0, receiveError(err)
+		r.err = receiveError(err)
+	} else {
+		r.err = fmt.Errorf("copy: %w", errMixed)
 	}
-	return 0, errors.New("the call that a stream goes with sends data of its own")
+	return 0, r.err
 }
+
+var errMixed = errors.New("a call that a stream carries the archive of sends data of its own")
 
 // carriedUpload sends an archive beside its call.
 type carriedUpload struct {
@@ -107,7 +143,7 @@ type carriedUpload struct {
 func (u carriedUpload) SendPiece(p []byte) error { return u.carrier.send(p) }
 
 func (u carriedUpload) CloseSend() error {
-	return errors.Join(u.carrier.Close(), u.UploadStream.CloseSend())
+	return errors.Join(u.carrier.closeWrite(), u.UploadStream.CloseSend())
 }
 
 // onlyWriter hides ReadFrom, which would use a buffer of its own.

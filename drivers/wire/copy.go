@@ -123,11 +123,14 @@ type UploadStream interface {
 	Await() error
 }
 
-// Upload sends an archive until the other end has had it, or wants no more. The
+// Upload sends an archive, in the carrier if there is one, until the other end has had it, or wants no more. The
 // caller cancels the stream's context after Upload returns; cancel is called when
 // the archive cannot be read, so that the other end never takes a part for the
 // whole. A read that is under way at the end goes on in a goroutine of its own.
-func Upload(cancel context.CancelFunc, stream UploadStream, archive io.Reader) error {
+func Upload(cancel context.CancelFunc, stream UploadStream, carrier *Carrier, archive io.Reader) error {
+	if carrier != nil {
+		stream = carriedUpload{stream, carrier}
+	}
 	failed := make(chan error, 1)
 	go func() {
 		var sendErr error
@@ -166,9 +169,12 @@ func onlyReader(r io.Reader) io.Reader {
 	return struct{ io.Reader }{r}
 }
 
-// FromCopyIn returns the message for a request.
-func FromCopyIn(r drivers.CopyInRequest) *CopyInStart {
-	return &CopyInStart{Container: r.Container, Path: r.Path, Unpack: r.Unpack, KeepOwner: r.KeepOwner, Parents: r.Parents}
+// FromCopyIn returns the message for a request whose archive the carrier brings.
+func FromCopyIn(r drivers.CopyInRequest, carrier *Carrier) *CopyInStart {
+	return &CopyInStart{
+		Container: r.Container, Path: r.Path, Unpack: r.Unpack, KeepOwner: r.KeepOwner, Parents: r.Parents,
+		Stream: carrier.ID(),
+	}
 }
 
 // ToCopyIn is the reverse of FromCopyIn.
@@ -178,9 +184,9 @@ func ToCopyIn(m *CopyInStart) drivers.CopyInRequest {
 	}
 }
 
-// FromCopyOut returns the message for a request.
-func FromCopyOut(r drivers.CopyOutRequest) *CopyOutStart {
-	return &CopyOutStart{Container: r.Container, Path: r.Path, FollowLink: r.FollowLink}
+// FromCopyOut returns the message for a request whose archive the carrier brings.
+func FromCopyOut(r drivers.CopyOutRequest, carrier *Carrier) *CopyOutStart {
+	return &CopyOutStart{Container: r.Container, Path: r.Path, FollowLink: r.FollowLink, Stream: carrier.ID()}
 }
 
 // ToCopyOut is the reverse of FromCopyOut.

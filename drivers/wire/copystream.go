@@ -16,15 +16,9 @@ import (
 // SendCopyIn is the client's end of CopyIn, on a stream that was opened with a
 // context that cancel ends. carrier, if not nil, carries the archive.
 func SendCopyIn[Resp any](cancel context.CancelFunc, stream grpc.ClientStreamingClient[CopyIn, Resp], carrier *Carrier, req drivers.CopyInRequest, archive io.Reader) error {
-	start := FromCopyIn(req)
-	start.Stream = carrier.ID()
 	// A failed send leaves the reason to Await.
-	_ = stream.Send(&CopyIn{Kind: &CopyIn_Start{Start: start}})
-	client := copyInClient[Resp]{stream}
-	if carrier != nil {
-		return Upload(cancel, carriedUpload{client, carrier}, archive)
-	}
-	return Upload(cancel, client, archive)
+	_ = stream.Send(&CopyIn{Kind: &CopyIn_Start{Start: FromCopyIn(req, carrier)}})
+	return Upload(cancel, copyInClient[Resp]{stream}, carrier, archive)
 }
 
 type copyInClient[Resp any] struct {
@@ -37,9 +31,9 @@ func (c copyInClient[Resp]) SendPiece(p []byte) error {
 
 func (c copyInClient[Resp]) Await() error { return c.RecvMsg(new(Resp)) }
 
-// ServeCopyIn is the server's end of CopyIn; the error is a status error. carriers
+// ServeCopyIn is the server's end of CopyIn; the error is a status error. streams
 // is nil where messages carry every archive.
-func ServeCopyIn(ctx context.Context, recv func() (*CopyIn, error), carriers Carriers, do func(drivers.CopyInRequest, io.Reader) error) error {
+func ServeCopyIn(ctx context.Context, recv func() (*CopyIn, error), streams *Streams, do func(drivers.CopyInRequest, io.Reader) error) error {
 	first, err := recv()
 	if err != nil {
 		return err
@@ -52,16 +46,21 @@ func ServeCopyIn(ctx context.Context, recv func() (*CopyIn, error), carriers Car
 		m, err := recv()
 		return m.GetData(), err
 	}
-	archive := NewPieceReader(next)
-	carrier, err := carriers.find(ctx, start.GetStream())
+	return ServeUpload(ctx, next, streams, start.GetStream(), func(archive io.Reader) error {
+		return do(ToCopyIn(start), archive)
+	})
+}
+
+// ServeUpload is the server's end of a call that takes an archive, in the stream of
+// an ID or, if that is empty, in what recv returns piece by piece. The error is a
+// status error.
+func ServeUpload(ctx context.Context, recv func() ([]byte, error), streams *Streams, id []byte, do func(io.Reader) error) error {
+	carrier, err := streams.find(ctx, id)
 	if err != nil {
-		return ToStatus(fmt.Errorf("copy in: %w", err))
+		return err
 	}
-	if carrier != nil {
-		defer carrier.Close()
-		archive = &carriedReader{carrier: carrier, end: next}
-	}
-	return ToStatus(do(ToCopyIn(start), archive))
+	defer carrier.Close()
+	return ToStatus(do(carrier.reader(recv)))
 }
 
 // Download writes what recv returns piece by piece to w, until its io.EOF. carrier,
@@ -71,25 +70,21 @@ func Download(recv func() (*Piece, error), carrier *Carrier, w io.Writer) error 
 		m, err := recv()
 		return m.GetData(), err
 	}
-	if carrier == nil {
-		_, err := (&pieceReader{recv: next}).WriteTo(w)
-		return err
-	}
-	_, err := io.CopyBuffer(onlyWriter{w}, &carriedReader{carrier: carrier, end: next}, make([]byte, pieceBytes))
+	_, err := io.CopyBuffer(onlyWriter{w}, carrier.reader(next), make([]byte, pieceBytes))
 	return err
 }
 
-// ServeCopyOut is the server's end of CopyOut; the error is a status error. carriers
+// ServeCopyOut is the server's end of CopyOut; the error is a status error. streams
 // is nil where messages carry every archive.
-func ServeCopyOut(ctx context.Context, start *CopyOutStart, send func(*Piece) error, carriers Carriers, do func(drivers.CopyOutRequest, io.Writer) error) error {
-	carrier, err := carriers.find(ctx, start.GetStream())
+func ServeCopyOut(ctx context.Context, start *CopyOutStart, send func(*Piece) error, streams *Streams, do func(drivers.CopyOutRequest, io.Writer) error) error {
+	carrier, err := streams.find(ctx, start.GetStream())
 	if err != nil {
-		return ToStatus(fmt.Errorf("copy out: %w", err))
+		return ToStatus(err)
 	}
+	// Before the call's own end, which then says whether all has come.
+	defer carrier.Close()
 	piece := func(p []byte) error { return send(&Piece{Data: p}) }
 	if carrier != nil {
-		// Before the call's own end, which then says whether all has come.
-		defer carrier.Close()
 		piece = carrier.send
 	}
 	w := NewPieceWriter(piece)

@@ -1124,9 +1124,9 @@ type CopyInStart struct {
 	Unpack    bool                   `protobuf:"varint,3,opt,name=unpack,proto3" json:"unpack,omitempty"`
 	KeepOwner bool                   `protobuf:"varint,4,opt,name=keep_owner,json=keepOwner,proto3" json:"keep_owner,omitempty"`
 	Parents   bool                   `protobuf:"varint,5,opt,name=parents,proto3" json:"parents,omitempty"`
-	// Of the guest's agent only: the stream of its channel that carries the archive.
-	// The call then has no messages but this one, and its end says that the archive
-	// was whole.
+	// Names the stream beside the call that carries the archive, if one does. The
+	// call then has no other messages, and that its client sends no more says that
+	// the archive was whole.
 	Stream        []byte `protobuf:"bytes,6,opt,name=stream,proto3" json:"stream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1294,8 +1294,8 @@ type CopyOutStart struct {
 	Container  string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
 	Path       string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	FollowLink bool                   `protobuf:"varint,3,opt,name=follow_link,json=followLink,proto3" json:"follow_link,omitempty"`
-	// Of the guest's agent only: the stream of its channel that carries the archive.
-	// The call then answers with its end alone, which says whether that was whole.
+	// Names the stream beside the call that carries the archive, if one does. The
+	// call then answers with its end alone, which says whether that was whole.
 	Stream        []byte `protobuf:"bytes,4,opt,name=stream,proto3" json:"stream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

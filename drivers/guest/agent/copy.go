@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"path"
 	"runtime"
@@ -25,7 +24,7 @@ import (
 )
 
 func (s *server) CopyIn(stream grpc.ClientStreamingServer[wire.CopyIn, agentpb.CopyInResponse]) error {
-	err := wire.ServeCopyIn(stream.Context(), stream.Recv, s.carriers, func(req drivers.CopyInRequest, archive io.Reader) error {
+	err := wire.ServeCopyIn(stream.Context(), stream.Recv, &s.streams, func(req drivers.CopyInRequest, archive io.Reader) error {
 		return s.guest.copyIn(stream.Context(), req, archive)
 	})
 	if err != nil {
@@ -35,18 +34,9 @@ func (s *server) CopyIn(stream grpc.ClientStreamingServer[wire.CopyIn, agentpb.C
 }
 
 func (s *server) CopyOut(m *wire.CopyOutStart, stream grpc.ServerStreamingServer[wire.Piece]) error {
-	return wire.ServeCopyOut(stream.Context(), m, stream.Send, s.carriers, func(req drivers.CopyOutRequest, w io.Writer) error {
+	return wire.ServeCopyOut(stream.Context(), m, stream.Send, &s.streams, func(req drivers.CopyOutRequest, w io.Writer) error {
 		return s.guest.copyOut(stream.Context(), req, w)
 	})
-}
-
-// carriers finds the stream of an archive among those that the host has opened.
-func (s *server) carriers(id []byte) (net.Conn, bool) {
-	host := s.host.Load()
-	if host == nil {
-		return nil, false
-	}
-	return host.Stream(id)
 }
 
 // copyIn unpacks an archive in a container.

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
 )
 
 // agent answers Info with what it is made with.
@@ -54,7 +55,7 @@ func port(t *testing.T) (dial func(context.Context) (net.Conn, error), guest fun
 
 func serve(t *testing.T, conn io.ReadWriteCloser, a agent) {
 	t.Helper()
-	l, err := Accept(conn)
+	l, err := Accept(conn, &wire.Streams{})
 	if err != nil {
 		t.Error(err)
 		return
@@ -200,7 +201,7 @@ func TestHostRefusesAnOversizedAnswer(t *testing.T) {
 	dial, guest := port(t)
 	big := agent{info: &agentpb.InfoResponse{KernelVersion: strings.Repeat("x", MaxResponseBytes+1)}}
 	go func() {
-		l, err := Accept(guest())
+		l, err := Accept(guest(), &wire.Streams{})
 		if err != nil {
 			t.Error(err)
 			return
