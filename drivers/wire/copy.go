@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 )
@@ -123,15 +124,18 @@ type UploadStream interface {
 	Await() error
 }
 
-// Upload sends an archive, in the carrier if there is one, until the other end has had it, or wants no more. The
-// caller cancels the stream's context after Upload returns; cancel is called when
-// the archive cannot be read, so that the other end never takes a part for the
-// whole. A read that is under way at the end goes on in a goroutine of its own.
+// Upload sends an archive, in the carrier if there is one, until the other end has
+// had it, or wants no more. The caller cancels the stream's context after Upload
+// returns; cancel is called when the archive cannot be read, so that the other end
+// never takes a part for the whole. A read that is under way at the end goes on in a
+// goroutine of its own.
 func Upload(cancel context.CancelFunc, stream UploadStream, carrier *Carrier, archive io.Reader) error {
 	if carrier != nil {
 		stream = carriedUpload{stream, carrier}
 	}
 	failed := make(chan error, 1)
+	ended := make(chan struct{})
+	defer close(ended)
 	go func() {
 		var sendErr error
 		w := NewPieceWriter(func(p []byte) error {
@@ -144,7 +148,14 @@ func Upload(cancel context.CancelFunc, stream UploadStream, carrier *Carrier, ar
 		}
 		switch {
 		case sendErr != nil:
-			// The stream is over: Await has the reason.
+			// The stream is over: Await has the reason, or is about to. If it has none
+			// it was the carrier alone that broke.
+			select {
+			case <-ended:
+			case <-time.After(lingerTime):
+				failed <- sendErr
+				cancel()
+			}
 		case err != nil:
 			failed <- err
 			cancel()

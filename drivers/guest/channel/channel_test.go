@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
 	"github.com/vzreconciler/vzreconciler/drivers/wire"
 )
@@ -22,7 +23,8 @@ import (
 // agent answers Info with what it is made with.
 type agent struct {
 	agentpb.UnimplementedAgentServer
-	info *agentpb.InfoResponse
+	info    *agentpb.InfoResponse
+	streams *wire.Streams
 }
 
 func (a agent) Info(context.Context, *agentpb.InfoRequest) (*agentpb.InfoResponse, error) {
@@ -195,6 +197,77 @@ func TestDoneTellsThatTheGuestIsGone(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Fatal("Done is still open")
 	}
+}
+
+func TestStreamsGoBesideTheCalls(t *testing.T) {
+	dial, guest := port(t)
+	streams := &wire.Streams{}
+	go func() {
+		l, err := Accept(guest(), streams)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		s := grpc.NewServer(ServerOptions()...)
+		agentpb.RegisterAgentServer(s, agent{info: info.info, streams: streams})
+		t.Cleanup(s.Stop)
+		_ = s.Serve(l)
+	}()
+	c := connect(t, dial)
+	wantInfo(t, c)
+	text := bytes.Repeat([]byte("0123456789abcdef"), streamBytes/4)
+	for range 2 * maxStreams {
+		carrier, err := wire.OpenCarrier(t.Context(), c.DialStream)
+		if err != nil || carrier == nil {
+			t.Fatalf("carrier %v, %v", carrier, err)
+		}
+		out, err := c.Agent.CopyOut(t.Context(), wire.FromCopyOut(drivers.CopyOutRequest{Path: string(text)}, carrier))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got bytes.Buffer
+		if err := wire.Download(out.Recv, carrier, &got); err != nil || !bytes.Equal(got.Bytes(), text) {
+			t.Fatalf("%d bytes came, want %d, %v", got.Len(), len(text), err)
+		}
+		carrier.Close()
+	}
+	wantInfo(t, c)
+	for range maxStreams {
+		if carrier, err := wire.OpenCarrier(t.Context(), c.DialStream); carrier == nil || err != nil {
+			t.Fatalf("carrier %v, %v", carrier, err)
+		}
+	}
+	if carrier, err := wire.OpenCarrier(t.Context(), c.DialStream); carrier != nil || err != nil {
+		t.Errorf("one too many: %v, %v", carrier, err)
+	}
+}
+
+// CopyOut sends the path itself.
+func (a agent) CopyOut(m *wire.CopyOutStart, stream grpc.ServerStreamingServer[wire.Piece]) error {
+	return wire.ServeCopyOut(stream.Context(), m, stream.Send, a.streams, func(req drivers.CopyOutRequest, w io.Writer) error {
+		_, err := io.WriteString(w, req.Path)
+		return err
+	})
+}
+
+func TestOlderAgentHasNoStreams(t *testing.T) {
+	dial, guest := port(t)
+	go func() {
+		session, err := accept(guest())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		s := grpc.NewServer()
+		agentpb.RegisterAgentServer(s, info)
+		t.Cleanup(s.Stop)
+		_ = s.Serve(session)
+	}()
+	c := connect(t, dial)
+	if carrier, err := wire.OpenCarrier(t.Context(), c.DialStream); carrier != nil || err != nil {
+		t.Errorf("carrier %v, %v", carrier, err)
+	}
+	wantInfo(t, c)
 }
 
 func TestHostRefusesAnOversizedAnswer(t *testing.T) {
