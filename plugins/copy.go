@@ -19,10 +19,7 @@ const snapshotDeadline = 15 * time.Minute
 func (c *client) CopyIn(ctx context.Context, req drivers.CopyInRequest, archive io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	carrier, err := wire.OpenCarrier(ctx, c.dial)
-	if err != nil {
-		return wire.FromStatus(err)
-	}
+	carrier := wire.OpenCarrier(ctx, c.dial)
 	defer carrier.Close()
 	stream, err := c.rpc.CopyIn(ctx)
 	if err != nil {
@@ -34,10 +31,7 @@ func (c *client) CopyIn(ctx context.Context, req drivers.CopyInRequest, archive 
 func (c *client) CopyOut(ctx context.Context, req drivers.CopyOutRequest, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	carrier, err := wire.OpenCarrier(ctx, c.dial)
-	if err != nil {
-		return wire.FromStatus(err)
-	}
+	carrier := wire.OpenCarrier(ctx, c.dial)
 	defer carrier.Close()
 	stream, err := c.rpc.CopyOut(ctx, wire.FromCopyOut(req, carrier))
 	if err != nil {

@@ -17,10 +17,7 @@ func (s *sandbox) CopyIn(ctx context.Context, req drivers.CopyInRequest, archive
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	carrier, err := wire.OpenCarrier(ctx, v.client.dialStream)
-	if err != nil {
-		return v.callError(err)
-	}
+	carrier := wire.OpenCarrier(ctx, v.client.dialStream)
 	defer carrier.Close()
 	stream, err := v.client.agent.CopyIn(ctx)
 	if err == nil {
@@ -38,10 +35,7 @@ func (s *sandbox) CopyOut(ctx context.Context, req drivers.CopyOutRequest, w io.
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	carrier, err := wire.OpenCarrier(ctx, v.client.dialStream)
-	if err != nil {
-		return v.callError(err)
-	}
+	carrier := wire.OpenCarrier(ctx, v.client.dialStream)
 	defer carrier.Close()
 	stream, err := v.client.agent.CopyOut(ctx, wire.FromCopyOut(req, carrier))
 	if err == nil {

@@ -23,24 +23,22 @@ type Carrier struct {
 }
 
 // OpenCarrier opens one on a connection that dial makes to the server, for a call
-// whose context is ctx. It is nil if the server has no streams, or dial is nil or
-// fails with ErrNoStream.
-func OpenCarrier(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*Carrier, error) {
+// whose context is ctx. It is nil if dial is, if the server has no streams, and if
+// it cannot be reached: the call then says why.
+func OpenCarrier(ctx context.Context, dial func(context.Context) (net.Conn, error)) *Carrier {
 	if dial == nil {
-		return nil, nil //nolint:nilnil // see Carrier
+		return nil
 	}
 	conn, err := dial(ctx)
-	if err == nil {
-		var id []byte
-		if id, err = greetStream(ctx, conn); err == nil {
-			return newCarrier(ctx, conn, id), nil
-		}
+	if err != nil {
+		return nil
+	}
+	id, err := greetStream(ctx, conn)
+	if err != nil {
 		conn.Close()
+		return nil
 	}
-	if errors.Is(err, ErrNoStream) {
-		err = nil
-	}
-	return nil, err
+	return newCarrier(ctx, conn, id)
 }
 
 // find returns the carrier that a call names.

@@ -52,10 +52,7 @@ func (s *server) Export(req *ExportRequest, stream grpc.ServerStreamingServer[wi
 func (c *Client) CopyIn(ctx context.Context, ref *Ref, req drivers.CopyInRequest, archive io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	carrier, err := wire.OpenCarrier(ctx, c.dial)
-	if err != nil {
-		return err
-	}
+	carrier := wire.OpenCarrier(ctx, c.dial)
 	defer carrier.Close()
 	stream, err := c.ControlClient.CopyIn(ctx)
 	if err != nil {
@@ -71,10 +68,7 @@ func (c *Client) CopyIn(ctx context.Context, ref *Ref, req drivers.CopyInRequest
 func (c *Client) CopyOut(ctx context.Context, ref *Ref, req drivers.CopyOutRequest, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	carrier, err := wire.OpenCarrier(ctx, c.dial)
-	if err != nil {
-		return err
-	}
+	carrier := wire.OpenCarrier(ctx, c.dial)
 	defer carrier.Close()
 	stream, err := c.ControlClient.CopyOut(ctx, &CopyOutRequest{Object: ref, Copy: wire.FromCopyOut(req, carrier)})
 	if err != nil {

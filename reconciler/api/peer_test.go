@@ -192,6 +192,9 @@ func TestThePeerIsWhoConnected(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
+	if _, err := io.WriteString(client, "PRI"); err != nil { // as gRPC begins
+		t.Fatal(err)
+	}
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
