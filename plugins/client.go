@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"time"
 
 	"google.golang.org/grpc"
@@ -32,6 +33,8 @@ func NewClient(conn grpc.ClientConnInterface) drivers.Runtime {
 
 type client struct {
 	rpc runtimepb.RuntimeClient
+	// dial connects to the plugin for what goes beside the calls; nil: nothing does.
+	dial func(context.Context) (net.Conn, error)
 }
 
 // call makes one unary call within a deadline.

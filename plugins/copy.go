@@ -19,21 +19,25 @@ const snapshotDeadline = 15 * time.Minute
 func (c *client) CopyIn(ctx context.Context, req drivers.CopyInRequest, archive io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	carrier := wire.OpenCarrier(ctx, c.dial)
+	defer carrier.Close()
 	stream, err := c.rpc.CopyIn(ctx)
 	if err != nil {
 		return wire.FromStatus(err)
 	}
-	return wire.SendCopyIn(cancel, stream, req, archive)
+	return wire.SendCopyIn(cancel, stream, carrier, req, archive)
 }
 
 func (c *client) CopyOut(ctx context.Context, req drivers.CopyOutRequest, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := c.rpc.CopyOut(ctx, wire.FromCopyOut(req))
+	carrier := wire.OpenCarrier(ctx, c.dial)
+	defer carrier.Close()
+	stream, err := c.rpc.CopyOut(ctx, wire.FromCopyOut(req, carrier))
 	if err != nil {
 		return wire.FromStatus(err)
 	}
-	return wire.Download(stream.Recv, w)
+	return wire.Download(stream.Recv, carrier, w)
 }
 
 func (c *client) SnapshotDisk(ctx context.Context, path string) error {
@@ -42,7 +46,7 @@ func (c *client) SnapshotDisk(ctx context.Context, path string) error {
 }
 
 func (s *server) CopyIn(stream grpc.ClientStreamingServer[wire.CopyIn, runtimepb.CopyInResponse]) error {
-	err := wire.ServeCopyIn(stream.Recv, func(req drivers.CopyInRequest, archive io.Reader) error {
+	err := wire.ServeCopyIn(stream.Context(), stream.Recv, s.streams, func(req drivers.CopyInRequest, archive io.Reader) error {
 		return s.rt.CopyIn(stream.Context(), req, archive)
 	})
 	if err != nil {
@@ -52,7 +56,7 @@ func (s *server) CopyIn(stream grpc.ClientStreamingServer[wire.CopyIn, runtimepb
 }
 
 func (s *server) CopyOut(m *wire.CopyOutStart, stream grpc.ServerStreamingServer[wire.Piece]) error {
-	return wire.ServeCopyOut(m, stream.Send, func(req drivers.CopyOutRequest, w io.Writer) error {
+	return wire.ServeCopyOut(stream.Context(), m, stream.Send, s.streams, func(req drivers.CopyOutRequest, w io.Writer) error {
 		return s.rt.CopyOut(stream.Context(), req, w)
 	})
 }

@@ -9,13 +9,14 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
 	"github.com/vzreconciler/vzreconciler/plugins/runtimepb"
 )
 
 // ServeProtocol1 is Serve as it was when there was protocol 1 only: with its
 // routes and no others.
 func ServeProtocol1(newRuntime func(log *slog.Logger) drivers.Runtime) {
-	serve(newRuntime, ServeOptions{}, func(rt drivers.Runtime) map[int]goplugin.PluginSet {
+	serve(newRuntime, ServeOptions{}, func(rt drivers.Runtime, _ *wire.Streams) map[int]goplugin.PluginSet {
 		return map[int]goplugin.PluginSet{1: {runtimeName: &protocol1{rt: rt}}}
 	})
 }

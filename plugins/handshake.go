@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
 	"github.com/vzreconciler/vzreconciler/plugins/runtimepb"
 )
 
@@ -33,12 +34,12 @@ func handshake() goplugin.HandshakeConfig {
 	}
 }
 
-// protocols holds what is spoken in each protocol version. rt is nil at the
-// launcher's end.
-func protocols(rt drivers.Runtime) map[int]goplugin.PluginSet {
+// protocols holds what is spoken in each protocol version. Both arguments are nil
+// at the launcher's end.
+func protocols(rt drivers.Runtime, streams *wire.Streams) map[int]goplugin.PluginSet {
 	sets := map[int]goplugin.PluginSet{}
 	for v := 1; v <= ProtocolVersion; v++ {
-		sets[v] = goplugin.PluginSet{runtimeName: &runtimePlugin{rt: rt}}
+		sets[v] = goplugin.PluginSet{runtimeName: &runtimePlugin{rt: rt, streams: streams}}
 	}
 	return sets
 }
@@ -46,20 +47,20 @@ func protocols(rt drivers.Runtime) map[int]goplugin.PluginSet {
 // offered holds what a launcher offers a plugin: what is spoken here, as far as
 // the plugin's manifest says that it speaks it too.
 func (p *Plugin) offered() map[int]goplugin.PluginSet {
-	sets := protocols(nil)
+	sets := protocols(nil, nil)
 	maps.DeleteFunc(sets, func(v int, _ goplugin.PluginSet) bool { return !slices.Contains(p.ProtocolVersions, v) })
 	return sets
 }
 
 // speaks reports whether this package can talk to a plugin in a version.
 func speaks(version int) bool {
-	_, ok := protocols(nil)[version]
+	_, ok := protocols(nil, nil)[version]
 	return ok
 }
 
 func spokenVersions() []int {
 	var versions []int
-	for v := range protocols(nil) {
+	for v := range protocols(nil, nil) {
 		versions = append(versions, v)
 	}
 	slices.Sort(versions)
@@ -70,11 +71,12 @@ func spokenVersions() []int {
 type runtimePlugin struct {
 	goplugin.NetRPCUnsupportedPlugin
 
-	rt drivers.Runtime
+	rt      drivers.Runtime
+	streams *wire.Streams
 }
 
 func (p *runtimePlugin) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
-	runtimepb.RegisterRuntimeServer(s, NewServer(p.rt))
+	runtimepb.RegisterRuntimeServer(s, &server{rt: p.rt, streams: p.streams})
 	return nil
 }
 

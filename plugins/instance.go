@@ -15,6 +15,7 @@ import (
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/wire"
+	"github.com/vzreconciler/vzreconciler/plugins/runtimepb"
 )
 
 // maxMessage bounds a message from a plugin, and one to it.
@@ -60,7 +61,10 @@ func connect(ctx context.Context, r record, bundle string, done <-chan struct{})
 		i.unwatch()
 		return nil, err
 	}
-	i.Runtime = NewClient(i.conn)
+	i.Runtime = &client{
+		rpc:  runtimepb.NewRuntimeClient(i.conn),
+		dial: func(ctx context.Context) (net.Conn, error) { return r.dial(ctx, "") },
+	}
 	if err := i.ping(ctx); err != nil {
 		i.Release()
 		return nil, err

@@ -16,8 +16,10 @@ import (
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
 )
 
 // ServeOptions modify Serve.
@@ -44,7 +46,7 @@ func Serve(newRuntime func(log *slog.Logger) drivers.Runtime, opts ServeOptions)
 
 // serve serves the runtime in the given versions of the protocol.
 func serve(newRuntime func(log *slog.Logger) drivers.Runtime, opts ServeOptions,
-	versions func(drivers.Runtime) map[int]goplugin.PluginSet,
+	versions func(drivers.Runtime, *wire.Streams) map[int]goplugin.PluginSet,
 ) {
 	debug.SetGCPercent(gcPercent)
 	// go-plugin puts others into these variables; unreferenced, the files would
@@ -78,18 +80,22 @@ func serve(newRuntime func(log *slog.Logger) drivers.Runtime, opts ServeOptions,
 	}
 
 	rt := newRuntime(log)
+	streams := &wire.Streams{}
 	l := &life{rt: rt, log: log}
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
 	defer signal.Stop(terminated)
+	keys, keysErr := pluginTLS(os.Getenv(envTLSDir))
 	log.Info("plugin serves", "pid", os.Getpid())
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig:  handshake(),
-		VersionedPlugins: versions(rt),
-		TLSProvider:      func() (*tls.Config, error) { return pluginTLS(os.Getenv(envTLSDir)) },
+		VersionedPlugins: versions(rt, streams),
+		TLSProvider:      func() (*tls.Config, error) { return keys, keysErr },
 		Logger:           hclog.New(&hclog.LoggerOptions{Name: "go-plugin", Level: hclog.Warn, Output: out}),
 		GRPCServer: func(base []grpc.ServerOption) *grpc.Server {
 			s := grpc.NewServer(append(base,
+				// In place of go-plugin's, which are the same but for the streams.
+				grpc.Creds(streams.Credentials(credentials.NewTLS(keys))),
 				grpc.MaxRecvMsgSize(maxMessage),
 				grpc.MaxSendMsgSize(maxMessage),
 				grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {

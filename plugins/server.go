@@ -22,6 +22,8 @@ type server struct {
 	runtimepb.UnimplementedRuntimeServer
 
 	rt drivers.Runtime
+	// streams are what the launcher has opened beside the calls; nil: none.
+	streams *wire.Streams
 }
 
 // reply is what a handler returns: the answer, or err as a status.

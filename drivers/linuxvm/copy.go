@@ -17,9 +17,11 @@ func (s *sandbox) CopyIn(ctx context.Context, req drivers.CopyInRequest, archive
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	carrier := wire.OpenCarrier(ctx, v.client.dialStream)
+	defer carrier.Close()
 	stream, err := v.client.agent.CopyIn(ctx)
 	if err == nil {
-		err = wire.SendCopyIn(cancel, stream, req, archive)
+		err = wire.SendCopyIn(cancel, stream, carrier, req, archive)
 	}
 	return v.callError(err)
 }
@@ -33,9 +35,11 @@ func (s *sandbox) CopyOut(ctx context.Context, req drivers.CopyOutRequest, w io.
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := v.client.agent.CopyOut(ctx, wire.FromCopyOut(req))
+	carrier := wire.OpenCarrier(ctx, v.client.dialStream)
+	defer carrier.Close()
+	stream, err := v.client.agent.CopyOut(ctx, wire.FromCopyOut(req, carrier))
 	if err == nil {
-		err = wire.Download(stream.Recv, w)
+		err = wire.Download(stream.Recv, carrier, w)
 	}
 	return v.callError(err)
 }

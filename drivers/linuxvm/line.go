@@ -11,6 +11,7 @@ import (
 
 	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
 	"github.com/vzreconciler/vzreconciler/drivers/guest/channel"
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
 )
 
 // link is one connection to an agent.
@@ -18,6 +19,8 @@ type link struct {
 	conn  grpc.ClientConnInterface
 	done  <-chan struct{} // closed when the connection is gone
 	close func() error
+	// dialStream opens a stream beside the calls; nil: there are none.
+	dialStream func(context.Context) (net.Conn, error)
 }
 
 // up reports whether the connection is there.
@@ -39,7 +42,7 @@ func connectChannel(ctx context.Context, dial func(context.Context) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	return &link{conn: c.Conn(), done: c.Done(), close: c.Close}, nil
+	return &link{conn: c.Conn(), done: c.Done(), close: c.Close, dialStream: c.DialStream}, nil
 }
 
 // line is the way to the agent of a machine: the link of the moment and, when that
@@ -124,6 +127,18 @@ func (n *line) isClosed() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.closed
+}
+
+// dialStream opens a stream beside the calls of the latest link.
+func (n *line) dialStream(ctx context.Context) (net.Conn, error) {
+	l, err := n.working(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if l.dialStream == nil {
+		return nil, wire.ErrNoStream
+	}
+	return l.dialStream(ctx)
 }
 
 // Invoke implements grpc.ClientConnInterface.

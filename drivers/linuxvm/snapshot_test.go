@@ -145,7 +145,7 @@ func TestStopAndPauseDoNotFindTheGuestFrozen(t *testing.T) {
 }
 
 func (a *fakeAgent) CopyIn(stream grpc.ClientStreamingServer[wire.CopyIn, agentpb.CopyInResponse]) error {
-	err := wire.ServeCopyIn(stream.Recv, func(req drivers.CopyInRequest, archive io.Reader) error {
+	err := wire.ServeCopyIn(stream.Context(), stream.Recv, nil, func(req drivers.CopyInRequest, archive io.Reader) error {
 		if strings.HasSuffix(req.Path, "early") {
 			return drivers.ErrInvalidArgument
 		}
@@ -159,7 +159,7 @@ func (a *fakeAgent) CopyIn(stream grpc.ClientStreamingServer[wire.CopyIn, agentp
 }
 
 func (a *fakeAgent) CopyOut(m *wire.CopyOutStart, stream grpc.ServerStreamingServer[wire.Piece]) error {
-	return wire.ServeCopyOut(m, stream.Send, func(_ drivers.CopyOutRequest, w io.Writer) error {
+	return wire.ServeCopyOut(stream.Context(), m, stream.Send, nil, func(_ drivers.CopyOutRequest, w io.Writer) error {
 		for { // a guest that never ends
 			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
 				return err

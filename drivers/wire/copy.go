@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 )
@@ -123,12 +124,18 @@ type UploadStream interface {
 	Await() error
 }
 
-// Upload sends an archive until the other end has had it, or wants no more. The
-// caller cancels the stream's context after Upload returns; cancel is called when
-// the archive cannot be read, so that the other end never takes a part for the
-// whole. A read that is under way at the end goes on in a goroutine of its own.
-func Upload(cancel context.CancelFunc, stream UploadStream, archive io.Reader) error {
+// Upload sends an archive, in the carrier if there is one, until the other end has
+// had it, or wants no more. The caller cancels the stream's context after Upload
+// returns; cancel is called when the archive cannot be read, so that the other end
+// never takes a part for the whole. A read that is under way at the end goes on in a
+// goroutine of its own.
+func Upload(cancel context.CancelFunc, stream UploadStream, carrier *Carrier, archive io.Reader) error {
+	if carrier != nil {
+		stream = carriedUpload{stream, carrier}
+	}
 	failed := make(chan error, 1)
+	ended := make(chan struct{})
+	defer close(ended)
 	go func() {
 		var sendErr error
 		w := NewPieceWriter(func(p []byte) error {
@@ -141,7 +148,14 @@ func Upload(cancel context.CancelFunc, stream UploadStream, archive io.Reader) e
 		}
 		switch {
 		case sendErr != nil:
-			// The stream is over: Await has the reason.
+			// The stream is over: Await has the reason, or is about to. If it has none
+			// it was the carrier alone that broke.
+			select {
+			case <-ended:
+			case <-time.After(lingerTime):
+				failed <- sendErr
+				cancel()
+			}
 		case err != nil:
 			failed <- err
 			cancel()
@@ -166,18 +180,12 @@ func onlyReader(r io.Reader) io.Reader {
 	return struct{ io.Reader }{r}
 }
 
-// Download writes what recv returns piece by piece to w, until its io.EOF.
-func Download(recv func() (*Piece, error), w io.Writer) error {
-	_, err := (&pieceReader{recv: func() ([]byte, error) {
-		m, err := recv()
-		return m.GetData(), err
-	}}).WriteTo(w)
-	return err
-}
-
-// FromCopyIn returns the message for a request.
-func FromCopyIn(r drivers.CopyInRequest) *CopyInStart {
-	return &CopyInStart{Container: r.Container, Path: r.Path, Unpack: r.Unpack, KeepOwner: r.KeepOwner, Parents: r.Parents}
+// FromCopyIn returns the message for a request whose archive the carrier brings.
+func FromCopyIn(r drivers.CopyInRequest, carrier *Carrier) *CopyInStart {
+	return &CopyInStart{
+		Container: r.Container, Path: r.Path, Unpack: r.Unpack, KeepOwner: r.KeepOwner, Parents: r.Parents,
+		Stream: carrier.ID(),
+	}
 }
 
 // ToCopyIn is the reverse of FromCopyIn.
@@ -187,9 +195,9 @@ func ToCopyIn(m *CopyInStart) drivers.CopyInRequest {
 	}
 }
 
-// FromCopyOut returns the message for a request.
-func FromCopyOut(r drivers.CopyOutRequest) *CopyOutStart {
-	return &CopyOutStart{Container: r.Container, Path: r.Path, FollowLink: r.FollowLink}
+// FromCopyOut returns the message for a request whose archive the carrier brings.
+func FromCopyOut(r drivers.CopyOutRequest, carrier *Carrier) *CopyOutStart {
+	return &CopyOutStart{Container: r.Container, Path: r.Path, FollowLink: r.FollowLink, Stream: carrier.ID()}
 }
 
 // ToCopyOut is the reverse of FromCopyOut.

@@ -112,7 +112,7 @@ func TestUploadTellsWhatWentWrong(t *testing.T) {
 			if tc.refuses != nil {
 				u.result <- tc.refuses
 			}
-			err := Upload(cancel, u, tc.archive)
+			err := Upload(cancel, u, nil, tc.archive)
 			switch {
 			case tc.refuses == nil && tc.want == nil && (err != nil || !u.closed):
 				t.Errorf("error %v, the stream closed: %v", err, u.closed)
@@ -136,11 +136,11 @@ func (endlessZeroes) Read(p []byte) (int, error) {
 
 func TestCopyRequestsSurviveTheWire(t *testing.T) {
 	in := drivers.CopyInRequest{Container: "c", Path: "/p/", Unpack: true, KeepOwner: true, Parents: true}
-	if got := ToCopyIn(FromCopyIn(in)); got != in {
+	if got := ToCopyIn(FromCopyIn(in, nil)); got != in {
 		t.Errorf("%+v became %+v", in, got)
 	}
 	out := drivers.CopyOutRequest{Container: "c", Path: "/p/.", FollowLink: true}
-	if got := ToCopyOut(FromCopyOut(out)); got != out {
+	if got := ToCopyOut(FromCopyOut(out, nil)); got != out {
 		t.Errorf("%+v became %+v", out, got)
 	}
 }

@@ -1118,12 +1118,16 @@ func (x *Statistics) GetHostMemoryBytes() uint64 {
 
 // CopyInStart says where an archive goes; see drivers.CopyInRequest.
 type CopyInStart struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Container     string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
-	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
-	Unpack        bool                   `protobuf:"varint,3,opt,name=unpack,proto3" json:"unpack,omitempty"`
-	KeepOwner     bool                   `protobuf:"varint,4,opt,name=keep_owner,json=keepOwner,proto3" json:"keep_owner,omitempty"`
-	Parents       bool                   `protobuf:"varint,5,opt,name=parents,proto3" json:"parents,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Container string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
+	Path      string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Unpack    bool                   `protobuf:"varint,3,opt,name=unpack,proto3" json:"unpack,omitempty"`
+	KeepOwner bool                   `protobuf:"varint,4,opt,name=keep_owner,json=keepOwner,proto3" json:"keep_owner,omitempty"`
+	Parents   bool                   `protobuf:"varint,5,opt,name=parents,proto3" json:"parents,omitempty"`
+	// Names the stream beside the call that carries the archive, if one does. The
+	// call then has no other messages, and that its client sends no more says that
+	// the archive was whole.
+	Stream        []byte `protobuf:"bytes,6,opt,name=stream,proto3" json:"stream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1191,6 +1195,13 @@ func (x *CopyInStart) GetParents() bool {
 		return x.Parents
 	}
 	return false
+}
+
+func (x *CopyInStart) GetStream() []byte {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
 }
 
 // CopyIn is a start first, then the archive, in pieces; the end of the stream is
@@ -1279,10 +1290,13 @@ func (*CopyIn_Data) isCopyIn_Kind() {}
 
 // CopyOutStart says what to pack; see drivers.CopyOutRequest.
 type CopyOutStart struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Container     string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
-	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
-	FollowLink    bool                   `protobuf:"varint,3,opt,name=follow_link,json=followLink,proto3" json:"follow_link,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Container  string                 `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
+	Path       string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	FollowLink bool                   `protobuf:"varint,3,opt,name=follow_link,json=followLink,proto3" json:"follow_link,omitempty"`
+	// Names the stream beside the call that carries the archive, if one does. The
+	// call then answers with its end alone, which says whether that was whole.
+	Stream        []byte `protobuf:"bytes,4,opt,name=stream,proto3" json:"stream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1336,6 +1350,13 @@ func (x *CopyOutStart) GetFollowLink() bool {
 		return x.FollowLink
 	}
 	return false
+}
+
+func (x *CopyOutStart) GetStream() []byte {
+	if x != nil {
+		return x.Stream
+	}
+	return nil
 }
 
 // Piece is a piece of an archive.
@@ -1671,23 +1692,25 @@ const file_drivers_wire_wire_proto_rawDesc = "" +
 	"\x11host_memory_bytes\x18\x04 \x01(\x04R\x0fhostMemoryBytes\x1a`\n" +
 	"\x0fContainersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x127\n" +
-	"\x05value\x18\x02 \x01(\v2!.vzreconciler.wire.v1.ResourceUseR\x05value:\x028\x01\"\x90\x01\n" +
+	"\x05value\x18\x02 \x01(\v2!.vzreconciler.wire.v1.ResourceUseR\x05value:\x028\x01\"\xa8\x01\n" +
 	"\vCopyInStart\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x16\n" +
 	"\x06unpack\x18\x03 \x01(\bR\x06unpack\x12\x1d\n" +
 	"\n" +
 	"keep_owner\x18\x04 \x01(\bR\tkeepOwner\x12\x18\n" +
-	"\aparents\x18\x05 \x01(\bR\aparents\"a\n" +
+	"\aparents\x18\x05 \x01(\bR\aparents\x12\x16\n" +
+	"\x06stream\x18\x06 \x01(\fR\x06stream\"a\n" +
 	"\x06CopyIn\x129\n" +
 	"\x05start\x18\x01 \x01(\v2!.vzreconciler.wire.v1.CopyInStartH\x00R\x05start\x12\x14\n" +
 	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
-	"\x04kind\"a\n" +
+	"\x04kind\"y\n" +
 	"\fCopyOutStart\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1f\n" +
 	"\vfollow_link\x18\x03 \x01(\bR\n" +
-	"followLink\"\x1b\n" +
+	"followLink\x12\x16\n" +
+	"\x06stream\x18\x04 \x01(\fR\x06stream\"\x1b\n" +
 	"\x05Piece\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"\xe8\x01\n" +
 	"\x04Live\x12=\n" +

@@ -24,6 +24,7 @@ type Client struct {
 	ControlClient
 	conn  *grpc.ClientConn
 	first *firstConn
+	dial  func(context.Context) (net.Conn, error)
 }
 
 // Dial connects to the daemon that listens on a Unix socket. It fails at once,
@@ -57,7 +58,7 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("connect to the daemon: %w", err), first.Close())
 	}
-	return &Client{ControlClient: NewControlClient(conn), conn: conn, first: unused}, nil
+	return &Client{ControlClient: NewControlClient(conn), conn: conn, first: unused, dial: dial}, nil
 }
 
 // Close ends the connection and the calls under way.

@@ -20,18 +20,21 @@ func (s *server) CopyIn(stream grpc.ClientStreamingServer[CopyInRequest, CopyInR
 	if start == nil {
 		return fmt.Errorf("copy in: %w: the first message must say what goes where", drivers.ErrInvalidArgument)
 	}
-	archive := wire.NewPieceReader(func() ([]byte, error) {
+	next := func() ([]byte, error) {
 		req, err := stream.Recv()
 		return req.GetData(), err
+	}
+	err = wire.ServeUpload(stream.Context(), next, s.streams, start.GetCopy().GetStream(), func(archive io.Reader) error {
+		return s.backend.CopyIn(stream.Context(), start.GetObject(), wire.ToCopyIn(start.GetCopy()), archive)
 	})
-	if err := s.backend.CopyIn(stream.Context(), start.GetObject(), wire.ToCopyIn(start.GetCopy()), archive); err != nil {
+	if err != nil {
 		return err
 	}
 	return stream.SendAndClose(&CopyInResponse{})
 }
 
 func (s *server) CopyOut(req *CopyOutRequest, stream grpc.ServerStreamingServer[wire.Piece]) error {
-	return wire.ServeCopyOut(req.GetCopy(), stream.Send, func(c drivers.CopyOutRequest, w io.Writer) error {
+	return wire.ServeCopyOut(stream.Context(), req.GetCopy(), stream.Send, s.streams, func(c drivers.CopyOutRequest, w io.Writer) error {
 		return s.backend.CopyOut(stream.Context(), req.GetObject(), c, w)
 	})
 }
@@ -49,25 +52,29 @@ func (s *server) Export(req *ExportRequest, stream grpc.ServerStreamingServer[wi
 func (c *Client) CopyIn(ctx context.Context, ref *Ref, req drivers.CopyInRequest, archive io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	carrier := wire.OpenCarrier(ctx, c.dial)
+	defer carrier.Close()
 	stream, err := c.ControlClient.CopyIn(ctx)
 	if err != nil {
 		return err
 	}
 	// A failed send leaves the reason to Await, in Upload.
-	start := &CopyInStart{Object: ref, Copy: wire.FromCopyIn(req)}
+	start := &CopyInStart{Object: ref, Copy: wire.FromCopyIn(req, carrier)}
 	_ = stream.Send(&CopyInRequest{Kind: &CopyInRequest_Start{Start: start}})
-	return wire.Upload(cancel, copyInClient{stream}, archive)
+	return wire.Upload(cancel, copyInClient{stream}, carrier, archive)
 }
 
 // CopyOut writes an archive of what is at a path of a sandbox's container to w.
 func (c *Client) CopyOut(ctx context.Context, ref *Ref, req drivers.CopyOutRequest, w io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := c.ControlClient.CopyOut(ctx, &CopyOutRequest{Object: ref, Copy: wire.FromCopyOut(req)})
+	carrier := wire.OpenCarrier(ctx, c.dial)
+	defer carrier.Close()
+	stream, err := c.ControlClient.CopyOut(ctx, &CopyOutRequest{Object: ref, Copy: wire.FromCopyOut(req, carrier)})
 	if err != nil {
 		return err
 	}
-	return wire.Download(stream.Recv, w)
+	return wire.Download(stream.Recv, carrier, w)
 }
 
 // Export writes an archive of a container's root file system to w.
@@ -78,7 +85,7 @@ func (c *Client) Export(ctx context.Context, req *ExportRequest, w io.Writer) er
 	if err != nil {
 		return err
 	}
-	return wire.Download(stream.Recv, w)
+	return wire.Download(stream.Recv, nil, w)
 }
 
 // copyInClient puts pieces of an archive into requests.

@@ -58,7 +58,7 @@ func (c *Client) SaveImages(ctx context.Context, req *SaveImagesRequest, w io.Wr
 	if err != nil {
 		return err
 	}
-	return wire.Download(stream.Recv, w)
+	return wire.Download(stream.Recv, nil, w)
 }
 
 // LoadImages sends an archive and returns the images that came of it. Cancelling ctx
@@ -73,7 +73,7 @@ func (c *Client) LoadImages(ctx context.Context, req *LoadImagesStart, archive i
 	// A failed send leaves the reason to Await, in Upload.
 	_ = stream.Send(&LoadImagesRequest{Kind: &LoadImagesRequest_Start{Start: req}})
 	upload := &loadImagesClient{ClientStreamingClient: stream}
-	err = wire.Upload(cancel, upload, archive)
+	err = wire.Upload(cancel, upload, nil, archive)
 	return upload.response.GetImages(), err
 }
 

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
 )
 
 // peerCredentials are the transport credentials of the server's end of a Unix
@@ -20,8 +22,8 @@ type peerCredentials struct {
 	credentials.TransportCredentials // of the insecure kind: bytes pass as they are
 }
 
-func newPeerCredentials() credentials.TransportCredentials {
-	return peerCredentials{insecure.NewCredentials()}
+func newPeerCredentials(streams *wire.Streams) credentials.TransportCredentials {
+	return peerCredentials{streams.Credentials(insecure.NewCredentials())}
 }
 
 // ServerHandshake asks the kernel for the user at the other end.
@@ -40,7 +42,11 @@ func (c peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.A
 	if err := errors.Join(err, uidErr); err != nil {
 		return nil, nil, fmt.Errorf("control API: identify the peer: %w", err)
 	}
-	return conn, peerInfo{
+	calls, _, err := c.TransportCredentials.ServerHandshake(conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	return calls, peerInfo{
 		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 		uid:            uid,
 	}, nil

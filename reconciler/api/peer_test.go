@@ -18,6 +18,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
 )
 
 // strangerEnv makes the test binary a client: it holds the socket to call.
@@ -167,7 +169,7 @@ func TestAConnectionThatIsNoUnixSocketIsRefused(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	if _, _, err := newPeerCredentials().ServerHandshake(a); err == nil {
+	if _, _, err := newPeerCredentials(&wire.Streams{}).ServerHandshake(a); err == nil {
 		t.Error("let in")
 	}
 }
@@ -190,12 +192,15 @@ func TestThePeerIsWhoConnected(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
+	if _, err := io.WriteString(client, "PRI"); err != nil { // as gRPC begins
+		t.Fatal(err)
+	}
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_, info, err := newPeerCredentials().ServerHandshake(conn)
+	_, info, err := newPeerCredentials(&wire.Streams{}).ServerHandshake(conn)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,13 +28,14 @@ const (
 // under way and closes the listener. The listener is a Unix socket's.
 func Serve(ctx context.Context, l net.Listener, backend Backend, log *slog.Logger) error {
 	in := interceptors{ctx: ctx, owner: os.Geteuid(), log: log}
+	streams := &wire.Streams{}
 	s := grpc.NewServer(
-		grpc.Creds(newPeerCredentials()),
+		grpc.Creds(newPeerCredentials(streams)),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.ChainUnaryInterceptor(in.unary),
 		grpc.ChainStreamInterceptor(in.stream),
 	)
-	RegisterControlServer(s, &server{backend: backend})
+	RegisterControlServer(s, &server{backend: backend, streams: streams})
 
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
@@ -59,6 +60,8 @@ func Serve(ctx context.Context, l net.Listener, backend Backend, log *slog.Logge
 type server struct {
 	UnimplementedControlServer
 	backend Backend
+	// streams are what clients have opened beside the calls.
+	streams *wire.Streams
 }
 
 func (s *server) Status(ctx context.Context, _ *StatusRequest) (*StatusResponse, error) {

@@ -24,7 +24,7 @@ import (
 )
 
 func (s *server) CopyIn(stream grpc.ClientStreamingServer[wire.CopyIn, agentpb.CopyInResponse]) error {
-	err := wire.ServeCopyIn(stream.Recv, func(req drivers.CopyInRequest, archive io.Reader) error {
+	err := wire.ServeCopyIn(stream.Context(), stream.Recv, &s.streams, func(req drivers.CopyInRequest, archive io.Reader) error {
 		return s.guest.copyIn(stream.Context(), req, archive)
 	})
 	if err != nil {
@@ -34,7 +34,7 @@ func (s *server) CopyIn(stream grpc.ClientStreamingServer[wire.CopyIn, agentpb.C
 }
 
 func (s *server) CopyOut(m *wire.CopyOutStart, stream grpc.ServerStreamingServer[wire.Piece]) error {
-	return wire.ServeCopyOut(m, stream.Send, func(req drivers.CopyOutRequest, w io.Writer) error {
+	return wire.ServeCopyOut(stream.Context(), m, stream.Send, &s.streams, func(req drivers.CopyOutRequest, w io.Writer) error {
 		return s.guest.copyOut(stream.Context(), req, w)
 	})
 }

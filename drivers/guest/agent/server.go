@@ -20,6 +20,8 @@ type server struct {
 	agentpb.UnimplementedAgentServer
 	guest *guest
 	grpc  *grpc.Server
+	// streams are what the host has opened beside the calls.
+	streams wire.Streams
 	// off is closed when the guest is ready to be powered off.
 	off chan struct{}
 	// dials has room for each connection that Dial carries.
@@ -47,7 +49,7 @@ func (s *server) serve(ctx context.Context, open opener) error {
 		if err != nil {
 			return fmt.Errorf("open the channel to the host: %w", err)
 		}
-		host, err := channel.Accept(conn)
+		host, err := channel.Accept(conn, &s.streams)
 		if err != nil {
 			s.guest.log.Warn("no contact", "error", err)
 			continue

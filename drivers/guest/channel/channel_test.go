@@ -15,13 +15,16 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
 )
 
 // agent answers Info with what it is made with.
 type agent struct {
 	agentpb.UnimplementedAgentServer
-	info *agentpb.InfoResponse
+	info    *agentpb.InfoResponse
+	streams *wire.Streams
 }
 
 func (a agent) Info(context.Context, *agentpb.InfoRequest) (*agentpb.InfoResponse, error) {
@@ -54,7 +57,7 @@ func port(t *testing.T) (dial func(context.Context) (net.Conn, error), guest fun
 
 func serve(t *testing.T, conn io.ReadWriteCloser, a agent) {
 	t.Helper()
-	l, err := Accept(conn)
+	l, err := Accept(conn, &wire.Streams{})
 	if err != nil {
 		t.Error(err)
 		return
@@ -196,11 +199,82 @@ func TestDoneTellsThatTheGuestIsGone(t *testing.T) {
 	}
 }
 
+func TestStreamsGoBesideTheCalls(t *testing.T) {
+	dial, guest := port(t)
+	streams := &wire.Streams{}
+	go func() {
+		l, err := Accept(guest(), streams)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		s := grpc.NewServer(ServerOptions()...)
+		agentpb.RegisterAgentServer(s, agent{info: info.info, streams: streams})
+		t.Cleanup(s.Stop)
+		_ = s.Serve(l)
+	}()
+	c := connect(t, dial)
+	wantInfo(t, c)
+	text := bytes.Repeat([]byte("0123456789abcdef"), streamBytes/4)
+	for range 2 * maxStreams {
+		carrier := wire.OpenCarrier(t.Context(), c.DialStream)
+		if carrier == nil {
+			t.Fatal("no carrier")
+		}
+		out, err := c.Agent.CopyOut(t.Context(), wire.FromCopyOut(drivers.CopyOutRequest{Path: string(text)}, carrier))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got bytes.Buffer
+		if err := wire.Download(out.Recv, carrier, &got); err != nil || !bytes.Equal(got.Bytes(), text) {
+			t.Fatalf("%d bytes came, want %d, %v", got.Len(), len(text), err)
+		}
+		carrier.Close()
+	}
+	wantInfo(t, c)
+	for range maxStreams {
+		if wire.OpenCarrier(t.Context(), c.DialStream) == nil {
+			t.Fatal("no carrier")
+		}
+	}
+	if wire.OpenCarrier(t.Context(), c.DialStream) != nil {
+		t.Error("one carrier too many")
+	}
+}
+
+// CopyOut sends the path itself.
+func (a agent) CopyOut(m *wire.CopyOutStart, stream grpc.ServerStreamingServer[wire.Piece]) error {
+	return wire.ServeCopyOut(stream.Context(), m, stream.Send, a.streams, func(req drivers.CopyOutRequest, w io.Writer) error {
+		_, err := io.WriteString(w, req.Path)
+		return err
+	})
+}
+
+func TestOlderAgentHasNoStreams(t *testing.T) {
+	dial, guest := port(t)
+	go func() {
+		session, err := accept(guest())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		s := grpc.NewServer()
+		agentpb.RegisterAgentServer(s, info)
+		t.Cleanup(s.Stop)
+		_ = s.Serve(session)
+	}()
+	c := connect(t, dial)
+	if wire.OpenCarrier(t.Context(), c.DialStream) != nil {
+		t.Error("there is a carrier")
+	}
+	wantInfo(t, c)
+}
+
 func TestHostRefusesAnOversizedAnswer(t *testing.T) {
 	dial, guest := port(t)
 	big := agent{info: &agentpb.InfoResponse{KernelVersion: strings.Repeat("x", MaxResponseBytes+1)}}
 	go func() {
-		l, err := Accept(guest())
+		l, err := Accept(guest(), &wire.Streams{})
 		if err != nil {
 			t.Error(err)
 			return

@@ -8,13 +8,16 @@ import (
 
 	"github.com/hashicorp/yamux"
 	"google.golang.org/grpc"
+
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
 )
 
 // Host is the guest's connection to its host. As a net.Listener it yields the
-// streams that the host opens; Close only ends that, so that a server which
-// stops can still see its last answers off with Flush.
+// streams that the host opens for gRPC; Close only ends that, so that a server
+// which stops can still see its last answers off with Flush.
 type Host struct {
 	session *yamux.Session
+	streams *wire.Streams
 	// accepting ends with stop.
 	accepting context.Context
 	stop      context.CancelFunc
@@ -22,25 +25,33 @@ type Host struct {
 
 // Accept does the guest's part of the handshake on conn. It blocks until the
 // host has come. When the host leaves, or Hangup is called, conn is closed; on
-// an error too.
-func Accept(conn io.ReadWriteCloser) (*Host, error) {
+// an error too. streams gets the streams that are not gRPC's.
+func Accept(conn io.ReadWriteCloser, streams *wire.Streams) (*Host, error) {
 	session, err := accept(conn)
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("handshake with the host: %w", err)
 	}
-	h := &Host{session: session}
+	h := &Host{session: session, streams: streams}
 	h.accepting, h.stop = context.WithCancel(context.Background())
 	return h, nil
 }
 
-// Accept waits for the next stream.
+// Accept waits for the next stream of gRPC's, and keeps the others.
 func (h *Host) Accept() (net.Conn, error) {
-	stream, err := h.session.AcceptStreamWithContext(h.accepting)
-	if err != nil {
-		return nil, err // not a nil *yamux.Stream in an interface
+	for {
+		stream, err := h.session.AcceptStreamWithContext(h.accepting)
+		if err != nil {
+			return nil, err
+		}
+		calls, err := h.streams.Sort(stream)
+		switch {
+		case err != nil:
+			stream.Close()
+		case calls != nil:
+			return calls, nil
+		}
 	}
-	return stream, nil
 }
 
 // Addr is the guest's address, which says nothing.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/vzreconciler/vzreconciler/drivers/guest/agentpb"
+	"github.com/vzreconciler/vzreconciler/drivers/wire"
 )
 
 // The pace of Connect. Before the guest has opened its end, a hypervisor either
@@ -75,6 +76,24 @@ func Connect(ctx context.Context, dial func(context.Context) (net.Conn, error)) 
 
 // Conn is what Agent calls the guest over.
 func (c *Client) Conn() grpc.ClientConnInterface { return c.conn }
+
+// maxStreams bounds the streams beside gRPC's at one time, and with it what their
+// windows hold: of the guest's memory, and of the host's when the guest keeps them
+// open.
+const maxStreams = 4
+
+// DialStream opens a stream for what goes beside the calls, or fails with
+// wire.ErrNoStream when enough are open.
+func (c *Client) DialStream(context.Context) (net.Conn, error) {
+	if c.session.NumStreams() > maxStreams {
+		return nil, fmt.Errorf("%w: %d are open", wire.ErrNoStream, maxStreams)
+	}
+	stream, err := c.session.OpenStream()
+	if err != nil {
+		return nil, fmt.Errorf("open a stream to the guest's agent: %w", err)
+	}
+	return stream, nil
+}
 
 // Done is closed when the connection is gone.
 func (c *Client) Done() <-chan struct{} { return c.session.CloseChan() }

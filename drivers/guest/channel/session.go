@@ -16,9 +16,12 @@ const (
 	// statistics and chunks of output.
 	MaxResponseBytes = 1 << 20
 
-	// windowBytes is how much may be under way on a stream before it is read. Each
+	// windowBytes is how much may be under way in gRPC before it is read. Each
 	// quarter of it that is read costs a message the other way.
 	windowBytes = 4 << 20
+	// streamBytes is the same of a stream below it. What is under way is kept in a
+	// buffer that grows to twice as much, and fresh memory is dear to a guest.
+	streamBytes = 1 << 20
 )
 
 // joined reads what the handshake's buffer still holds before the rest.
@@ -35,9 +38,11 @@ func sessionConfig() *yamux.Config {
 	cfg.EnableKeepAlive = false
 	cfg.StreamOpenTimeout = 0
 	cfg.ConnectionWriteTimeout = 24 * time.Hour
-	cfg.MaxStreamWindowSize = windowBytes
-	// One stream carries all; a few more are room for a reconnecting gRPC. A
-	// hostile end cannot make us hold more than this many windows.
+	cfg.StreamCloseTimeout = 24 * time.Hour
+	cfg.MaxStreamWindowSize = streamBytes
+	// One stream carries all calls; a few more are room for a reconnecting gRPC, and
+	// for what goes beside it. A hostile end cannot make us hold more than this many
+	// windows of streams that it opens.
 	cfg.AcceptBacklog = 4
 	return cfg
 }
