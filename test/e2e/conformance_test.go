@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/images"
@@ -41,6 +42,7 @@ func TestVZDriverKeepsToTheContractOnTheLookAlike(t *testing.T) {
 // of it whose names match.
 func keepsToTheContract(t *testing.T, dir, name, subject string, checks *regexp.Regexp) {
 	opts := conformance.OfPlugin(pluginUnderTest(t, dir, name))
+	opts.Timeout = 5 * time.Minute // under emulation, on a busy host
 	report := &conformance.Report{Subject: subject}
 	run := report.Record(func(name string, check func(conformance.T)) {
 		t.Run(name, func(t *testing.T) {
