@@ -26,27 +26,32 @@ func (v virtualization) probe() error {
 	if err := hostObstacle(); err != nil {
 		return err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	id, err := v.newIdentifier()
-	if err != nil {
-		return kindOf(err)
-	}
-	l := v.limits()
-	config, err := configure(Description{
-		CPUs: l.minCPUs, MemoryBytes: l.minMemoryBytes, MachineIdentifier: id,
-		Kernel: self, Initrd: self, // files that are there; nothing is started
-	})
+	config, err := v.least()
 	if err != nil {
 		return kindOf(err)
 	}
 	if _, err := config.Validate(); err != nil && strings.Contains(err.Error(), "entitlement") {
+		self, _ := os.Executable()
 		return fmt.Errorf("%w: this program is not signed with the entitlement com.apple.security.virtualization: build it by \"make build\", or sign it: codesign --force --sign - --entitlements packaging/macos/runtime-vz.entitlements %s: %w",
 			drivers.ErrUnavailable, self, err)
 	}
 	return nil
+}
+
+// least returns the least configuration there can be. Nothing is started with it.
+func (v virtualization) least() (*vz.VirtualMachineConfiguration, error) {
+	self, err := os.Executable() // a file that is there
+	if err != nil {
+		return nil, err
+	}
+	id, err := v.newIdentifier()
+	if err != nil {
+		return nil, err
+	}
+	l := v.limits()
+	return configure(Description{
+		CPUs: l.minCPUs, MemoryBytes: l.minMemoryBytes, MachineIdentifier: id, Kernel: self, Initrd: self,
+	})
 }
 
 func (virtualization) version() string { return hostVersion() }
@@ -183,8 +188,12 @@ func addConsole(config *vz.VirtualMachineConfiguration, input, output *os.File) 
 
 // kindOf sorts the framework's errors into the kinds that callers tell apart.
 func kindOf(err error) error {
-	if errors.Is(err, vz.ErrUnsupportedOSVersion) {
+	var its *vz.NSError
+	switch {
+	case errors.Is(err, vz.ErrUnsupportedOSVersion):
 		return fmt.Errorf("%w: macOS 13 or newer is needed: %w", drivers.ErrUnavailable, err)
+	case errors.As(err, &its) && its.Code == int(vz.ErrorOutOfDiskSpace):
+		return fmt.Errorf("%w: %w", drivers.ErrExhausted, err)
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package vz
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"os"
@@ -57,10 +58,25 @@ func (h *Hypervisor) Probe(ctx context.Context) error {
 
 // Start starts a machine.
 func (h *Hypervisor) Start(ctx context.Context, cfg linuxvm.MachineConfig) (linuxvm.Machine, error) {
+	m, err := h.make(ctx, cfg, func() ([]byte, error) {
+		return machineIdentifier(cfg.StateDir, h.framework.newIdentifier)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := m.start(ctx); err != nil {
+		return nil, err
+	}
+	h.log.DebugContext(ctx, "started a virtual machine", "id", cfg.ID)
+	return m, nil
+}
+
+// make makes a machine that has yet to be started or restored.
+func (h *Hypervisor) make(ctx context.Context, cfg linuxvm.MachineConfig, identifier func() ([]byte, error)) (*machine, error) {
 	if err := h.Probe(ctx); err != nil {
 		return nil, err
 	}
-	d, err := h.describe(cfg)
+	d, err := h.describe(cfg, identifier)
 	if err != nil {
 		return nil, err
 	}
@@ -86,16 +102,13 @@ func (h *Hypervisor) Start(ctx context.Context, cfg linuxvm.MachineConfig) (linu
 		Accelerator: "hvf",
 		PID:         self.PID,
 		StartTime:   self.StartTime,
+		Identifier:  base64.StdEncoding.EncodeToString(d.MachineIdentifier),
 	}
-	if err := m.start(ctx); err != nil {
-		return nil, err
-	}
-	h.log.DebugContext(ctx, "started a virtual machine", "id", cfg.ID)
 	return m, nil
 }
 
 // describe returns the description of a machine that this host can run.
-func (h *Hypervisor) describe(cfg linuxvm.MachineConfig) (Description, error) {
+func (h *Hypervisor) describe(cfg linuxvm.MachineConfig, identifier func() ([]byte, error)) (Description, error) {
 	data, err := parseRuntimeData(cfg.RuntimeData)
 	if err != nil {
 		return Description{}, err
@@ -103,11 +116,11 @@ func (h *Hypervisor) describe(cfg linuxvm.MachineConfig) (Description, error) {
 	if err := checkKernel(cfg.Kernel.Image, runtime.GOARCH); err != nil {
 		return Description{}, err
 	}
-	identifier, err := machineIdentifier(cfg.StateDir, h.framework.newIdentifier)
+	id, err := identifier()
 	if err != nil {
 		return Description{}, err
 	}
-	d := describe(cfg, data, identifier)
+	d := describe(cfg, data, id)
 	return d, d.within(h.framework.limits())
 }
 

@@ -26,6 +26,8 @@ func (absent) version() string { return "" }
 
 func (absent) limits() limits { return limits{} }
 
+func (a absent) canSave() error { return fmt.Errorf("%w: %w", drivers.ErrUnsupported, a.probe()) }
+
 func (a absent) newIdentifier() ([]byte, error) { return nil, a.probe() }
 
 func (a absent) newMachine(Description, *os.File, *os.File) (virtualMachine, error) {
