@@ -2,6 +2,7 @@ package vz
 
 import (
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
@@ -24,6 +25,7 @@ type Description struct {
 	MachineIdentifier    []byte
 	NestedVirtualization bool
 	Disks                []DiskDescription
+	Networks             []NetworkDescription
 }
 
 // DiskDescription is a raw disk image.
@@ -35,6 +37,13 @@ type DiskDescription struct {
 	// Cache and Sync are DiskCache… and DiskSync….
 	Cache string
 	Sync  string
+}
+
+// NetworkDescription is a network device.
+type NetworkDescription struct {
+	// Socket is the path where a switch comes for the frames, see network.
+	Socket string
+	MAC    net.HardwareAddr
 }
 
 // limits are what the framework allows a machine on this host.

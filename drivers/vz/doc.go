@@ -17,7 +17,8 @@
 //   - Its state changes come over one channel, which one goroutine owns.
 //
 // The agent is reached over vsock. The guest's console is hvc0, at the other end
-// of a pipe.
+// of a pipe, and its network devices are at the other end of datagram sockets: see
+// joints.
 //
 // With the build tag vzlookalike, framework.go is built on Linux, against a module
 // that looks like the real one and runs QEMU: see internal/lookalike.

@@ -73,12 +73,15 @@ func (virtualization) newIdentifier() ([]byte, error) {
 	return append([]byte(nil), id.DataRepresentation()...), nil
 }
 
-func (virtualization) newMachine(d Description, input, output *os.File) (virtualMachine, error) {
+func (virtualization) newMachine(d Description, f files) (virtualMachine, error) {
 	config, err := configure(d)
 	if err != nil {
 		return nil, kindOf(err)
 	}
-	if err := addConsole(config, input, output); err != nil {
+	if err := addConsole(config, f.input, f.output); err != nil {
+		return nil, kindOf(err)
+	}
+	if err := addNetworks(config, d, f.networks); err != nil {
 		return nil, kindOf(err)
 	}
 	// It may say no without an error.
@@ -91,10 +94,10 @@ func (virtualization) newMachine(d Description, input, output *os.File) (virtual
 	if err != nil {
 		return nil, kindOf(err)
 	}
-	return &appleMachine{VirtualMachine: vm, input: input, output: output}, nil
+	return &appleMachine{VirtualMachine: vm, files: f}, nil
 }
 
-// configure makes the configuration, but for the console.
+// configure makes the configuration, but for what is joined to files.
 func configure(d Description) (*vz.VirtualMachineConfiguration, error) {
 	loader, err := vz.NewLinuxBootLoader(d.Kernel, vz.WithCommandLine(d.CommandLine), vz.WithInitrd(d.Initrd))
 	if err != nil {
@@ -186,6 +189,29 @@ func addConsole(config *vz.VirtualMachineConfiguration, input, output *os.File) 
 	return nil
 }
 
+// addNetworks adds the network devices, each with its end of a datagram socket.
+func addNetworks(config *vz.VirtualMachineConfiguration, d Description, ends []*os.File) error {
+	var devices []*vz.VirtioNetworkDeviceConfiguration
+	for i, network := range d.Networks {
+		end, err := vz.NewFileHandleNetworkDeviceAttachment(ends[i])
+		if err != nil {
+			return err
+		}
+		device, err := vz.NewVirtioNetworkDeviceConfiguration(end)
+		if err != nil {
+			return err
+		}
+		mac, err := vz.NewMACAddress(network.MAC)
+		if err != nil {
+			return err
+		}
+		device.SetMACAddress(mac)
+		devices = append(devices, device)
+	}
+	config.SetNetworkDevicesVirtualMachineConfiguration(devices)
+	return nil
+}
+
 // kindOf sorts the framework's errors into the kinds that callers tell apart.
 func kindOf(err error) error {
 	var its *vz.NSError
@@ -201,9 +227,9 @@ func kindOf(err error) error {
 // appleMachine is a virtualMachine.
 type appleMachine struct {
 	*vz.VirtualMachine
-	// input and output are the console's: the framework knows only their numbers,
-	// and the garbage collector would close files that nobody refers to.
-	input, output *os.File
+	// The framework knows only the files' numbers, and the garbage collector would
+	// close those that nobody refers to.
+	files files
 }
 
 func (m *appleMachine) Start() error { return m.VirtualMachine.Start() }

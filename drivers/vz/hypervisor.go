@@ -84,18 +84,18 @@ func (h *Hypervisor) make(ctx context.Context, cfg linuxvm.MachineConfig, identi
 	if err != nil {
 		return nil, err
 	}
-	console, err := newConsole(cfg.Console)
+	j, err := join(d, cfg.Console)
 	if err != nil {
 		return nil, err
 	}
 	vm, err := bounded(ctx, "make the virtual machine", func() (virtualMachine, error) {
-		return h.framework.newMachine(d, console.input, console.output)
+		return h.framework.newMachine(d, j.files())
 	}, nil)
 	if err != nil {
-		console.close()
+		j.close()
 		return nil, err
 	}
-	m := newMachine(vm, console, h.patience)
+	m := newMachine(vm, j, h.patience)
 	m.description = drivers.Machine{
 		Hypervisor: h.framework.version(),
 		// It is built on the framework that QEMU calls so.

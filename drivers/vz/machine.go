@@ -23,9 +23,17 @@ type framework interface {
 	newIdentifier() ([]byte, error)
 	// canSave says why no machine can be saved here, if that is so.
 	canSave() error
-	// newMachine makes a machine that has yet to be started. It keeps the console's
-	// files referenced.
-	newMachine(d Description, input, output *os.File) (virtualMachine, error)
+	// newMachine makes a machine that has yet to be started. It keeps the files
+	// referenced.
+	newMachine(d Description, f files) (virtualMachine, error)
+}
+
+// files are the framework's ends of what a machine is joined to.
+type files struct {
+	// input and output are the console's.
+	input, output *os.File
+	// networks are in the order of the description's.
+	networks []*os.File
 }
 
 // virtualMachine is the framework's object. Its calls may block for ever.
@@ -83,7 +91,7 @@ var errGone = errors.New("the virtual machine is gone")
 // machine is one virtual machine.
 type machine struct {
 	vm          virtualMachine
-	console     *console
+	joints      *joints
 	patience    patience
 	description drivers.Machine
 
@@ -98,9 +106,9 @@ type machine struct {
 	refused chan struct{}
 }
 
-func newMachine(vm virtualMachine, c *console, p patience) *machine {
+func newMachine(vm virtualMachine, j *joints, p patience) *machine {
 	m := &machine{
-		vm: vm, console: c, patience: p,
+		vm: vm, joints: j, patience: p,
 		changed: make(chan struct{}), exited: make(chan struct{}), refused: make(chan struct{}),
 	}
 	go m.watch()
@@ -112,14 +120,14 @@ func (m *machine) watch() {
 	for begun := false; ; {
 		s, ok := m.vm.NextState(m.refused)
 		if !ok {
-			m.console.close()
+			m.joints.close()
 			return
 		}
 		begun = begun || s != stateStopped
 		m.enter(s)
 		if begun && (s == stateStopped || s == stateFailed) {
 			// All that was printed is in the log when the end is told.
-			m.console.close()
+			m.joints.close()
 			close(m.exited)
 			return
 		}

@@ -55,8 +55,8 @@ func (s *scripted) canSave() error            { return s.saves }
 func (s *scripted) Save(path string) error    { return s.save(path) }
 func (s *scripted) Restore(path string) error { return s.restore(path) }
 
-func (s *scripted) newMachine(d Description, _, output *os.File) (virtualMachine, error) {
-	s.output, s.made = output, d
+func (s *scripted) newMachine(d Description, f files) (virtualMachine, error) {
+	s.output, s.made = f.output, d
 	return s, nil
 }
 
@@ -243,11 +243,11 @@ func TestCallThatNeverReturnsIsGivenUp(t *testing.T) {
 	t.Run("start", func(t *testing.T) {
 		s := newScripted()
 		s.start = func(*scripted) error { <-hang; return nil }
-		c, err := newConsole(nil)
+		j, err := join(Description{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := newMachine(s, c, patience{call: brief})
+		m := newMachine(s, j, patience{call: brief})
 		if err := m.start(t.Context()); err == nil || !strings.Contains(err.Error(), "it may still run") {
 			t.Errorf("start: %v", err)
 		}

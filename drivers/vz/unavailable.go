@@ -4,7 +4,6 @@ package vz
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
@@ -30,6 +29,6 @@ func (a absent) canSave() error { return fmt.Errorf("%w: %w", drivers.ErrUnsuppo
 
 func (a absent) newIdentifier() ([]byte, error) { return nil, a.probe() }
 
-func (a absent) newMachine(Description, *os.File, *os.File) (virtualMachine, error) {
+func (a absent) newMachine(Description, files) (virtualMachine, error) {
 	return nil, a.probe()
 }

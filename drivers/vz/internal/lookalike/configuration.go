@@ -67,6 +67,7 @@ type VirtualMachineConfiguration struct {
 	sockets     int
 	entropy     int
 	balloons    int
+	networks    []*VirtioNetworkDeviceConfiguration
 }
 
 // NewVirtualMachineConfiguration returns a configuration without devices.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -93,8 +94,9 @@ func (v *VirtualMachine) launch(more []string) error {
 	if channel == channelPort {
 		port = fmt.Sprintf("vz-lookalike-%d-%d", os.Getpid(), machines.Add(1))
 	}
-	v.cmd = exec.Command(program(), append(v.config.args(port), more...)...)
-	v.cmd.ExtraFiles = theirs
+	networks, sockets := v.config.networkArgs()
+	v.cmd = exec.Command(program(), slices.Concat(v.config.args(port), networks, more)...)
+	v.cmd.ExtraFiles = slices.Concat(theirs, sockets)
 	if len(v.config.serial) > 0 {
 		v.cmd.Stdin, v.cmd.Stdout = v.config.serial[0].files.read, v.config.serial[0].files.write
 	}

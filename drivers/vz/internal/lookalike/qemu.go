@@ -17,6 +17,7 @@ import (
 const (
 	monitorFD = 3
 	vsockFD   = 4
+	networkFD = 5 // and following
 )
 
 func program() string {
