@@ -3,9 +3,9 @@
 //
 // It has two halves. The pure one builds and is tested everywhere: describe turns
 // a machine for any hypervisor into a Description, plain data; machine carries one
-// through its life by way of a small interface. The thin one, framework.go, is the
-// only file that touches github.com/Code-Hex/vz, and so cgo and macOS: it turns a
-// Description into the framework's objects, and has no decisions to make. Where it
+// through its life by way of a small interface. The thin one, framework*.go, is all
+// that touches github.com/Code-Hex/vz, and so cgo and macOS: it turns a Description
+// into the framework's objects, and has no decisions to make. Where it
 // cannot be built, Probe says why.
 //
 // The framework differs from a hypervisor in a process of its own:
@@ -20,7 +20,7 @@
 // of a pipe, and its network devices are at the other end of datagram sockets: see
 // joints.
 //
-// With the build tag vzlookalike, framework.go is built on Linux, against a module
+// With the build tag vzlookalike, that is built on Linux, against a module
 // that looks like the real one and runs QEMU: see internal/lookalike.
 //
 // The package knows nothing of containers, bundles or manifests.

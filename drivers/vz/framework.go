@@ -112,15 +112,12 @@ func configure(d Description) (*vz.VirtualMachineConfiguration, error) {
 		return nil, err
 	}
 	config.SetPlatformVirtualMachineConfiguration(platform)
-	var disks []vz.StorageDeviceConfiguration
-	for _, disk := range d.Disks {
-		device, err := block(disk)
-		if err != nil {
-			return nil, fmt.Errorf("disk %s: %w", disk.Path, err)
-		}
-		disks = append(disks, device)
+	if err := addDisks(config, d); err != nil {
+		return nil, err
 	}
-	config.SetStorageDevicesVirtualMachineConfiguration(disks)
+	if err := addShares(config, d); err != nil {
+		return nil, err
+	}
 	socket, err := vz.NewVirtioSocketDeviceConfiguration()
 	if err != nil {
 		return nil, err
@@ -152,64 +149,6 @@ func platform(d Description) (*vz.GenericPlatformConfiguration, error) {
 		return nil, fmt.Errorf("nested virtualization: %w: it needs macOS 15 and an Apple M3 or newer", drivers.ErrUnsupported)
 	}
 	return config, config.SetNestedVirtualizationEnabled(true)
-}
-
-func block(d DiskDescription) (*vz.VirtioBlockDeviceConfiguration, error) {
-	cache := map[string]vz.DiskImageCachingMode{
-		DiskCacheAuto: vz.DiskImageCachingModeAutomatic,
-		DiskCacheOn:   vz.DiskImageCachingModeCached,
-		DiskCacheOff:  vz.DiskImageCachingModeUncached,
-	}
-	sync := map[string]vz.DiskImageSynchronizationMode{
-		DiskSyncFull:  vz.DiskImageSynchronizationModeFull,
-		DiskSyncFsync: vz.DiskImageSynchronizationModeFsync,
-		DiskSyncNone:  vz.DiskImageSynchronizationModeNone,
-	}
-	image, err := vz.NewDiskImageStorageDeviceAttachmentWithCacheAndSync(d.Path, d.ReadOnly, cache[d.Cache], sync[d.Sync])
-	if err != nil {
-		return nil, err
-	}
-	device, err := vz.NewVirtioBlockDeviceConfiguration(image)
-	if err != nil {
-		return nil, err
-	}
-	return device, device.SetBlockDeviceIdentifier(d.Identifier)
-}
-
-func addConsole(config *vz.VirtualMachineConfiguration, input, output *os.File) error {
-	ends, err := vz.NewFileHandleSerialPortAttachment(input, output)
-	if err != nil {
-		return err
-	}
-	port, err := vz.NewVirtioConsoleDeviceSerialPortConfiguration(ends)
-	if err != nil {
-		return err
-	}
-	config.SetSerialPortsVirtualMachineConfiguration([]*vz.VirtioConsoleDeviceSerialPortConfiguration{port})
-	return nil
-}
-
-// addNetworks adds the network devices, each with its end of a datagram socket.
-func addNetworks(config *vz.VirtualMachineConfiguration, d Description, ends []*os.File) error {
-	var devices []*vz.VirtioNetworkDeviceConfiguration
-	for i, network := range d.Networks {
-		end, err := vz.NewFileHandleNetworkDeviceAttachment(ends[i])
-		if err != nil {
-			return err
-		}
-		device, err := vz.NewVirtioNetworkDeviceConfiguration(end)
-		if err != nil {
-			return err
-		}
-		mac, err := vz.NewMACAddress(network.MAC)
-		if err != nil {
-			return err
-		}
-		device.SetMACAddress(mac)
-		devices = append(devices, device)
-	}
-	config.SetNetworkDevicesVirtualMachineConfiguration(devices)
-	return nil
 }
 
 // kindOf sorts the framework's errors into the kinds that callers tell apart.
