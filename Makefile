@@ -65,6 +65,17 @@ lookalike: ## build runtime-vz for Linux, on QEMU in place of Apple's framework
 	$(subst -ldflags ",-ldflags "-X github.com/Code-Hex/vz/v3.channel=port ,$(BUILD)) -modfile bin/lookalike/vz.mod -tags vzlookalike \
 		-o bin/lookalike-saving/runtime-vz/bin/runtime-vz ./plugins/runtime-vz
 
+.PHONY: universal
+universal: ## build for macOS, on any host and for both architectures, all but runtime-vz
+	@set -e; umask 022; for p in cmd/vzctl cmd/vzreconciler $(addprefix plugins/,$(PLUGINS)); do \
+		name=$${p##*/}; out=bin/macos/$$name; mkdir -p bin/macos/plugins; \
+		case $$p in plugins/*) out=bin/macos/$$p; mkdir -p $$out/bin; cp $$p/plugin.yaml $$out/; out=$$out/bin/$$name ;; esac; \
+		echo "$$out"; \
+		for a in arm64 amd64; do GOOS=darwin GOARCH=$$a $(BUILD) -o $$out-$$a ./$$p; done; \
+		$(GO) run ./internal/tools/universal -o $$out $$out-arm64 $$out-amd64; \
+		rm $$out-arm64 $$out-amd64; \
+	done
+
 image: ## build the image that the examples use, from Debian's busybox
 	@mkdir -p examples/image
 	@$(GO) run ./internal/tools/mkimage -o examples/image/busybox.tar -busybox "$$(command -v busybox)"
