@@ -35,7 +35,7 @@ type network struct {
 	// device is the framework's end of the pair, frames ours.
 	device   *os.File
 	frames   net.Conn
-	switches net.Listener
+	switches *net.UnixListener
 
 	mu   sync.Mutex
 	peer net.Conn // the switch that is there, if any
@@ -56,7 +56,7 @@ func newNetwork(path string) (_ *network, err error) {
 	if n.device, n.frames, err = datagramPair(); err != nil {
 		return nil, err
 	}
-	if n.switches, err = net.Listen("unix", path); err != nil {
+	if n.switches, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"}); err != nil {
 		return nil, err
 	}
 	n.ends.Go(n.fromDevice)

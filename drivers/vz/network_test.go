@@ -42,7 +42,7 @@ func newTestNetwork(t *testing.T) (path string, device net.Conn) {
 
 func plugIn(t *testing.T, path string) net.Conn {
 	t.Helper()
-	c, err := net.Dial("unix", path)
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
