@@ -53,10 +53,10 @@ func sandboxField(name string) fieldUse {
 func podField(name string) fieldUse {
 	switch name {
 	case "volumes", "containers", "initContainers", "restartPolicy", "terminationGracePeriodSeconds", "securityContext",
-		"hostname", "hostAliases", "dnsConfig", "runtimeClassName", "os":
+		"hostname", "hostAliases", "dnsConfig", "runtimeClassName", "os", "imagePullSecrets":
 		return fieldUse{class: supported}
 	case "ephemeralContainers", "activeDeadlineSeconds", "shareProcessNamespace",
-		"imagePullSecrets", "subdomain", "setHostnameAsFQDN", "hostnameOverride", "overhead",
+		"subdomain", "setHostnameAsFQDN", "hostnameOverride", "overhead",
 		"resources", "resourceClaims":
 		return fieldUse{class: notYet}
 	case "nodeSelector", "nodeName", "affinity", "schedulerName", "tolerations", "priorityClassName", "priority",
