@@ -226,7 +226,10 @@ type Machine struct {
 	// AcceleratorReason says why it is not the hardware's, for people.
 	AcceleratorReason string `json:"acceleratorReason,omitempty"`
 	// CPU is the host's processor, as far as guests can tell one from another.
-	CPU           string `json:"cpu,omitempty"`
+	CPU string `json:"cpu,omitempty"`
+	// Identifier is the hypervisor's own name for the machine, if one that goes on
+	// where it was must have the same. It stays with the runtime: State leaves it out.
+	Identifier    string `json:"identifier,omitempty"`
 	PID           int    `json:"pid,omitempty"`           // of the hypervisor process
 	StartTime     uint64 `json:"startTime,omitempty"`     // of that process, see internal/procfs
 	KernelVersion string `json:"kernelVersion,omitempty"` // uname -r in the guest

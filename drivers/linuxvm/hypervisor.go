@@ -35,6 +35,9 @@ type Hypervisor interface {
 // Machines are Savers.
 type Restorer interface {
 	Hypervisor
+	// CanSave says why it cannot on this host, if that is so. The error wraps
+	// drivers.ErrUnsupported.
+	CanSave() error
 	// Restore makes a machine from cfg that is where another was when it was saved
 	// to the file at path, and described as was. Its CPUs stand still until Resume.
 	// The error is drivers.ErrInvalidArgument if the two do not fit.

@@ -20,11 +20,11 @@ const restoredDisk = DiskFile + ".restored"
 // RestoreState makes a machine that goes on where a saved one was.
 func (s *sandbox) RestoreState(ctx context.Context, req drivers.BootstrapRequest, path string) error {
 	const op = "restore the state"
-	restorer, ok := s.hv.(Restorer)
-	switch {
-	case !ok:
-		return fmt.Errorf("%s: %w on %s", op, drivers.ErrUnsupported, s.hv.Name())
-	case !filepath.IsAbs(path):
+	restorer, err := s.restorer()
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	if !filepath.IsAbs(path) {
 		return fmt.Errorf("%s: %w: %q is not an absolute path", op, drivers.ErrInvalidArgument, path)
 	}
 	return s.bringUp(ctx, op, req, func(ctx context.Context, v *vm) (*record, error) {

@@ -124,7 +124,7 @@ func (s *sandbox) passed(stage string) {
 
 func (s *sandbox) Info(context.Context) (drivers.Info, error) {
 	can := drivers.Capabilities()
-	if _, ok := s.hv.(Restorer); !ok {
+	if _, err := s.restorer(); err != nil {
 		can = slices.DeleteFunc(can, func(c string) bool { return c == drivers.CapabilitySaveState })
 	}
 	return drivers.Info{

@@ -21,8 +21,8 @@ const unfinishedMark = ".unfinished-"
 // SaveState writes memory, devices and disk while the CPUs stand still.
 func (s *sandbox) SaveState(ctx context.Context, path string, opts drivers.SaveOptions) error {
 	const op = "save the state"
-	if _, ok := s.hv.(Restorer); !ok {
-		return fmt.Errorf("%s: %w on %s", op, drivers.ErrUnsupported, s.hv.Name())
+	if _, err := s.restorer(); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
 	}
 	if !filepath.IsAbs(path) {
 		return fmt.Errorf("%s: %w: %q is not an absolute path", op, drivers.ErrInvalidArgument, path)
@@ -52,6 +52,15 @@ func (s *sandbox) SaveState(ctx context.Context, path string, opts drivers.SaveO
 		return fmt.Errorf("%s: %w", op, exhausted(err))
 	}
 	return nil
+}
+
+// restorer returns the hypervisor if it can save machines and restore them here.
+func (s *sandbox) restorer() (Restorer, error) {
+	r, ok := s.hv.(Restorer)
+	if !ok {
+		return nil, fmt.Errorf("%w on %s", drivers.ErrUnsupported, s.hv.Name())
+	}
+	return r, r.CanSave()
 }
 
 // makeUnfinished makes the directory that is to be the saved state at path, and

@@ -3,6 +3,7 @@ package linuxvm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,9 +25,12 @@ import (
 type restoring struct {
 	fakeHypervisor
 
+	cannot   error
 	saveErr  error
 	slowSave bool // it lasts until it is given up
 }
+
+func (h *restoring) CanSave() error { return h.cannot }
 
 func (h *restoring) Start(ctx context.Context, cfg MachineConfig) (Machine, error) {
 	m, err := h.fakeHypervisor.Start(ctx, cfg)
@@ -560,7 +564,16 @@ func TestGuestThatIsAnotherIsNotGoneOnWithAfterARestore(t *testing.T) {
 }
 
 func TestHypervisorThatCannotSaveSaysSo(t *testing.T) {
-	h := &fakeHypervisor{}
+	for _, h := range []Hypervisor{
+		&fakeHypervisor{},
+		&restoring{cannot: fmt.Errorf("%w: the host is too old", drivers.ErrUnsupported)},
+	} {
+		cannotSave(t, h)
+	}
+}
+
+func cannotSave(t *testing.T, h Hypervisor) {
+	t.Helper()
 	rt := runWeb(t, h, bundle(t, []string{"sleep"}, nil))
 	path := filepath.Join(t.TempDir(), "saved")
 	wantError(t, rt.SaveState(t.Context(), path, drivers.SaveOptions{}), drivers.ErrUnsupported, "")

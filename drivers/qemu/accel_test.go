@@ -100,6 +100,19 @@ func TestWithoutADeviceItIsEmulationAtOnce(t *testing.T) {
 	}
 }
 
+func TestOnAMacItIsHVFThatHasToBootAndNoDeviceIsLookedFor(t *testing.T) {
+	h, cfg := fake(t, "crash")
+	h.host = host{os: "darwin", arch: "arm64"}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := h.accelerator(t.Context(), self, cfg, runtimeData{Acceleration: accelAuto, Machine: "virt"})
+	if err != nil || v.Accelerator != accelTCG || !strings.HasPrefix(v.Reason, "hvf does not boot this kernel: ") {
+		t.Errorf("verdict %q, %v", v, err)
+	}
+}
+
 func TestToldAcceleratorIsNotQuestioned(t *testing.T) {
 	v, err := New(Options{}).accelerator(t.Context(), "", linuxvm.MachineConfig{}, runtimeData{Acceleration: accelKVM})
 	if err != nil || v.String() != accelKVM {

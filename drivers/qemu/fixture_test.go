@@ -15,6 +15,8 @@ import (
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/linuxvm"
 	"github.com/vzreconciler/vzreconciler/drivers/qemu"
+	"github.com/vzreconciler/vzreconciler/internal/imagebuild"
+	"github.com/vzreconciler/vzreconciler/internal/images"
 	"github.com/vzreconciler/vzreconciler/internal/kernels"
 	"github.com/vzreconciler/vzreconciler/internal/state"
 )
@@ -25,7 +27,7 @@ type world struct {
 	dir    string
 	kernel kernels.Kernel
 	agent  string
-	rootfs string // an ext4 disk with busybox
+	rootfs string // of an OCI image with busybox
 	cache  string
 }
 
@@ -82,7 +84,7 @@ func (s *shared) make() (world, error) {
 	if err != nil {
 		return world{}, err
 	}
-	w := world{dir: dir, agent: filepath.Join(dir, "agent"), rootfs: filepath.Join(dir, "root.ext4"), cache: filepath.Join(dir, "cache")}
+	w := world{dir: dir, agent: filepath.Join(dir, "agent"), cache: filepath.Join(dir, "cache")}
 	s.dir = dir // removed even after a failure
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -119,33 +121,33 @@ func (s *shared) make() (world, error) {
 		return w, fmt.Errorf("build the agent: %w\n%s", err, out)
 	}
 
-	root := filepath.Join(dir, "root")
-	for _, d := range []string{"bin", "dev", "proc", "sys", "tmp", "etc"} {
-		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
-			return w, err
-		}
-	}
+	w.rootfs, err = s.image(ctx)
+	return w, err
+}
+
+// image returns the root filesystem of an OCI image of busybox.
+func (s *shared) image(ctx context.Context) (string, error) {
 	busybox, err := s.busybox(ctx)
 	if err != nil {
-		return w, err
+		return "", err
 	}
-	binary, err := os.ReadFile(busybox)
+	img, err := imagebuild.Busybox(ctx, busybox)
 	if err != nil {
-		return w, err
+		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), binary, 0o755); err != nil {
-		return w, err
+	archive := filepath.Join(s.dir, "busybox.tar")
+	if err := imagebuild.WriteDockerArchive(archive, "localhost/busybox:latest", img); err != nil {
+		return "", err
 	}
-	for _, applet := range []string{"sh", "echo", "sleep", "cat", "date", "true", "touch", "ls", "dd", "sync", "uname"} {
-		if err := os.Symlink("busybox", filepath.Join(root, "bin", applet)); err != nil {
-			return w, err
-		}
+	store, err := images.Open(filepath.Join(s.dir, "images"), images.Options{})
+	if err != nil {
+		return "", err
 	}
-	mke2fs := exec.CommandContext(ctx, "mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d", root, w.rootfs, "16M")
-	if out, err := mke2fs.CombinedOutput(); err != nil {
-		return w, fmt.Errorf("mke2fs: %w\n%s", err, out)
+	image, err := store.Ensure(ctx, "docker-archive:"+archive, images.EnsureOptions{Platform: "linux/" + s.goarch})
+	if err != nil {
+		return "", err
 	}
-	return w, nil
+	return image.Rootfs, nil
 }
 
 // busybox returns the path of a static one: the host's own, or that of a package.

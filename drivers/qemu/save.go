@@ -63,6 +63,9 @@ var (
 	_ linuxvm.Saver    = (*machine)(nil)
 )
 
+// CanSave reports that it can, on every host.
+func (h *Hypervisor) CanSave() error { return nil }
+
 // Save migrates the machine, whose CPUs stand still, to a file.
 func (m *machine) Save(ctx context.Context, path string) error {
 	to, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, state.FileMode) //nolint:gosec // the caller names it

@@ -2,14 +2,15 @@ package vz
 
 import (
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/drivers/linuxvm"
 )
 
-// Description is a virtual machine in plain data: all that framework.go makes its
-// objects from. Every machine has, beside what is described, a console, a vsock
+// Description is a virtual machine in plain data: all that the framework's
+// objects are made from. Every machine has, beside what is described, a console, a vsock
 // device, a source of entropy and a memory balloon.
 type Description struct {
 	CPUs uint
@@ -24,6 +25,8 @@ type Description struct {
 	MachineIdentifier    []byte
 	NestedVirtualization bool
 	Disks                []DiskDescription
+	Networks             []NetworkDescription
+	Shares               []ShareDescription
 }
 
 // DiskDescription is a raw disk image.
@@ -35,6 +38,21 @@ type DiskDescription struct {
 	// Cache and Sync are DiskCache… and DiskSync….
 	Cache string
 	Sync  string
+}
+
+// NetworkDescription is a network device.
+type NetworkDescription struct {
+	// Socket is the path where a switch comes for the frames, see network.
+	Socket string
+	MAC    net.HardwareAddr
+}
+
+// ShareDescription is a folder of the host's, which the guest mounts as virtiofs.
+type ShareDescription struct {
+	// Tag is the name that the guest mounts it by, of at most 36 bytes.
+	Tag      string
+	Path     string
+	ReadOnly bool
 }
 
 // limits are what the framework allows a machine on this host.

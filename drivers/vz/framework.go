@@ -26,27 +26,32 @@ func (v virtualization) probe() error {
 	if err := hostObstacle(); err != nil {
 		return err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	id, err := v.newIdentifier()
-	if err != nil {
-		return kindOf(err)
-	}
-	l := v.limits()
-	config, err := configure(Description{
-		CPUs: l.minCPUs, MemoryBytes: l.minMemoryBytes, MachineIdentifier: id,
-		Kernel: self, Initrd: self, // files that are there; nothing is started
-	})
+	config, err := v.least()
 	if err != nil {
 		return kindOf(err)
 	}
 	if _, err := config.Validate(); err != nil && strings.Contains(err.Error(), "entitlement") {
+		self, _ := os.Executable()
 		return fmt.Errorf("%w: this program is not signed with the entitlement com.apple.security.virtualization: build it by \"make build\", or sign it: codesign --force --sign - --entitlements packaging/macos/runtime-vz.entitlements %s: %w",
 			drivers.ErrUnavailable, self, err)
 	}
 	return nil
+}
+
+// least returns the least configuration there can be. Nothing is started with it.
+func (v virtualization) least() (*vz.VirtualMachineConfiguration, error) {
+	self, err := os.Executable() // a file that is there
+	if err != nil {
+		return nil, err
+	}
+	id, err := v.newIdentifier()
+	if err != nil {
+		return nil, err
+	}
+	l := v.limits()
+	return configure(Description{
+		CPUs: l.minCPUs, MemoryBytes: l.minMemoryBytes, MachineIdentifier: id, Kernel: self, Initrd: self,
+	})
 }
 
 func (virtualization) version() string { return hostVersion() }
@@ -68,12 +73,15 @@ func (virtualization) newIdentifier() ([]byte, error) {
 	return append([]byte(nil), id.DataRepresentation()...), nil
 }
 
-func (virtualization) newMachine(d Description, input, output *os.File) (virtualMachine, error) {
+func (virtualization) newMachine(d Description, f files) (virtualMachine, error) {
 	config, err := configure(d)
 	if err != nil {
 		return nil, kindOf(err)
 	}
-	if err := addConsole(config, input, output); err != nil {
+	if err := addConsole(config, f.input, f.output); err != nil {
+		return nil, kindOf(err)
+	}
+	if err := addNetworks(config, d, f.networks); err != nil {
 		return nil, kindOf(err)
 	}
 	// It may say no without an error.
@@ -86,10 +94,10 @@ func (virtualization) newMachine(d Description, input, output *os.File) (virtual
 	if err != nil {
 		return nil, kindOf(err)
 	}
-	return &appleMachine{VirtualMachine: vm, input: input, output: output}, nil
+	return &appleMachine{VirtualMachine: vm, files: f}, nil
 }
 
-// configure makes the configuration, but for the console.
+// configure makes the configuration, but for what is joined to files.
 func configure(d Description) (*vz.VirtualMachineConfiguration, error) {
 	loader, err := vz.NewLinuxBootLoader(d.Kernel, vz.WithCommandLine(d.CommandLine), vz.WithInitrd(d.Initrd))
 	if err != nil {
@@ -104,15 +112,12 @@ func configure(d Description) (*vz.VirtualMachineConfiguration, error) {
 		return nil, err
 	}
 	config.SetPlatformVirtualMachineConfiguration(platform)
-	var disks []vz.StorageDeviceConfiguration
-	for _, disk := range d.Disks {
-		device, err := block(disk)
-		if err != nil {
-			return nil, fmt.Errorf("disk %s: %w", disk.Path, err)
-		}
-		disks = append(disks, device)
+	if err := addDisks(config, d); err != nil {
+		return nil, err
 	}
-	config.SetStorageDevicesVirtualMachineConfiguration(disks)
+	if err := addShares(config, d); err != nil {
+		return nil, err
+	}
 	socket, err := vz.NewVirtioSocketDeviceConfiguration()
 	if err != nil {
 		return nil, err
@@ -146,45 +151,14 @@ func platform(d Description) (*vz.GenericPlatformConfiguration, error) {
 	return config, config.SetNestedVirtualizationEnabled(true)
 }
 
-func block(d DiskDescription) (*vz.VirtioBlockDeviceConfiguration, error) {
-	cache := map[string]vz.DiskImageCachingMode{
-		DiskCacheAuto: vz.DiskImageCachingModeAutomatic,
-		DiskCacheOn:   vz.DiskImageCachingModeCached,
-		DiskCacheOff:  vz.DiskImageCachingModeUncached,
-	}
-	sync := map[string]vz.DiskImageSynchronizationMode{
-		DiskSyncFull:  vz.DiskImageSynchronizationModeFull,
-		DiskSyncFsync: vz.DiskImageSynchronizationModeFsync,
-		DiskSyncNone:  vz.DiskImageSynchronizationModeNone,
-	}
-	image, err := vz.NewDiskImageStorageDeviceAttachmentWithCacheAndSync(d.Path, d.ReadOnly, cache[d.Cache], sync[d.Sync])
-	if err != nil {
-		return nil, err
-	}
-	device, err := vz.NewVirtioBlockDeviceConfiguration(image)
-	if err != nil {
-		return nil, err
-	}
-	return device, device.SetBlockDeviceIdentifier(d.Identifier)
-}
-
-func addConsole(config *vz.VirtualMachineConfiguration, input, output *os.File) error {
-	ends, err := vz.NewFileHandleSerialPortAttachment(input, output)
-	if err != nil {
-		return err
-	}
-	port, err := vz.NewVirtioConsoleDeviceSerialPortConfiguration(ends)
-	if err != nil {
-		return err
-	}
-	config.SetSerialPortsVirtualMachineConfiguration([]*vz.VirtioConsoleDeviceSerialPortConfiguration{port})
-	return nil
-}
-
 // kindOf sorts the framework's errors into the kinds that callers tell apart.
 func kindOf(err error) error {
-	if errors.Is(err, vz.ErrUnsupportedOSVersion) {
+	var its *vz.NSError
+	switch {
+	case errors.Is(err, vz.ErrUnsupportedOSVersion):
 		return fmt.Errorf("%w: macOS 13 or newer is needed: %w", drivers.ErrUnavailable, err)
+	case errors.As(err, &its) && its.Code == int(vz.ErrorOutOfDiskSpace):
+		return fmt.Errorf("%w: %w", drivers.ErrExhausted, err)
 	}
 	return err
 }
@@ -192,9 +166,9 @@ func kindOf(err error) error {
 // appleMachine is a virtualMachine.
 type appleMachine struct {
 	*vz.VirtualMachine
-	// input and output are the console's: the framework knows only their numbers,
-	// and the garbage collector would close files that nobody refers to.
-	input, output *os.File
+	// The framework knows only the files' numbers, and the garbage collector would
+	// close those that nobody refers to.
+	files files
 }
 
 func (m *appleMachine) Start() error { return m.VirtualMachine.Start() }

@@ -24,3 +24,13 @@ func hostObstacle() error {
 	}
 	return nil
 }
+
+// hostSaves says why the framework cannot save machines, if it is older than that:
+// it must not be asked then.
+func hostSaves() error {
+	version, err := unix.Sysctl("kern.osproductversion")
+	if err != nil {
+		return fmt.Errorf("%w: the version of macOS is not known: %w", drivers.ErrUnsupported, err)
+	}
+	return savesFrom(version)
+}

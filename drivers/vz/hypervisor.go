@@ -2,6 +2,7 @@ package vz
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"os"
@@ -57,35 +58,11 @@ func (h *Hypervisor) Probe(ctx context.Context) error {
 
 // Start starts a machine.
 func (h *Hypervisor) Start(ctx context.Context, cfg linuxvm.MachineConfig) (linuxvm.Machine, error) {
-	if err := h.Probe(ctx); err != nil {
-		return nil, err
-	}
-	d, err := h.describe(cfg)
+	m, err := h.make(ctx, cfg, func() ([]byte, error) {
+		return machineIdentifier(cfg.StateDir, h.framework.newIdentifier)
+	})
 	if err != nil {
 		return nil, err
-	}
-	self, err := procfs.Lookup(os.Getpid())
-	if err != nil {
-		return nil, err
-	}
-	console, err := newConsole(cfg.Console)
-	if err != nil {
-		return nil, err
-	}
-	vm, err := bounded(ctx, "make the virtual machine", func() (virtualMachine, error) {
-		return h.framework.newMachine(d, console.input, console.output)
-	}, nil)
-	if err != nil {
-		console.close()
-		return nil, err
-	}
-	m := newMachine(vm, console, h.patience)
-	m.description = drivers.Machine{
-		Hypervisor: h.framework.version(),
-		// It is built on the framework that QEMU calls so.
-		Accelerator: "hvf",
-		PID:         self.PID,
-		StartTime:   self.StartTime,
 	}
 	if err := m.start(ctx); err != nil {
 		return nil, err
@@ -94,8 +71,44 @@ func (h *Hypervisor) Start(ctx context.Context, cfg linuxvm.MachineConfig) (linu
 	return m, nil
 }
 
+// make makes a machine that has yet to be started or restored.
+func (h *Hypervisor) make(ctx context.Context, cfg linuxvm.MachineConfig, identifier func() ([]byte, error)) (*machine, error) {
+	if err := h.Probe(ctx); err != nil {
+		return nil, err
+	}
+	d, err := h.describe(cfg, identifier)
+	if err != nil {
+		return nil, err
+	}
+	self, err := procfs.Lookup(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	j, err := join(d, cfg.Console)
+	if err != nil {
+		return nil, err
+	}
+	vm, err := bounded(ctx, "make the virtual machine", func() (virtualMachine, error) {
+		return h.framework.newMachine(d, j.files())
+	}, nil)
+	if err != nil {
+		j.close()
+		return nil, err
+	}
+	m := newMachine(vm, j, h.patience)
+	m.description = drivers.Machine{
+		Hypervisor: h.framework.version(),
+		// It is built on the framework that QEMU calls so.
+		Accelerator: "hvf",
+		PID:         self.PID,
+		StartTime:   self.StartTime,
+		Identifier:  base64.StdEncoding.EncodeToString(d.MachineIdentifier),
+	}
+	return m, nil
+}
+
 // describe returns the description of a machine that this host can run.
-func (h *Hypervisor) describe(cfg linuxvm.MachineConfig) (Description, error) {
+func (h *Hypervisor) describe(cfg linuxvm.MachineConfig, identifier func() ([]byte, error)) (Description, error) {
 	data, err := parseRuntimeData(cfg.RuntimeData)
 	if err != nil {
 		return Description{}, err
@@ -103,11 +116,11 @@ func (h *Hypervisor) describe(cfg linuxvm.MachineConfig) (Description, error) {
 	if err := checkKernel(cfg.Kernel.Image, runtime.GOARCH); err != nil {
 		return Description{}, err
 	}
-	identifier, err := machineIdentifier(cfg.StateDir, h.framework.newIdentifier)
+	id, err := identifier()
 	if err != nil {
 		return Description{}, err
 	}
-	d := describe(cfg, data, identifier)
+	d := describe(cfg, data, id)
 	return d, d.within(h.framework.limits())
 }
 

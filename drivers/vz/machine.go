@@ -21,9 +21,19 @@ type framework interface {
 	version() string
 	limits() limits
 	newIdentifier() ([]byte, error)
-	// newMachine makes a machine that has yet to be started. It keeps the console's
-	// files referenced.
-	newMachine(d Description, input, output *os.File) (virtualMachine, error)
+	// canSave says why no machine can be saved here, if that is so.
+	canSave() error
+	// newMachine makes a machine that has yet to be started. It keeps the files
+	// referenced.
+	newMachine(d Description, f files) (virtualMachine, error)
+}
+
+// files are the framework's ends of what a machine is joined to.
+type files struct {
+	// input and output are the console's.
+	input, output *os.File
+	// networks are in the order of the description's.
+	networks []*os.File
 }
 
 // virtualMachine is the framework's object. Its calls may block for ever.
@@ -33,6 +43,10 @@ type virtualMachine interface {
 	Resume() error
 	// Stop cuts the power.
 	Stop() error
+	// Save writes what a machine that is paused has in it to a file that is not there
+	// yet. Restore brings one that was not started to where another was, paused.
+	Save(path string) error
+	Restore(path string) error
 	// Connect connects to a vsock port of the guest.
 	Connect(port uint32) (net.Conn, error)
 	// NextState waits for the next change of the state, or until stop is closed. It
@@ -58,6 +72,8 @@ const (
 type patience struct {
 	// call bounds each.
 	call time.Duration
+	// save bounds those that write or read all of a machine's memory.
+	save time.Duration
 	// connect bounds one try to reach the agent: the guest may not listen yet, upon
 	// which the framework may say nothing at all.
 	connect time.Duration
@@ -66,7 +82,7 @@ type patience struct {
 }
 
 func defaultPatience() patience {
-	return patience{call: 30 * time.Second, connect: 2 * time.Second, news: 2 * time.Second}
+	return patience{call: 30 * time.Second, save: 10 * time.Minute, connect: 2 * time.Second, news: 2 * time.Second}
 }
 
 // errGone is the error of calls to a machine that has ended.
@@ -75,7 +91,7 @@ var errGone = errors.New("the virtual machine is gone")
 // machine is one virtual machine.
 type machine struct {
 	vm          virtualMachine
-	console     *console
+	joints      *joints
 	patience    patience
 	description drivers.Machine
 
@@ -90,9 +106,9 @@ type machine struct {
 	refused chan struct{}
 }
 
-func newMachine(vm virtualMachine, c *console, p patience) *machine {
+func newMachine(vm virtualMachine, j *joints, p patience) *machine {
 	m := &machine{
-		vm: vm, console: c, patience: p,
+		vm: vm, joints: j, patience: p,
 		changed: make(chan struct{}), exited: make(chan struct{}), refused: make(chan struct{}),
 	}
 	go m.watch()
@@ -104,14 +120,14 @@ func (m *machine) watch() {
 	for begun := false; ; {
 		s, ok := m.vm.NextState(m.refused)
 		if !ok {
-			m.console.close()
+			m.joints.close()
 			return
 		}
 		begun = begun || s != stateStopped
 		m.enter(s)
 		if begun && (s == stateStopped || s == stateFailed) {
 			// All that was printed is in the log when the end is told.
-			m.console.close()
+			m.joints.close()
 			close(m.exited)
 			return
 		}
@@ -151,16 +167,22 @@ func (m *machine) await(ctx context.Context, want ...machineState) error {
 
 // start returns when the CPUs run, or leaves no machine behind.
 func (m *machine) start(ctx context.Context) error {
-	limited, cancel := context.WithTimeout(ctx, m.patience.call)
+	return m.begin(ctx, "start the virtual machine", m.patience.call, m.vm.Start, stateRunning)
+}
+
+// begin makes the call that gives the machine its life, and returns when it is in
+// the state that this leads to, or leaves no machine behind.
+func (m *machine) begin(ctx context.Context, what string, limit time.Duration, call func() error, want machineState) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	// The framework's own error tells more than the end that may come first.
-	_, err := bounded(limited, "start the virtual machine", func() (struct{}, error) { return struct{}{}, m.vm.Start() }, nil)
+	_, err := bounded(limited, what, func() (struct{}, error) { return struct{}{}, call() }, nil)
 	switch {
 	case err == nil:
-		if err = m.await(limited, stateRunning); err == nil {
+		if err = m.await(limited, want); err == nil {
 			return nil
 		}
-		err = fmt.Errorf("start the virtual machine: %w", err)
+		err = fmt.Errorf("%s: %w", what, err)
 	case !gaveUp(err) && !m.begun():
 		close(m.refused)
 		return err

@@ -19,6 +19,10 @@ import (
 // scripted is a framework, and its one machine, that does what a test says.
 type scripted struct {
 	start, stop func(*scripted) error
+	save        func(path string) error
+	restore     func(path string) error
+	saves       error
+	made        Description
 	connect     func() (net.Conn, error)
 	states      chan machineState
 	output      *os.File
@@ -47,8 +51,12 @@ func (*scripted) limits() limits {
 	return limits{minCPUs: 1, maxCPUs: 4, minMemoryBytes: 1 << 20, maxMemoryBytes: 1 << 40}
 }
 
-func (s *scripted) newMachine(_ Description, _, output *os.File) (virtualMachine, error) {
-	s.output = output
+func (s *scripted) canSave() error            { return s.saves }
+func (s *scripted) Save(path string) error    { return s.save(path) }
+func (s *scripted) Restore(path string) error { return s.restore(path) }
+
+func (s *scripted) newMachine(d Description, f files) (virtualMachine, error) {
+	s.output, s.made = f.output, d
 	return s, nil
 }
 
@@ -76,19 +84,28 @@ const (
 // startOn starts a machine on a framework whose calls may take their time.
 func startOn(t *testing.T, s *scripted, console io.Writer) (linuxvm.Machine, error) {
 	t.Helper()
+	return on(s).Start(t.Context(), machineConfig(t, console))
+}
+
+func on(s *scripted) *Hypervisor {
 	h := New(Options{})
 	h.framework = s
-	h.patience = patience{call: ample, connect: ample, news: ample}
+	h.patience = patience{call: ample, save: ample, connect: ample, news: ample}
+	return h
+}
+
+func machineConfig(t *testing.T, console io.Writer) linuxvm.MachineConfig {
+	t.Helper()
 	kernel := t.TempDir() + "/kernel"
 	image := make([]byte, 64)
 	copy(image[56:], "ARM\x64")
 	if err := os.WriteFile(kernel, image, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return h.Start(t.Context(), linuxvm.MachineConfig{
+	return linuxvm.MachineConfig{
 		ID: "default/web", CPUs: 1, MemoryBytes: 64 << 20, StateDir: t.TempDir(),
 		Kernel: drivers.Kernel{Image: kernel}, Console: console,
-	})
+	}
 }
 
 func mustStart(t *testing.T, s *scripted, console io.Writer) linuxvm.Machine {
@@ -226,11 +243,11 @@ func TestCallThatNeverReturnsIsGivenUp(t *testing.T) {
 	t.Run("start", func(t *testing.T) {
 		s := newScripted()
 		s.start = func(*scripted) error { <-hang; return nil }
-		c, err := newConsole(nil)
+		j, err := join(Description{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := newMachine(s, c, patience{call: brief})
+		m := newMachine(s, j, patience{call: brief})
 		if err := m.start(t.Context()); err == nil || !strings.Contains(err.Error(), "it may still run") {
 			t.Errorf("start: %v", err)
 		}

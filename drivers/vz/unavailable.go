@@ -4,7 +4,6 @@ package vz
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
@@ -26,8 +25,10 @@ func (absent) version() string { return "" }
 
 func (absent) limits() limits { return limits{} }
 
+func (a absent) canSave() error { return fmt.Errorf("%w: %w", drivers.ErrUnsupported, a.probe()) }
+
 func (a absent) newIdentifier() ([]byte, error) { return nil, a.probe() }
 
-func (a absent) newMachine(Description, *os.File, *os.File) (virtualMachine, error) {
+func (a absent) newMachine(Description, files) (virtualMachine, error) {
 	return nil, a.probe()
 }

@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"debug/elf"
 	"fmt"
 	"io"
 	"io/fs"
@@ -32,15 +33,25 @@ type File struct {
 	Target string
 }
 
-// Busybox returns an image of a static busybox with a link for each applet.
+// Busybox returns an image of a static busybox, for the architecture that it is
+// for, with a link for each applet. What another architecture's has for applets is
+// asked of this host's own.
 func Busybox(ctx context.Context, busybox string) (v1.Image, error) {
 	binary, err := os.ReadFile(busybox) //nolint:gosec // the caller's own path
 	if err != nil {
 		return nil, fmt.Errorf("read busybox: %w", err)
 	}
-	list, err := exec.CommandContext(ctx, busybox, "--list").Output() //nolint:gosec // the caller's own program
+	arch, err := architecture(binary)
 	if err != nil {
-		return nil, fmt.Errorf("list the applets of %s: %w", busybox, err)
+		return nil, fmt.Errorf("%s: %w", busybox, err)
+	}
+	runnable := busybox
+	if arch != runtime.GOARCH {
+		runnable = "busybox"
+	}
+	list, err := exec.CommandContext(ctx, runnable, "--list").Output() //nolint:gosec // the caller's own program
+	if err != nil {
+		return nil, fmt.Errorf("list the applets of %s: %w", runnable, err)
 	}
 	files := []File{
 		{Path: "bin", Mode: fs.ModeDir | 0o755},
@@ -58,11 +69,32 @@ func Busybox(ctx context.Context, busybox string) (v1.Image, error) {
 			files = append(files, File{Path: "bin/" + applet, Mode: fs.ModeSymlink | 0o777, Target: "busybox"})
 		}
 	}
-	return FromFiles(files, v1.Config{Cmd: []string{"/bin/sh"}, Env: []string{"PATH=/bin"}})
+	return fromFiles(files, arch, v1.Config{Cmd: []string{"/bin/sh"}, Env: []string{"PATH=/bin"}})
 }
 
-// FromFiles returns an image of one layer that holds files, in their order.
+// architecture returns what a program is for, as GOARCH has it.
+func architecture(program []byte) (string, error) {
+	file, err := elf.NewFile(bytes.NewReader(program))
+	if err != nil {
+		return "", err
+	}
+	switch file.Machine {
+	case elf.EM_X86_64:
+		return "amd64", nil
+	case elf.EM_AARCH64:
+		return "arm64", nil
+	default:
+		return "", fmt.Errorf("it is for %s, which no guest here has", file.Machine)
+	}
+}
+
+// FromFiles returns an image of one layer that holds files, in their order, for
+// this host's architecture.
 func FromFiles(files []File, config v1.Config) (v1.Image, error) {
+	return fromFiles(files, runtime.GOARCH, config)
+}
+
+func fromFiles(files []File, arch string, config v1.Config) (v1.Image, error) {
 	var buf bytes.Buffer
 	tw := tar.NewWriter(&buf)
 	for _, f := range files {
@@ -90,7 +122,7 @@ func FromFiles(files []File, config v1.Config) (v1.Image, error) {
 	if err := tw.Close(); err != nil {
 		return nil, err
 	}
-	return fromLayer(buf.Bytes(), config)
+	return fromLayer(buf.Bytes(), arch, config)
 }
 
 // FromDir returns an image of one layer that holds a directory's content, all
@@ -139,7 +171,7 @@ func WriteDockerArchive(file, reference string, img v1.Image) error {
 	return os.Rename(tmp, file)
 }
 
-func fromLayer(layer []byte, config v1.Config) (v1.Image, error) {
+func fromLayer(layer []byte, arch string, config v1.Config) (v1.Image, error) {
 	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(layer)), nil
 	})
@@ -155,7 +187,7 @@ func fromLayer(layer []byte, config v1.Config) (v1.Image, error) {
 		return nil, err
 	}
 	cf = cf.DeepCopy()
-	cf.Architecture, cf.OS, cf.Config = runtime.GOARCH, "linux", config
+	cf.Architecture, cf.OS, cf.Config = arch, "linux", config
 	return mutate.ConfigFile(img, cf)
 }
 

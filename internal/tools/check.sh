@@ -40,13 +40,9 @@ listed=$(sed -n 's/^| \([a-z][^ ]*\.[^ ]*\) |.*/\1/p' docs/dependencies.md | sor
 # stands in for that API on Linux.
 go run ./internal/tools/vzcheck -lookalike drivers/vz/internal/lookalike ./drivers/vz ./plugins/runtime-vz ||
 	fail 'the macOS build does not type-check'
-(cd drivers/vz/internal/lookalike && go vet .)
+(cd drivers/vz/internal/lookalike && go vet . && go test .)
 
-if command -v ruby >/dev/null; then
-	ruby -c packaging/homebrew/vzreconciler.rb >/dev/null || fail 'the Homebrew formula does not parse'
-else
-	printf 'check: no ruby here: the Homebrew formula was not parsed\n' >&2
-fi
+ruby -c packaging/homebrew/vzreconciler.rb >/dev/null || fail 'the Homebrew formula does not parse'
 
 # The lint that needs the network's vulnerability database is advice, not a gate.
 govulncheck ./... || printf 'check: govulncheck found something or could not reach its database\n' >&2

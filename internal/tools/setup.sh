@@ -93,7 +93,7 @@ Linux)
 	[ -n "$kernel" ] || die "no package linux-image-cloud-$(dpkg --print-architecture) in apt's lists"
 	ls "$cache"/debs/linux-image-*.deb >/dev/null 2>&1 || debian_unpack "$kernel"
 	if [ "$want" = dev ]; then
-		debian_install git openssh-client gnupg skopeo e2fsprogs protobuf-compiler libprotobuf-dev tmux
+		debian_install git openssh-client gnupg skopeo e2fsprogs protobuf-compiler libprotobuf-dev tmux ruby
 		if [ "$qemu" = qemu-system-x86 ]; then
 			# One test boots an arm64 guest.
 			debian_install qemu-system-arm

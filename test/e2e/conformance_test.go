@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/images"
@@ -24,7 +25,8 @@ func TestQEMUKeepsToTheContract(t *testing.T) {
 }
 
 // lookalikeChecksEnv holds a regular expression of the checks to run on the
-// look-alike; without it there are a few that take it through a machine's life.
+// look-alike; without it there are those that take it through a machine's life, and
+// large data over its vsock.
 const lookalikeChecksEnv = "VZ_LOOKALIKE_CHECKS"
 
 // TestVZDriverKeepsToTheContractOnTheLookAlike boots real guests through the
@@ -33,14 +35,27 @@ const lookalikeChecksEnv = "VZ_LOOKALIKE_CHECKS"
 func TestVZDriverKeepsToTheContractOnTheLookAlike(t *testing.T) {
 	t.Parallel()
 	checks := cmp.Or(os.Getenv(lookalikeChecksEnv),
-		"^(BootstrapFailureEndsStopped|ExitCodeReachesEveryWaiter|StopLetsInitEndInGrace|PauseAndResume|KilledRuntimeEndsEveryCall)$")
+		"^(BootstrapFailureEndsStopped|ExitCodeReachesEveryWaiter|ExecCarriesStdioUnchanged|DialCarriesBothDirectionsAndHalfClose|"+
+			"CopyCarriesTreesUnchanged|StopLetsInitEndInGrace|PauseAndResume|KilledRuntimeEndsEveryCall)$")
 	keepsToTheContract(t, "lookalike", "vz", "vz-lookalike", regexp.MustCompile(checks))
+}
+
+// TestVZDriverSavesAndRestoresOnTheLookAlike does so where the agent has a
+// virtio-serial port: QEMU saves no machine with a vsock like the look-alike's.
+func TestVZDriverSavesAndRestoresOnTheLookAlike(t *testing.T) {
+	t.Parallel()
+	checks := "^RestoredSandboxGoesOnWhereItWas$"
+	if os.Getenv(lookalikeChecksEnv) != "" {
+		checks = "^(SavedSandboxGoesOn|RestoredSandboxGoesOnWhereItWas|DamagedStateIsNotRestored)$"
+	}
+	keepsToTheContract(t, "lookalike-saving", "vz", "vz-lookalike-saving", regexp.MustCompile(checks))
 }
 
 // keepsToTheContract holds a plugin below bin against the contract, or the checks
 // of it whose names match.
 func keepsToTheContract(t *testing.T, dir, name, subject string, checks *regexp.Regexp) {
 	opts := conformance.OfPlugin(pluginUnderTest(t, dir, name))
+	opts.Timeout = 5 * time.Minute // under emulation, on a busy host
 	report := &conformance.Report{Subject: subject}
 	run := report.Record(func(name string, check func(conformance.T)) {
 		t.Run(name, func(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,8 +22,6 @@ const (
 
 	// portName is the name of the virtio-serial port.
 	portName = "agent"
-	// vsockPort is where the agent listens on vsock.
-	vsockPort = 1024
 )
 
 // opener waits for the host and returns the next byte channel to it.
@@ -113,36 +110,6 @@ func hostConnected(f *os.File) (bool, error) {
 		return false, err
 	}
 	return fds[0].Revents&unix.POLLHUP == 0, nil
-}
-
-// listenVsock listens for the host. Only the host is let in: processes in
-// containers could connect too.
-func listenVsock() (opener, error) {
-	fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("vsock: %w", err)
-	}
-	if err := unix.Bind(fd, &unix.SockaddrVM{CID: unix.VMADDR_CID_ANY, Port: vsockPort}); err != nil {
-		return nil, fmt.Errorf("vsock: bind port %d: %w", vsockPort, err)
-	}
-	if err := unix.Listen(fd, 4); err != nil {
-		return nil, fmt.Errorf("vsock: listen: %w", err)
-	}
-	return func(context.Context) (io.ReadWriteCloser, error) {
-		for {
-			conn, peer, err := unix.Accept4(fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
-			switch {
-			case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.ECONNABORTED):
-				continue
-			case err != nil:
-				return nil, fmt.Errorf("vsock: accept: %w", err)
-			}
-			if vm, ok := peer.(*unix.SockaddrVM); ok && vm.CID == unix.VMADDR_CID_HOST {
-				return os.NewFile(uintptr(conn), "vsock"), nil
-			}
-			unix.Close(conn)
-		}
-	}, nil
 }
 
 // waitFor asks cond again and again until it is true, fails, or ctx ends.

@@ -38,7 +38,8 @@ func run(patterns []string, lookalike string) error {
 	if lookalike == "" {
 		return nil
 	}
-	real := checker{goos: "darwin", goarch: "amd64", declarations: true}
+	// On arm64 it has all that it has on amd64, and more.
+	real := checker{goos: "darwin", goarch: "arm64", declarations: true}
 	if err := real.check(".", module); err != nil {
 		return err
 	}

@@ -67,6 +67,8 @@ type VirtualMachineConfiguration struct {
 	sockets     int
 	entropy     int
 	balloons    int
+	networks    []*VirtioNetworkDeviceConfiguration
+	shares      []DirectorySharingDeviceConfiguration
 }
 
 // NewVirtualMachineConfiguration returns a configuration without devices.
@@ -83,6 +85,8 @@ func (v *VirtualMachineConfiguration) Validate() (bool, error) {
 		return false, fmt.Errorf("invalid configuration: %d CPUs", v.cpus)
 	case v.sockets > 1:
 		return false, errors.New("invalid configuration: more than one vsock device")
+	case len(v.shares) > 0:
+		return false, errors.New("invalid configuration: the look-alike shares no folders")
 	case v.platform == nil:
 		return false, errors.New("invalid configuration: no platform")
 	}

@@ -14,5 +14,6 @@
 //
 // A vsock needs a kernel module on Linux hosts (vhost-vsock). This has the device's
 // back end in itself, which QEMU talks to as a vhost-user device: vhostuser.go
-// is that protocol, virtqueue.go the shared rings, vsock.go the sockets.
+// is that protocol, virtqueue.go the shared rings, vsock.go the sockets. A machine
+// with such a device QEMU cannot save: see channel.go.
 package vz

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -24,6 +25,8 @@ const (
 	VirtualMachineStatePausing
 	VirtualMachineStateResuming
 	VirtualMachineStateStopping
+	VirtualMachineStateSaving
+	VirtualMachineStateRestoring
 )
 
 // VirtualMachine is a QEMU process, which dies with this one.
@@ -37,7 +40,9 @@ type VirtualMachine struct {
 	monitor *monitor
 	socket  *VirtioSocketDevice
 	stopped bool
-	ended   chan struct{}
+	// migrated is that QEMU holds a migration against the next.
+	migrated bool
+	ended    chan struct{}
 }
 
 // NewVirtualMachine returns a machine that has yet to be started.
@@ -69,7 +74,7 @@ func (v *VirtualMachine) Start(opts ...VirtualMachineStartOption) error {
 	if err := v.move(VirtualMachineStateStarting, VirtualMachineStateStopped); err != nil {
 		return err
 	}
-	if err := v.launch(); err != nil {
+	if err := v.launch(nil); err != nil {
 		v.set(VirtualMachineStateError)
 		return err
 	}
@@ -78,21 +83,26 @@ func (v *VirtualMachine) Start(opts ...VirtualMachineStartOption) error {
 	return nil
 }
 
-// launch starts QEMU.
-func (v *VirtualMachine) launch() error {
+// launch starts QEMU, with further arguments.
+func (v *VirtualMachine) launch(more []string) error {
 	mine, theirs, err := pairs(2)
 	if err != nil {
 		return err
 	}
 	defer closeAll(theirs)
-	v.cmd = exec.Command(program(), v.config.args()...)
-	v.cmd.ExtraFiles = theirs
+	port := ""
+	if channel == channelPort {
+		port = fmt.Sprintf("vz-lookalike-%d-%d", os.Getpid(), machines.Add(1))
+	}
+	networks, sockets := v.config.networkArgs()
+	v.cmd = exec.Command(program(), slices.Concat(v.config.args(port), networks, more)...)
+	v.cmd.ExtraFiles = slices.Concat(theirs, sockets)
 	if len(v.config.serial) > 0 {
 		v.cmd.Stdin, v.cmd.Stdout = v.config.serial[0].files.read, v.config.serial[0].files.write
 	}
 	v.cmd.Stderr = os.Stderr
 	v.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-	v.socket = serveVsock(mine[vsockFD-3])
+	v.socket = serveVsock(mine[vsockFD-3], port)
 	started := make(chan error)
 	go func() {
 		// The kernel takes the death of the thread that started a child for that of
@@ -133,7 +143,7 @@ func (v *VirtualMachine) Pause() error {
 	if err := v.move(VirtualMachineStatePausing, VirtualMachineStateRunning); err != nil {
 		return err
 	}
-	if err := v.monitor.execute("stop"); err != nil {
+	if err := v.monitor.execute("stop", nil, nil); err != nil {
 		return err
 	}
 	v.set(VirtualMachineStatePaused)
@@ -145,9 +155,10 @@ func (v *VirtualMachine) Resume() error {
 	if err := v.move(VirtualMachineStateResuming, VirtualMachineStatePaused); err != nil {
 		return err
 	}
-	if err := v.monitor.execute("cont"); err != nil {
+	if err := v.monitor.execute("cont", nil, nil); err != nil {
 		return err
 	}
+	v.migrated = false
 	v.set(VirtualMachineStateRunning)
 	return nil
 }

@@ -6,15 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // Descriptors that QEMU inherits.
 const (
 	monitorFD = 3
 	vsockFD   = 4
+	networkFD = 5 // and following
 )
 
 func program() string {
@@ -24,8 +27,10 @@ func program() string {
 	return "qemu-system-x86_64"
 }
 
-// args returns QEMU's arguments. A vhost-user device needs memory that is shared.
-func (v *VirtualMachineConfiguration) args() []string {
+// args returns QEMU's arguments. A vhost-user device needs memory that is shared. If
+// port is not empty, it is the abstract socket behind the port that takes the place
+// of the vsock device.
+func (v *VirtualMachineConfiguration) args(port string) []string {
 	mem := fmt.Sprintf("%dM", v.memoryBytes>>20)
 	machine, cpu, kernelArgs := "virt,gic-version=max", "max", ""
 	if runtime.GOARCH == "amd64" {
@@ -34,13 +39,17 @@ func (v *VirtualMachineConfiguration) args() []string {
 		// so that programs crash. On a busy host an emulated timer ticks late.
 		kernelArgs = " no_timer_check tsc=reliable"
 	}
+	commandLine := v.loader.commandLine + kernelArgs
+	if port != "" {
+		commandLine = strings.Replace(commandLine, "vzr.channel=vsock", "vzr.channel=virtio", 1)
+	}
 	args := []string{
 		"-name", "guest=vz-lookalike",
 		"-object", "memory-backend-memfd,id=mem,share=on,size=" + mem,
 		"-machine", machine + ",memory-backend=mem",
 		"-accel", "tcg,tb-size=96", "-cpu", cpu, "-smp", fmt.Sprint(v.cpus), "-m", mem,
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-		"-kernel", v.loader.kernel, "-append", v.loader.commandLine + kernelArgs,
+		"-kernel", v.loader.kernel, "-append", commandLine,
 		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", monitorFD), "-mon", "chardev=monitor,mode=control",
 	}
 	if v.loader.initrd != "" {
@@ -48,9 +57,12 @@ func (v *VirtualMachineConfiguration) args() []string {
 	}
 	if len(v.serial) > 0 {
 		args = append(args, "-chardev", "stdio,id=console,signal=off",
-			"-device", "virtio-serial-pci,max_ports=1,romfile=", "-device", "virtconsole,chardev=console")
+			"-device", "virtio-serial-pci,max_ports=2,romfile=", "-device", "virtconsole,chardev=console")
 	}
-	if v.sockets > 0 {
+	if port != "" {
+		args = append(args, "-chardev", "socket,id=agent,abstract=on,server=on,wait=off,path="+port,
+			"-device", "virtserialport,chardev=agent,name=agent,nr=1")
+	} else if v.sockets > 0 {
 		args = append(args, "-chardev", fmt.Sprintf("socket,id=vsock,fd=%d", vsockFD),
 			"-device", "vhost-user-vsock-pci,chardev=vsock,romfile=")
 	}
@@ -77,6 +89,8 @@ type monitor struct {
 	mu   sync.Mutex
 	conn net.Conn
 	r    *bufio.Reader
+	// migration is the last that was told of one.
+	migration string
 }
 
 // openMonitor returns when QEMU has made the machine.
@@ -86,35 +100,67 @@ func openMonitor(conn net.Conn) (*monitor, error) {
 		conn.Close()
 		return nil, fmt.Errorf("qemu does not start: %w", err)
 	}
-	return m, m.execute("qmp_capabilities")
+	return m, m.execute("qmp_capabilities", nil, nil)
 }
 
-// execute runs a command that returns nothing.
-func (m *monitor) execute(command string) error {
+// message is one from QEMU: what a command returned, or an event.
+type message struct {
+	Return *json.RawMessage
+	Error  *struct{ Desc string }
+	Event  string
+	Data   struct{ Status string }
+}
+
+// execute runs a command, whose arguments may be nil, and takes a file along if
+// there is one.
+func (m *monitor) execute(command string, arguments any, file *os.File) error {
+	_, err := m.query(command, arguments, file)
+	return err
+}
+
+// query is execute, for what the command returns.
+func (m *monitor) query(command string, arguments any, file *os.File) (json.RawMessage, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, err := fmt.Fprintf(m.conn, "{\"execute\":%q}\n", command); err != nil {
-		return err
+	request := map[string]any{"execute": command}
+	if arguments != nil {
+		request["arguments"] = arguments
+	}
+	line, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	var rights []byte
+	if file != nil {
+		rights = syscall.UnixRights(int(file.Fd()))
+	}
+	if _, _, err := m.conn.(*net.UnixConn).WriteMsgUnix(append(line, '\n'), rights, nil); err != nil {
+		return nil, err
 	}
 	for {
-		line, err := m.r.ReadBytes('\n')
-		if err != nil {
-			return err
-		}
-		var reply struct {
-			Return *json.RawMessage
-			Error  *struct{ Desc string }
-		}
-		if err := json.Unmarshal(line, &reply); err != nil {
-			return err
-		}
+		msg, err := m.next()
 		switch {
-		case reply.Error != nil:
-			return errors.New(reply.Error.Desc)
-		case reply.Return != nil:
-			return nil
-		} // else an event
+		case err != nil:
+			return nil, err
+		case msg.Error != nil:
+			return nil, errors.New(msg.Error.Desc)
+		case msg.Return != nil:
+			return *msg.Return, nil
+		}
 	}
+}
+
+// next waits for the next message. The caller holds mu.
+func (m *monitor) next() (message, error) {
+	var msg message
+	line, err := m.r.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &msg)
+	}
+	if msg.Event == "MIGRATION" {
+		m.migration = msg.Data.Status
+	}
+	return msg, err
 }
 
 func (m *monitor) close() { m.conn.Close() }

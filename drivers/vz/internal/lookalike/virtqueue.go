@@ -58,6 +58,14 @@ type chain struct {
 	readable, writable [][]byte
 }
 
+// room is how many bytes the answer may have.
+func (c chain) room() (n int) {
+	for _, part := range c.writable {
+		n += len(part)
+	}
+	return n
+}
+
 // take returns the next chain that the guest has made available.
 func (q *queue) take(m memory) (c chain, ok bool, err error) {
 	const (

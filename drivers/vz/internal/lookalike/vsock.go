@@ -18,8 +18,8 @@ const (
 	guestCID = 3
 
 	headerBytes = 44
-	// packetBytes is what fits a buffer that Linux puts up for us.
-	packetBytes = 4 << 10
+	// packetBytes is how much of a stream is sent to the guest at once.
+	packetBytes = 64 << 10
 	// windowBytes is how much of a connection's is held here before it is read.
 	windowBytes = 256 << 10
 
@@ -43,19 +43,22 @@ const (
 // VirtioSocketDevice is the host's end of the guest's vsock.
 type VirtioSocketDevice struct {
 	conn net.Conn // to QEMU
+	// port, if not empty, is the socket of what takes the device's place: see
+	// channel.go.
+	port string
 
 	mu      sync.Mutex
 	memory  memory
 	maps    [][]byte
 	queues  [2]queue
-	pending [][]byte           // packets for the guest
+	pending []packet           // for the guest
 	streams map[uint32]*stream // by the host's port
 	ports   uint32
 	closed  bool
 }
 
-func serveVsock(conn net.Conn) *VirtioSocketDevice {
-	d := &VirtioSocketDevice{conn: conn, streams: map[uint32]*stream{}, ports: 1 << 20}
+func serveVsock(conn net.Conn, port string) *VirtioSocketDevice {
+	d := &VirtioSocketDevice{conn: conn, port: port, streams: map[uint32]*stream{}, ports: 1 << 20}
 	go d.serve()
 	return d
 }
@@ -105,6 +108,10 @@ type stream struct {
 
 // Connect connects to a port of the guest's.
 func (v *VirtioSocketDevice) Connect(port uint32) (*VirtioSocketConnection, error) {
+	if v.port != "" {
+		conn, err := net.Dial("unix", "@"+v.port)
+		return &VirtioSocketConnection{conn}, err
+	}
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -187,16 +194,19 @@ func (d *VirtioSocketDevice) flush() error {
 		if !ok {
 			break
 		}
-		packet, n := d.pending[0], 0
+		packet, err := d.pending[0].next(c.room())
+		if err != nil {
+			return err
+		}
+		n := 0
 		for _, part := range c.writable {
 			n += copy(part, packet[n:])
 		}
-		if n < len(packet) {
-			return fmt.Errorf("a packet of %d bytes for a buffer of %d", len(packet), n)
-		}
 		q.give(c, n)
 		gave = true
-		d.pending = d.pending[1:]
+		if len(d.pending[0].data) == 0 {
+			d.pending = d.pending[1:]
+		}
 	}
 	if gave {
 		q.notify()
@@ -204,26 +214,42 @@ func (d *VirtioSocketDevice) flush() error {
 	return nil
 }
 
+// packet is one for the guest. Its data may take several buffers, whose size is the
+// guest's to choose: kernels differ, and change it in their updates.
+type packet struct{ header, data []byte }
+
+// next takes off what fits a buffer.
+func (p *packet) next(room int) ([]byte, error) {
+	n := min(len(p.data), room-headerBytes)
+	if n < 0 || n == 0 && len(p.data) > 0 {
+		return nil, fmt.Errorf("a buffer of %d bytes, less than any packet", room)
+	}
+	binary.LittleEndian.PutUint32(p.header[24:], uint32(n))
+	first := append(p.header[:headerBytes:headerBytes], p.data[:n]...)
+	p.data = p.data[n:]
+	return first, nil
+}
+
 // send queues a packet for the guest. The caller holds mu.
 func (d *VirtioSocketDevice) send(s *stream, op uint16, flags uint32, data []byte) {
-	d.pending = append(d.pending, header(s.local, s.peer, op, flags, s.taken, data))
+	d.pending = append(d.pending, newPacket(s.local, s.peer, op, flags, s.taken, data))
 	s.told = s.taken
 	_ = d.flush() // what is wrong shows at the next work
 }
 
-func header(local, peer uint32, op uint16, flags, taken uint32, data []byte) []byte {
+func newPacket(local, peer uint32, op uint16, flags, taken uint32, data []byte) packet {
 	le := binary.LittleEndian
-	p := le.AppendUint64(make([]byte, 0, headerBytes+len(data)), hostCID)
+	p := le.AppendUint64(make([]byte, 0, headerBytes), hostCID)
 	p = le.AppendUint64(p, guestCID)
 	p = le.AppendUint32(p, local)
 	p = le.AppendUint32(p, peer)
-	p = le.AppendUint32(p, uint32(len(data)))
+	p = le.AppendUint32(p, 0) // the length, see next
 	p = le.AppendUint16(p, typeStream)
 	p = le.AppendUint16(p, op)
 	p = le.AppendUint32(p, flags)
 	p = le.AppendUint32(p, windowBytes)
 	p = le.AppendUint32(p, taken)
-	return append(p, data...)
+	return packet{header: p, data: append([]byte(nil), data...)}
 }
 
 // receivePacket handles one packet of the guest's. The caller holds mu.
@@ -233,7 +259,7 @@ func (d *VirtioSocketDevice) receivePacket(p []byte) {
 	s := d.streams[to]
 	if s == nil || s.peer != from {
 		if op != opReset {
-			d.pending = append(d.pending, header(to, from, opReset, 0, 0, nil))
+			d.pending = append(d.pending, newPacket(to, from, opReset, 0, 0, nil))
 		}
 		return
 	}
