@@ -142,6 +142,8 @@ func setProbeDefaults(p *corev1.Probe) {
 
 func setVolumeDefaults(v *corev1.Volume) {
 	switch {
+	case v.Ephemeral != nil && v.Ephemeral.VolumeClaimTemplate != nil:
+		setClaimDefaults(&v.Ephemeral.VolumeClaimTemplate.Spec)
 	case v.EmptyDir != nil:
 		normalise(v.EmptyDir.SizeLimit, true)
 	case v.ConfigMap != nil && v.ConfigMap.DefaultMode == nil:

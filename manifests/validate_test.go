@@ -94,7 +94,7 @@ func TestValidation(t *testing.T) {
 		{"pod", "volumes: [{name: a, secret: {secretName: c, items: [{key: k, path: f}]}}]", ok},
 		{"pod", "volumes: [{name: a, secret: {name: c}}]", `secret.name: unknown field (did you mean "secretName"?)`},
 		{"pod", "volumes: [{name: a, secret: {}}]", "volumes[0].secret.secretName: required"},
-		{"pod", "volumes: [{name: a}]", "volumes[0]: must have exactly one of emptyDir, configMap, secret and persistentVolumeClaim"},
+		{"pod", "volumes: [{name: a}]", "volumes[0]: must have exactly one of emptyDir, "},
 		{"pod", "volumes: [{name: a, emptyDir: {}, configMap: {name: c}}]", "volumes[0]: must have exactly one"},
 		{"pod", "volumes: [{emptyDir: {}}]", "volumes[0].name: required"},
 		{"pod", "volumes: [{name: A, emptyDir: {}}]", "volumes[0].name: a lowercase"},

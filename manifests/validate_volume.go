@@ -63,8 +63,12 @@ func (r *report) validateVolume(at *field.Path, v *corev1.Volume) {
 		count++
 		r.validateRefName(at.Child("persistentVolumeClaim", "claimName"), c.ClaimName)
 	}
+	if e := v.Ephemeral; e != nil {
+		count++
+		r.validateEphemeral(at.Child("ephemeral", "volumeClaimTemplate"), e.VolumeClaimTemplate)
+	}
 	if count != 1 {
-		r.errorf(at, "must have exactly one of emptyDir, configMap, secret and persistentVolumeClaim")
+		r.errorf(at, "must have exactly one of emptyDir, configMap, secret, persistentVolumeClaim and ephemeral")
 	}
 }
 

@@ -158,7 +158,8 @@ func (m *Manager) create(o *object, in intent, now time.Time) error {
 func (m *Manager) update(o *object, in intent, now time.Time) error {
 	r, obj := o.record, in.object
 	owned := in.owner == nil || r.Owner != nil && r.Owner.UID == in.owner.UID
-	if owned && r.Source == obj.Position && r.APIVersion == obj.APIVersion && r.Kind == obj.Kind && string(r.Manifest) == string(obj.Manifest) {
+	if owned && r.Source == obj.Position && r.APIVersion == obj.APIVersion && r.Kind == obj.Kind && string(r.Manifest) == string(obj.Manifest) &&
+		sameTemplates(r.Sandbox, obj.Sandbox) {
 		return nil
 	}
 	next := *r

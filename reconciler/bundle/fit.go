@@ -84,9 +84,9 @@ func asked(s *manifests.Sandbox) []wish {
 		}
 		wishes = append(wishes, askedByProbes(field, &c)...)
 	}
-	if claims := s.Claims(); len(claims) > 0 {
+	if len(s.Claims()) > 0 {
 		field := pod + ".volumes"
-		if claims[0].Template != nil {
+		if len(s.Spec.VolumeClaimTemplates) > 0 {
 			field = "spec.volumeClaimTemplates"
 		}
 		wishes = append(wishes, wish{drivers.CapabilityDiskVolumes, field, "mount volumes that outlive the sandbox"})

@@ -35,7 +35,10 @@ func (t *translation) volume(field string, v *corev1.Volume) drivers.Volume {
 		s := v.Secret
 		out.Files = t.files(field+".secret", fileSource{secret, s.SecretName, s.Items, s.DefaultMode, s.Optional})
 	case v.PersistentVolumeClaim != nil:
-		out.Disk = t.disk(field, v.PersistentVolumeClaim)
+		c := v.PersistentVolumeClaim
+		out.Disk = t.disk(field, c.ClaimName, c.ReadOnly)
+	case v.Ephemeral != nil:
+		out.Disk = t.disk(field, t.Sandbox.EphemeralClaim(v.Name), false)
 	default:
 		t.errorf(field, "this kind of volume is not supported yet: use persistentVolumeClaim, emptyDir, configMap or secret")
 	}
@@ -43,13 +46,13 @@ func (t *translation) volume(field string, v *corev1.Volume) drivers.Volume {
 }
 
 // disk is the volume of a claim.
-func (t *translation) disk(field string, c *corev1.PersistentVolumeClaimVolumeSource) *drivers.DiskVolume {
-	v, ok := t.Volumes[c.ClaimName]
+func (t *translation) disk(field, claim string, readOnly bool) *drivers.DiskVolume {
+	v, ok := t.Volumes[claim]
 	if !ok {
-		t.errorf(field, "PersistentVolumeClaim %s/%s is %w: add a manifest of it", t.Sandbox.Namespace, c.ClaimName, ErrMissing)
+		t.errorf(field, "PersistentVolumeClaim %s/%s is %w: add a manifest of it", t.Sandbox.Namespace, claim, ErrMissing)
 		return &drivers.DiskVolume{}
 	}
-	return &drivers.DiskVolume{Path: v.Disk(), SizeBytes: v.SizeBytes, ReadOnly: c.ReadOnly}
+	return &drivers.DiskVolume{Path: v.Disk(), SizeBytes: v.SizeBytes, ReadOnly: readOnly}
 }
 
 func fsGroup(sc *corev1.PodSecurityContext) *drivers.FSGroup {
@@ -140,5 +143,5 @@ func onlyRead(v *corev1.Volume) bool {
 	if c := v.PersistentVolumeClaim; c != nil {
 		return c.ReadOnly
 	}
-	return v.EmptyDir == nil
+	return v.EmptyDir == nil && v.Ephemeral == nil
 }
