@@ -106,6 +106,7 @@ type Volume struct {
 	EmptyDir *EmptyDirVolume `json:"emptyDir,omitempty"`
 	Files    *FilesVolume    `json:"files,omitempty"`
 	Disk     *DiskVolume     `json:"disk,omitempty"`
+	HostPath *HostPathVolume `json:"hostPath,omitempty"`
 }
 
 // FSGroup is a Pod's fsGroup: the group that the sandbox's volumes are given to.
@@ -123,6 +124,21 @@ type DiskVolume struct {
 	// SizeBytes is its apparent size.
 	SizeBytes int64 `json:"sizeBytes"`
 	// ReadOnly keeps the whole machine from writing to it; others may read it then.
+	ReadOnly bool `json:"readOnly,omitempty"`
+}
+
+// HostPathVolume is a folder or a file of the host's.
+type HostPathVolume struct {
+	// Root is a directory that the sandbox may be given parts of.
+	Root string `json:"root"`
+	// Path of the folder or file, relative to Root, clean. Links are followed as long
+	// as they do not lead out of Root; those in the folder are for the guest to follow,
+	// and lead nowhere outside of it.
+	Path string `json:"path"`
+	// Type is what must be there, as in Kubernetes: "Directory", "File", either of
+	// them with "OrCreate", or empty for one of the two.
+	Type string `json:"type,omitempty"`
+	// ReadOnly keeps the whole machine from writing to it.
 	ReadOnly bool `json:"readOnly,omitempty"`
 }
 

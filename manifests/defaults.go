@@ -144,6 +144,8 @@ func setVolumeDefaults(v *corev1.Volume) {
 	switch {
 	case v.Ephemeral != nil && v.Ephemeral.VolumeClaimTemplate != nil:
 		setClaimDefaults(&v.Ephemeral.VolumeClaimTemplate.Spec)
+	case v.HostPath != nil && v.HostPath.Type == nil:
+		v.HostPath.Type = new(corev1.HostPathUnset)
 	case v.EmptyDir != nil:
 		normalise(v.EmptyDir.SizeLimit, true)
 	case v.ConfigMap != nil && v.ConfigMap.DefaultMode == nil:

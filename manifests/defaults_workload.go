@@ -49,12 +49,11 @@ func (r *report) finishWorkload(k kind, obj *Object) {
 	r.validateMeta(meta)
 }
 
-// finishTemplate resolves the images of a Pod's template and checks what it makes,
+// finishTemplate resolves the paths of a Pod's template and checks what it makes,
 // with the claims that each gets.
 func (r *report) finishTemplate(path *field.Path, template *corev1.PodTemplateSpec, claims ...corev1.PersistentVolumeClaim) {
 	if dir := filepath.Dir(r.file); filepath.IsAbs(dir) {
-		resolveImagesOf(template.Spec.InitContainers, dir)
-		resolveImagesOf(template.Spec.Containers, dir)
+		resolvePathsOf(&template.Spec, dir)
 	}
 	r.finishTemplateMeta(path.Child("metadata"), template.Labels, template.Annotations)
 	s := podDocument{Spec: *template.Spec.DeepCopy()}.sandbox()

@@ -122,6 +122,7 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.HTTPGetAction](),
 		reflect.TypeFor[corev1.HTTPHeader](),
 		reflect.TypeFor[corev1.HostAlias](),
+		reflect.TypeFor[corev1.HostPathVolumeSource](),
 		reflect.TypeFor[corev1.LocalObjectReference](),
 		reflect.TypeFor[corev1.ObjectFieldSelector](),
 		reflect.TypeFor[corev1.EphemeralVolumeSource](),

@@ -165,9 +165,9 @@ func mountField(name string) fieldUse {
 
 func volumeField(name string) fieldUse {
 	switch name {
-	case "emptyDir", "configMap", "secret", "persistentVolumeClaim", "ephemeral":
+	case "emptyDir", "configMap", "secret", "persistentVolumeClaim", "ephemeral", "hostPath":
 		return fieldUse{class: supported}
-	case "hostPath", "image", "projected", "downwardAPI":
+	case "image", "projected", "downwardAPI":
 		return fieldUse{class: notYet}
 	case "gitRepo":
 		return noMeaning("Kubernetes has given it up")

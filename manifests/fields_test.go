@@ -91,7 +91,6 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 			"shareProcessNamespace: true",
 			"activeDeadlineSeconds: 5",
 			"securityContext: {supplementalGroupsPolicy: Strict}",
-			"volumes: [{name: a, hostPath: {path: /x}}]",
 			"volumes: [{name: a, image: {reference: a}}]",
 			"volumes: [{name: a, projected: {sources: [{configMap: {name: a}}]}}]",
 			"volumes: [{name: a, emptyDir: {mode: 1}}]",

@@ -107,8 +107,19 @@ func (r ImageReference) mayChange() bool {
 // resolveImages makes the paths of local images absolute.
 func resolveImages(s *Sandbox, dir string) {
 	pod := &s.Spec.PodTemplate.Spec
+	resolvePathsOf(pod, dir)
+}
+
+// resolvePathsOf completes the paths of a Pod that are relative to its file's
+// directory.
+func resolvePathsOf(pod *corev1.PodSpec, dir string) {
 	resolveImagesOf(pod.InitContainers, dir)
 	resolveImagesOf(pod.Containers, dir)
+	for i := range pod.Volumes {
+		if h := pod.Volumes[i].HostPath; h != nil && h.Path != "" && !filepath.IsAbs(h.Path) {
+			h.Path = filepath.Join(dir, h.Path)
+		}
+	}
 }
 
 func resolveImagesOf(containers []corev1.Container, dir string) {

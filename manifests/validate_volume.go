@@ -67,8 +67,28 @@ func (r *report) validateVolume(at *field.Path, v *corev1.Volume) {
 		count++
 		r.validateEphemeral(at.Child("ephemeral", "volumeClaimTemplate"), e.VolumeClaimTemplate)
 	}
+	if h := v.HostPath; h != nil {
+		count++
+		r.validateHostPath(at.Child("hostPath"), h)
+	}
 	if count != 1 {
-		r.errorf(at, "must have exactly one of emptyDir, configMap, secret, persistentVolumeClaim and ephemeral")
+		r.errorf(at, "must have exactly one of emptyDir, configMap, secret, persistentVolumeClaim, ephemeral and hostPath")
+	}
+}
+
+func (r *report) validateHostPath(at *field.Path, h *corev1.HostPathVolumeSource) {
+	switch {
+	case h.Path == "":
+		r.errorf(at.Child("path"), "required: a directory or file of this host, relative to the manifest's file or absolute")
+	case len(h.Path) > maxPathBytes || hasControl(h.Path):
+		r.errorf(at.Child("path"), "must be a path of at most %d bytes", maxPathBytes)
+	}
+	switch *h.Type {
+	case corev1.HostPathSocket, corev1.HostPathCharDev, corev1.HostPathBlockDev:
+		r.errorf(at.Child("type"), "%s has no meaning here: a VM shares no sockets and devices with its host by a path", *h.Type)
+	default:
+		oneOf(r, at.Child("type"), *h.Type, corev1.HostPathUnset, corev1.HostPathDirectory, corev1.HostPathDirectoryOrCreate,
+			corev1.HostPathFile, corev1.HostPathFileOrCreate)
 	}
 }
 

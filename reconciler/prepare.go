@@ -65,7 +65,7 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 	}
 	cfg, secrets, err := bundle.Configuration(bundle.Input{
 		Sandbox: sandbox, ConfigMaps: refs.configMaps, Secrets: refs.secrets, Volumes: volumes,
-		Images: found, Kernel: kernel, Agent: agent,
+		HostPaths: m.opts.HostPaths, Images: found, Kernel: kernel, Agent: agent,
 		CacheDir: m.opts.StateDir.CacheDir(), SocketDir: m.opts.SocketDir,
 	})
 	if err != nil {

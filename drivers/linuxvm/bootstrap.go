@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -187,6 +188,14 @@ func (s *sandbox) makeReady(v *vm, data string, makeDisk func() error) (machine 
 		return machine, nil, err
 	}
 	machine = machineConfig(v)
+	if machine.Shares, err = shares(config.Volumes); err != nil {
+		return machine, nil, err
+	}
+	modules := s.hv.RequiredModules()
+	if len(machine.Shares) > 0 {
+		modules = append(slices.Clip(modules), virtiofsModule)
+	}
+	v.shares = machine.Shares
 	var g errgroup.Group
 	g.Go(makeDisk)
 	g.Go(func() error { return ensureVolumes(config.Volumes) })
@@ -194,7 +203,7 @@ func (s *sandbox) makeReady(v *vm, data string, makeDisk func() error) (machine 
 		machine.Initrd, err = initramfs.Cached(config.CacheDir, initramfs.Options{
 			Agent:      config.Agent,
 			ModulesDir: config.Kernel.ModulesDir,
-			Modules:    s.hv.RequiredModules(),
+			Modules:    modules,
 		})
 		return err
 	})
@@ -326,7 +335,7 @@ func (s *sandbox) setUp(ctx context.Context, v *vm, serials map[string]string) e
 		return fmt.Errorf("set the guest up: %w", wire.FromStatus(err))
 	}
 	for _, ct := range v.config.Containers {
-		if _, err := v.client.agent.CreateContainer(ctx, containerRequest(ct, serials[ct.Name])); err != nil {
+		if _, err := v.client.agent.CreateContainer(ctx, v.containerRequest(ct, serials[ct.Name])); err != nil {
 			return fmt.Errorf("make container %s: %w", ct.Name, wire.FromStatus(err))
 		}
 	}

@@ -61,7 +61,7 @@ func configureRequest(c drivers.Configuration, s secrets, now time.Time, seed []
 }
 
 // containerRequest is what the agent makes a container from.
-func containerRequest(ct drivers.Container, serial string) *agentpb.CreateContainerRequest {
+func (v *vm) containerRequest(ct drivers.Container, serial string) *agentpb.CreateContainerRequest {
 	req := &agentpb.CreateContainerRequest{
 		Name:           ct.Name,
 		RootfsSerial:   serial,
@@ -70,7 +70,11 @@ func containerRequest(ct drivers.Container, serial string) *agentpb.CreateContai
 		MemoryBytes:    ct.MemoryBytes,
 	}
 	for _, m := range ct.Mounts {
-		req.Mounts = append(req.Mounts, &agentpb.Mount{Volume: m.Volume, Path: m.Path, SubPath: m.SubPath, ReadOnly: m.ReadOnly})
+		subPath := m.SubPath
+		if subPath == "" && v.singleFile(m.Volume) {
+			subPath = SharedFile
+		}
+		req.Mounts = append(req.Mounts, &agentpb.Mount{Volume: m.Volume, Path: m.Path, SubPath: subPath, ReadOnly: m.ReadOnly})
 	}
 	return req
 }

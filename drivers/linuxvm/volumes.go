@@ -13,6 +13,7 @@ import (
 // checkVolumes checks the volumes and returns the names that there are.
 func checkVolumes(volumes []drivers.Volume) (map[string]bool, error) {
 	names, paths := map[string]bool{}, map[string]bool{}
+	shares := 0
 	for _, v := range volumes {
 		if v.Name == "" || names[v.Name] {
 			return nil, fmt.Errorf("volumes: the name %q is missing or used twice", v.Name)
@@ -20,6 +21,9 @@ func checkVolumes(volumes []drivers.Volume) (map[string]bool, error) {
 		names[v.Name] = true
 		if err := checkVolume(v); err != nil {
 			return nil, fmt.Errorf("volume %q: %w", v.Name, err)
+		}
+		if v.HostPath != nil {
+			shares++
 		}
 		if v.Disk == nil {
 			continue
@@ -31,6 +35,9 @@ func checkVolumes(volumes []drivers.Volume) (map[string]bool, error) {
 	}
 	if len(paths) > maxVolumes {
 		return nil, fmt.Errorf("volumes: %d on disks of their own are more than %d", len(paths), maxVolumes)
+	}
+	if shares > maxVolumes {
+		return nil, fmt.Errorf("volumes: %d host folders are more than %d", shares, maxVolumes)
 	}
 	return names, nil
 }
@@ -57,8 +64,14 @@ func checkVolume(v drivers.Volume) error {
 			return fmt.Errorf("sizeBytes: %d is less than %d", d.SizeBytes, disk.MinBytes)
 		}
 	}
+	if h := v.HostPath; h != nil {
+		kinds++
+		if err := checkHostPath(h); err != nil {
+			return err
+		}
+	}
 	if kinds != 1 {
-		return errors.New("want one of emptyDir, files and disk")
+		return errors.New("want one of emptyDir, files, disk and hostPath")
 	}
 	return nil
 }
@@ -102,6 +115,9 @@ func volumeRequests(volumes []drivers.Volume, s secrets) ([]*agentpb.Volume, err
 		case v.Disk != nil:
 			m.DiskSerial = volumeSerial(i)
 			m.ReadOnly = v.Disk.ReadOnly
+		case v.HostPath != nil:
+			m.ShareTag = shareTag(i)
+			m.ReadOnly = v.HostPath.ReadOnly
 		case v.Files != nil:
 			m.Memory = true
 			for _, f := range v.Files.Files {

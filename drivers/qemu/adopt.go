@@ -28,6 +28,14 @@ func (h *Hypervisor) Adopt(ctx context.Context, cfg linuxvm.MachineConfig, was d
 			m.qmp.Close()
 		}
 	}
+	if err == nil {
+		if err = m.adoptShares(cfg.StateDir); err != nil {
+			// It is of no use without, and would wait for its folder for ever.
+			m.qmp.Close()
+			process.kill()
+			err = fmt.Errorf("%w: %w", drivers.ErrNotFound, err)
+		}
+	}
 	if err != nil {
 		process.release()
 		return nil, fmt.Errorf("take over the virtual machine process %d: %w", id.PID, err)
@@ -39,6 +47,7 @@ func (h *Hypervisor) Adopt(ctx context.Context, cfg linuxvm.MachineConfig, was d
 		h.log.WarnContext(ctx, "the console of a virtual machine is lost", "id", cfg.ID, "error", err)
 	}
 	go m.watch()
+	m.watchShares()
 	h.log.InfoContext(ctx, "took over a virtual machine", "id", cfg.ID, "pid", id.PID)
 	return m, nil
 }

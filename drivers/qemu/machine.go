@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,8 +24,12 @@ type machine struct {
 	sockets     *sockets
 	description drivers.Machine
 
+	// shares are the folders that it has of the host's.
+	shares []*share
+
 	mu       sync.Mutex
 	killed   bool   // Kill was called
+	lost     string // why it was ended, when it could not go on
 	shutdown string // the reason in QEMU's SHUTDOWN event
 	reason   string // why it ended; set before exited is closed
 
@@ -54,7 +59,7 @@ func (m *machine) watch() {
 		if _, ok := m.process.(*foreign); ok && m.shutdown == "" {
 			failure = "the virtual machine process ended"
 		}
-		m.reason = exitReason(failure, m.shutdown)
+		m.reason = cmp.Or(m.lost, exitReason(failure, m.shutdown))
 	}
 	m.mu.Unlock()
 	close(m.exited)

@@ -94,6 +94,9 @@ func asked(s *manifests.Sandbox) []wish {
 	if sc := s.Spec.PodTemplate.Spec.SecurityContext; sc != nil && sc.FSGroup != nil {
 		wishes = append(wishes, wish{drivers.CapabilityDiskVolumes, pod + ".securityContext.fsGroup", "give volumes to a group"})
 	}
+	if i := slices.IndexFunc(s.Spec.PodTemplate.Spec.Volumes, func(v corev1.Volume) bool { return v.HostPath != nil }); i >= 0 {
+		wishes = append(wishes, wish{drivers.CapabilityHostPaths, fmt.Sprintf("%s.volumes[%d].hostPath", pod, i), "mount host folders"})
+	}
 	if len(s.Spec.PodTemplate.Spec.Volumes) > len(s.Claims()) {
 		wishes = append(wishes, wish{drivers.CapabilityVolumes, pod + ".volumes", "mount volumes"})
 	}

@@ -29,6 +29,8 @@ type Input struct {
 	Secrets    map[string]*corev1.Secret
 	// Volumes of the sandbox's claims, by the claim's name.
 	Volumes map[string]volumes.Volume
+	// HostPaths are the directories of this host that sandboxes may have as volumes.
+	HostPaths []string
 	// Images by the name of the container that runs them.
 	Images map[string]*Image
 	Kernel kernels.Kernel

@@ -39,8 +39,10 @@ func (t *translation) volume(field string, v *corev1.Volume) drivers.Volume {
 		out.Disk = t.disk(field, c.ClaimName, c.ReadOnly)
 	case v.Ephemeral != nil:
 		out.Disk = t.disk(field, t.Sandbox.EphemeralClaim(v.Name), false)
+	case v.HostPath != nil:
+		out.HostPath = t.hostPath(field+".hostPath", v)
 	default:
-		t.errorf(field, "this kind of volume is not supported yet: use persistentVolumeClaim, emptyDir, configMap or secret")
+		t.errorf(field, "this kind of volume is not supported yet: use persistentVolumeClaim, emptyDir, hostPath, configMap or secret")
 	}
 	return out
 }
@@ -143,5 +145,5 @@ func onlyRead(v *corev1.Volume) bool {
 	if c := v.PersistentVolumeClaim; c != nil {
 		return c.ReadOnly
 	}
-	return v.EmptyDir == nil && v.Ephemeral == nil
+	return v.EmptyDir == nil && v.Ephemeral == nil && v.HostPath == nil
 }

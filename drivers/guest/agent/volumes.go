@@ -24,6 +24,8 @@ type volume struct {
 	// says that it is on a disk.
 	mount string
 	disk  bool
+	// shared says that it is the host's.
+	shared bool
 }
 
 func makeVolumes(ctx context.Context, req *agentpb.ConfigureRequest) (map[string]volume, error) {
@@ -50,6 +52,8 @@ func makeVolumes(ctx context.Context, req *agentpb.ConfigureRequest) (map[string
 
 func makeVolume(ctx context.Context, req *agentpb.Volume) (volume, error) {
 	switch {
+	case req.GetShareTag() != "":
+		return sharedVolume(req)
 	case req.GetDiskSerial() != "":
 		return ownDiskVolume(ctx, req)
 	case !req.GetEmptyDir():
@@ -103,6 +107,23 @@ func mountOnlyRead(dev string, v volume) error {
 		return fmt.Errorf("%w: nothing was ever written to it: start a sandbox that may write to it first", drivers.ErrInvalidState)
 	}
 	return nil
+}
+
+// sharedVolume mounts a folder of the host's.
+func sharedVolume(req *agentpb.Volume) (volume, error) {
+	dir := filepath.Join(volumesDir, req.GetName())
+	v := volume{dir: dir, mount: dir, shared: true, readOnly: req.GetReadOnly()}
+	if err := mkdir(dir); err != nil {
+		return v, err
+	}
+	flags := uintptr(unix.MS_NODEV | unix.MS_NOSUID)
+	if v.readOnly {
+		flags |= unix.MS_RDONLY // as the host sees to, too
+	}
+	if err := unix.Mount(req.GetShareTag(), dir, "virtiofs", flags, ""); err != nil {
+		return v, fmt.Errorf("mount what the host shares: %w", err)
+	}
+	return v, nil
 }
 
 // Any user of a container may write to an empty directory, as in Kubernetes.
