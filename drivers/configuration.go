@@ -9,6 +9,9 @@ const (
 	// LogsDir holds ID.log for each process id, and the sandbox's own logs, whose
 	// names no process can have: an id begins with a letter or a digit.
 	LogsDir = "logs"
+	// VolumesDir holds disks that belong to the sandbox as its writable disk does, and
+	// are removed when that is.
+	VolumesDir = "volumes"
 	// ConsoleLog is what the guest's kernel and agent print.
 	ConsoleLog = "_console.log"
 )
@@ -107,6 +110,7 @@ type Volume struct {
 	Files    *FilesVolume    `json:"files,omitempty"`
 	Disk     *DiskVolume     `json:"disk,omitempty"`
 	HostPath *HostPathVolume `json:"hostPath,omitempty"`
+	Image    *ImageVolume    `json:"image,omitempty"`
 }
 
 // FSGroup is a Pod's fsGroup: the group that the sandbox's volumes are given to.
@@ -142,10 +146,17 @@ type HostPathVolume struct {
 	ReadOnly bool `json:"readOnly,omitempty"`
 }
 
+// ImageVolume is the content of an image, which is never written to.
+type ImageVolume struct {
+	// Rootfs is as in Container.
+	Rootfs string `json:"rootfs"`
+}
+
 // EmptyDirVolume is a directory on the writable disk, or in memory.
 type EmptyDirVolume struct {
 	Memory bool `json:"memory,omitempty"`
-	// SizeLimitBytes bounds it; 0 means no bound of its own.
+	// SizeLimitBytes bounds it; 0 means no bound of its own. One that is not in memory
+	// may be on a disk of its own, in VolumesDir.
 	SizeLimitBytes int64 `json:"sizeLimitBytes,omitempty"`
 }
 

@@ -93,7 +93,7 @@ func TestClaimsThatClash(t *testing.T) {
 		"an ephemeral volume that is to stay":   {map[string]string{"pod": "volumes: [{name: a, ephemeral: {volumeClaimTemplate: {metadata: {annotations: {vzreconciler.dev/reclaim-policy: Retain}}, spec: " + claimSpec + "}}}]"}, "an ephemeral volume goes with its sandbox"},
 		"an ephemeral volume's claim elsewhere": {map[string]string{"pod": "volumes: [{name: a, ephemeral: {volumeClaimTemplate: {spec: " + claimSpec + "}}}, {name: b, persistentVolumeClaim: {claimName: web-a}}]"}, "claim web-a is in another volume too"},
 		"a claim in two volumes":                {map[string]string{"pod": "volumes: [{name: a, persistentVolumeClaim: {claimName: x}}, {name: b, persistentVolumeClaim: {claimName: x}}]"}, "claim x is in another volume too"},
-		"more than the bus has room for":        {map[string]string{"pod": many + "]"}, "9 claims are more than 8"},
+		"more than the bus has room for":        {map[string]string{"pod": many + "]"}, "9 claims and directories with a sizeLimit are more than 8"},
 	} {
 		if got := messages(t, sandboxWith(c.parts)); len(got) != 1 || !strings.Contains(got[0], c.want) {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)

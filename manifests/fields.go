@@ -68,8 +68,13 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		return emptyDirField
 	case reflect.TypeFor[corev1.ConfigMapVolumeSource](),
 		reflect.TypeFor[corev1.SecretVolumeSource](),
+		reflect.TypeFor[corev1.ProjectedVolumeSource](),
+		reflect.TypeFor[corev1.ConfigMapProjection](),
+		reflect.TypeFor[corev1.SecretProjection](),
 		reflect.TypeFor[corev1.KeyToPath]():
 		return filesField
+	case reflect.TypeFor[corev1.VolumeProjection]():
+		return projectionField
 	case reflect.TypeFor[corev1.PersistentVolumeClaimSpec]():
 		return claimField
 	case reflect.TypeFor[corev1.VolumeResourceRequirements]():
@@ -123,6 +128,7 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.HTTPHeader](),
 		reflect.TypeFor[corev1.HostAlias](),
 		reflect.TypeFor[corev1.HostPathVolumeSource](),
+		reflect.TypeFor[corev1.ImageVolumeSource](),
 		reflect.TypeFor[corev1.LocalObjectReference](),
 		reflect.TypeFor[corev1.ObjectFieldSelector](),
 		reflect.TypeFor[corev1.EphemeralVolumeSource](),

@@ -165,9 +165,10 @@ func mountField(name string) fieldUse {
 
 func volumeField(name string) fieldUse {
 	switch name {
-	case "emptyDir", "configMap", "secret", "persistentVolumeClaim", "ephemeral", "hostPath":
+	case "emptyDir", "configMap", "secret", "persistentVolumeClaim", "ephemeral", "hostPath",
+		"projected", "image":
 		return fieldUse{class: supported}
-	case "image", "projected", "downwardAPI":
+	case "downwardAPI":
 		return fieldUse{class: notYet}
 	case "gitRepo":
 		return noMeaning("Kubernetes has given it up")
@@ -214,10 +215,23 @@ func claimResourcesField(name string) fieldUse {
 	return fieldUse{}
 }
 
+// projectionField knows the sources of a projected volume.
+func projectionField(name string) fieldUse {
+	switch name {
+	case "configMap", "secret":
+		return fieldUse{class: supported}
+	case "downwardAPI":
+		return fieldUse{class: notYet}
+	case "serviceAccountToken", "clusterTrustBundle", "podCertificate":
+		return noMeaning(noCluster)
+	}
+	return fieldUse{}
+}
+
 // filesField knows the fields of configMap and secret volumes and their items.
 func filesField(name string) fieldUse {
 	switch name {
-	case "name", "secretName", "items", "defaultMode", "optional", "key", "path", "mode":
+	case "name", "secretName", "sources", "items", "defaultMode", "optional", "key", "path", "mode":
 		return fieldUse{class: supported}
 	case "defaultUser", "user":
 		return fieldUse{class: notYet}

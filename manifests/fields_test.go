@@ -91,8 +91,7 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 			"shareProcessNamespace: true",
 			"activeDeadlineSeconds: 5",
 			"securityContext: {supplementalGroupsPolicy: Strict}",
-			"volumes: [{name: a, image: {reference: a}}]",
-			"volumes: [{name: a, projected: {sources: [{configMap: {name: a}}]}}]",
+			"volumes: [{name: a, projected: {sources: [{downwardAPI: {items: [{path: a}]}}]}}]",
 			"volumes: [{name: a, emptyDir: {mode: 1}}]",
 		},
 		"container": {

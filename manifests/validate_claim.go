@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// maxClaims bounds the claims of a sandbox: each takes a slot on the machine's
-// bus.
+// maxClaims bounds the claims of a sandbox, with what else is on a disk of its own,
+// and its host paths: each takes a slot on the machine's bus.
 const maxClaims = 8
 
 func (r *report) validateClaim(c *corev1.PersistentVolumeClaim) {
@@ -130,6 +130,7 @@ func (r *report) validateClaims(s *Sandbox, pod *field.Path) {
 		r.validateClaimSpec(at.Child("spec"), &t.Spec)
 	}
 	claims := sets.New[string]()
+	disks, shares := 0, 0
 	for i, v := range s.Spec.PodTemplate.Spec.Volumes {
 		at := pod.Child("volumes").Index(i)
 		var name string
@@ -138,7 +139,13 @@ func (r *report) validateClaims(s *Sandbox, pod *field.Path) {
 			name, at = v.PersistentVolumeClaim.ClaimName, at.Child("persistentVolumeClaim", "claimName")
 		case v.Ephemeral != nil:
 			name = s.EphemeralClaim(v.Name)
+		case v.HostPath != nil:
+			shares++
+			continue
 		default:
+			if e := v.EmptyDir; e != nil && e.Medium == corev1.StorageMediumDefault && e.SizeLimit != nil && !e.SizeLimit.IsZero() {
+				disks++
+			}
 			continue
 		}
 		if claims.Has(name) && i < len(written) {
@@ -146,7 +153,10 @@ func (r *report) validateClaims(s *Sandbox, pod *field.Path) {
 		}
 		claims.Insert(name)
 	}
-	if len(claims) > maxClaims {
-		r.errorf(pod.Child("volumes"), "%d claims are more than %d", len(claims), maxClaims)
+	if n := disks + len(claims); n > maxClaims {
+		r.errorf(pod.Child("volumes"), "%d claims and directories with a sizeLimit are more than %d", n, maxClaims)
+	}
+	if shares > maxClaims {
+		r.errorf(pod.Child("volumes"), "%d host paths are more than %d", shares, maxClaims)
 	}
 }

@@ -88,7 +88,7 @@ func TestValidation(t *testing.T) {
 
 		{"pod", "volumes: [{name: a, emptyDir: {medium: Memory, sizeLimit: 64Mi}}]", ok},
 		{"pod", "volumes: [{name: a, emptyDir: {medium: HugePages}}]", "emptyDir.medium: must be empty or Memory"},
-		{"pod", "volumes: [{name: a, emptyDir: {sizeLimit: 64Mi}}]", "emptyDir.sizeLimit: is not supported yet without medium: Memory"},
+		{"pod", "volumes: [{name: a, emptyDir: {sizeLimit: 1Mi}}]", "emptyDir.sizeLimit: 1Mi is not between 64Mi"},
 		{"pod", "volumes: [{name: a, emptyDir: {medium: Memory, sizeLimit: -1}}]", "emptyDir.sizeLimit: -1 is not between 4Ki and 16Ti"},
 		{"pod", "volumes: [{name: a, configMap: {name: c, defaultMode: 0644, optional: true, items: [{key: k, path: d/f, mode: 0400}]}}]", ok},
 		{"pod", "volumes: [{name: a, secret: {secretName: c, items: [{key: k, path: f}]}}]", ok},

@@ -45,7 +45,7 @@ func (r *report) validateVolume(at *field.Path, v *corev1.Volume) {
 			if e.Medium == corev1.StorageMediumMemory {
 				r.bytesInRange(limit, e.SizeLimit, 4<<10, maxDiskBytes)
 			} else {
-				r.errorf(limit, "is not supported yet without medium: Memory; vm.disk bounds what is on disk")
+				r.bytesInRange(limit, e.SizeLimit, minDiskBytes, maxDiskBytes)
 			}
 		}
 	}
@@ -71,8 +71,34 @@ func (r *report) validateVolume(at *field.Path, v *corev1.Volume) {
 		count++
 		r.validateHostPath(at.Child("hostPath"), h)
 	}
+	if p := v.Projected; p != nil {
+		count++
+		r.validateProjected(at.Child("projected"), p)
+	}
+	if i := v.Image; i != nil {
+		count++
+		r.validateImage(at.Child("image", "reference"), i.Reference, at.Child("image", "pullPolicy"), i.PullPolicy)
+	}
 	if count != 1 {
-		r.errorf(at, "must have exactly one of emptyDir, configMap, secret, persistentVolumeClaim, ephemeral and hostPath")
+		r.errorf(at, "must have exactly one of emptyDir, configMap, secret, projected, persistentVolumeClaim, ephemeral, hostPath and image")
+	}
+}
+
+func (r *report) validateProjected(at *field.Path, p *corev1.ProjectedVolumeSource) {
+	r.validateMode(at.Child("defaultMode"), p.DefaultMode)
+	atMost(r, at.Child("sources"), len(p.Sources), maxVolumes)
+	for i, s := range p.Sources {
+		source := at.Child("sources").Index(i)
+		switch {
+		case (s.ConfigMap != nil) == (s.Secret != nil):
+			r.errorf(source, "must have exactly one of configMap and secret")
+		case s.ConfigMap != nil:
+			r.validateRefName(source.Child("configMap", "name"), s.ConfigMap.Name)
+			r.validateFiles(source.Child("configMap"), s.ConfigMap.Items, nil)
+		default:
+			r.validateRefName(source.Child("secret", "name"), s.Secret.Name)
+			r.validateFiles(source.Child("secret"), s.Secret.Items, nil)
+		}
 	}
 }
 

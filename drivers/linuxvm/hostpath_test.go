@@ -59,3 +59,39 @@ func TestShares(t *testing.T) {
 		t.Errorf("something was made outside: %v", left)
 	}
 }
+
+func TestVolumesThatAreDisksAndShares(t *testing.T) {
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	world(t, func(t *testing.T) {
+		h := &fakeHypervisor{}
+		var base string
+		dir := bundle(t, []string{"sleep"}, func(c *drivers.Configuration) {
+			base = c.Containers[0].Rootfs
+			c.Volumes = []drivers.Volume{
+				{Name: "small", EmptyDir: &drivers.EmptyDirVolume{SizeLimitBytes: 64 << 20}},
+				{Name: "img", Image: &drivers.ImageVolume{Rootfs: base}},
+			}
+		})
+		bootWith(t, h, drivers.BootstrapRequest{Bundle: dir})
+		disks := h.configs[0].Disks
+		if len(disks) != 3 || disks[2].Path != filepath.Join(dir, drivers.VolumesDir, "small.img") || disks[2].Serial != "volume0" {
+			t.Errorf("disks: %+v", disks)
+		}
+		v := h.agent.configure.GetVolumes()
+		if v[0].GetDiskSerial() != "volume0" || v[0].GetEmptyDir() || v[1].GetBaseSerial() != "root0" {
+			t.Errorf("volumes: %v", v)
+		}
+	})
+	list, err := shares([]drivers.Volume{{Name: "one", HostPath: &drivers.HostPathVolume{Root: root, Path: "file"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &vm{config: drivers.Configuration{Volumes: []drivers.Volume{{Name: "one", HostPath: &drivers.HostPathVolume{}}}}, shares: list}
+	req := v.containerRequest(drivers.Container{Mounts: []drivers.Mount{{Volume: "one", Path: "/etc/one"}}}, "root0")
+	if got := req.GetMounts()[0].GetSubPath(); got != SharedFile {
+		t.Errorf("a single file is mounted by %q", got)
+	}
+}

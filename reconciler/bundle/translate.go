@@ -31,8 +31,9 @@ type Input struct {
 	Volumes map[string]volumes.Volume
 	// HostPaths are the directories of this host that sandboxes may have as volumes.
 	HostPaths []string
-	// Images by the name of the container that runs them.
-	Images map[string]*Image
+	// Images by the name of the container that runs them, VolumeImages by that of the
+	// volume.
+	Images, VolumeImages map[string]*Image
 	Kernel kernels.Kernel
 	// Agent, CacheDir and SocketDir are as in drivers.Configuration.
 	Agent, CacheDir, SocketDir string

@@ -39,10 +39,19 @@ func (t *translation) volume(field string, v *corev1.Volume) drivers.Volume {
 		out.Disk = t.disk(field, c.ClaimName, c.ReadOnly)
 	case v.Ephemeral != nil:
 		out.Disk = t.disk(field, t.Sandbox.EphemeralClaim(v.Name), false)
+	case v.Projected != nil:
+		out.Files = t.projected(field+".projected", v.Projected)
+	case v.Image != nil:
+		out.Image = &drivers.ImageVolume{}
+		if img := t.VolumeImages[v.Name]; img != nil {
+			out.Image.Rootfs = img.Rootfs
+		} else {
+			t.errorf(field+".image", "image %s is not on this host yet", v.Image.Reference)
+		}
 	case v.HostPath != nil:
 		out.HostPath = t.hostPath(field+".hostPath", v)
 	default:
-		t.errorf(field, "this kind of volume is not supported yet: use persistentVolumeClaim, emptyDir, hostPath, configMap or secret")
+		t.errorf(field, "this kind of volume is not supported yet: use persistentVolumeClaim, emptyDir, hostPath, configMap, secret, projected or image")
 	}
 	return out
 }
@@ -75,6 +84,32 @@ type fileSource struct {
 	items    []corev1.KeyToPath
 	mode     *int32
 	optional *bool
+}
+
+// projected puts the files of several ConfigMaps and Secrets into one directory.
+func (t *translation) projected(field string, p *corev1.ProjectedVolumeSource) *drivers.FilesVolume {
+	vol := &drivers.FilesVolume{Files: []drivers.File{}}
+	from := map[string]string{}
+	for i, s := range p.Sources {
+		at := indexed(field+".sources", i)
+		var src fileSource
+		switch {
+		case s.ConfigMap != nil:
+			src = fileSource{configMap, s.ConfigMap.Name, s.ConfigMap.Items, p.DefaultMode, s.ConfigMap.Optional}
+		case s.Secret != nil:
+			src = fileSource{secret, s.Secret.Name, s.Secret.Items, p.DefaultMode, s.Secret.Optional}
+		}
+		for _, f := range t.files(at, src).Files {
+			if other, ok := from[f.Path]; ok {
+				t.errorf(at, "has a file %s, as %s has: give one of them another path in items", f.Path, other)
+				continue
+			}
+			from[f.Path] = at
+			vol.Files = append(vol.Files, f)
+		}
+	}
+	slices.SortFunc(vol.Files, func(a, b drivers.File) int { return cmp.Compare(a.Path, b.Path) })
+	return vol
 }
 
 // files makes a file of each key, or of those that items name.

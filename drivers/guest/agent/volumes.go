@@ -24,11 +24,12 @@ type volume struct {
 	// says that it is on a disk.
 	mount string
 	disk  bool
-	// shared says that it is the host's.
-	shared bool
+	// fixed says that its files are not the sandbox's own: they are the host's, or an
+	// image's.
+	fixed bool
 }
 
-func makeVolumes(ctx context.Context, req *agentpb.ConfigureRequest) (map[string]volume, error) {
+func (g *guest) makeVolumes(ctx context.Context, req *agentpb.ConfigureRequest) (map[string]volume, error) {
 	volumes := map[string]volume{}
 	for _, r := range req.GetVolumes() {
 		name := r.GetName()
@@ -38,7 +39,7 @@ func makeVolumes(ctx context.Context, req *agentpb.ConfigureRequest) (map[string
 		if _, ok := volumes[name]; ok {
 			return nil, fmt.Errorf("%w: volume %q is there twice", drivers.ErrInvalidArgument, name)
 		}
-		v, err := makeVolume(ctx, r)
+		v, err := g.makeVolume(ctx, r)
 		if err == nil && req.GetFsGroup() != nil {
 			err = v.giveTo(req.GetFsGroup())
 		}
@@ -50,8 +51,11 @@ func makeVolumes(ctx context.Context, req *agentpb.ConfigureRequest) (map[string
 	return volumes, nil
 }
 
-func makeVolume(ctx context.Context, req *agentpb.Volume) (volume, error) {
+func (g *guest) makeVolume(ctx context.Context, req *agentpb.Volume) (volume, error) {
 	switch {
+	case req.GetBaseSerial() != "":
+		dir, err := g.mountBase(ctx, req.GetBaseSerial())
+		return volume{dir: dir, fixed: true, readOnly: true}, err
 	case req.GetShareTag() != "":
 		return sharedVolume(req)
 	case req.GetDiskSerial() != "":
@@ -112,7 +116,7 @@ func mountOnlyRead(dev string, v volume) error {
 // sharedVolume mounts a folder of the host's.
 func sharedVolume(req *agentpb.Volume) (volume, error) {
 	dir := filepath.Join(volumesDir, req.GetName())
-	v := volume{dir: dir, mount: dir, shared: true, readOnly: req.GetReadOnly()}
+	v := volume{dir: dir, mount: dir, fixed: true, readOnly: req.GetReadOnly()}
 	if err := mkdir(dir); err != nil {
 		return v, err
 	}
@@ -130,9 +134,6 @@ func sharedVolume(req *agentpb.Volume) (volume, error) {
 const emptyDirMode = 0o777
 
 func diskVolume(req *agentpb.Volume) (volume, error) {
-	if req.GetSizeLimitBytes() > 0 {
-		return volume{}, fmt.Errorf("%w yet: a size limit on the disk; use medium Memory or leave the limit out", drivers.ErrUnsupported)
-	}
 	v := volume{dir: filepath.Join(diskDir, "volumes", req.GetName())}
 	if err := mkdir(v.dir); err != nil {
 		return v, err

@@ -13,9 +13,10 @@ import (
 	"github.com/vzreconciler/vzreconciler/manifests"
 )
 
-// TestHostPaths shares folders and a file of the host's with one sandbox, and shows
-// what the guest can do with them, and what it cannot.
-func TestHostPaths(t *testing.T) {
+// TestVolumesOfEveryKind shares folders and a file of the host's with one sandbox, and
+// shows what the guest can do with them, and what it cannot; it has volumes of the other
+// kinds besides.
+func TestVolumesOfEveryKind(t *testing.T) {
 	t.Parallel()
 	allowed, outside := t.TempDir(), t.TempDir()
 	write := func(path, text string) {
@@ -46,8 +47,12 @@ func TestHostPaths(t *testing.T) {
 	}
 	h.write("web.yaml", with(sandboxYAML("web", "sleep infinity"),
 		volume("src", filepath.Join(allowed, "src"), "Directory")+", "+volume("new", filepath.Join(allowed, "made/here"), "DirectoryOrCreate")+", "+
-			volume("ro", filepath.Join(allowed, "ro"), `""`)+", "+volume("one", filepath.Join(allowed, "ro/single"), "File"),
-		"{name: src, mountPath: /src}, {name: new, mountPath: /new}, {name: ro, mountPath: /ro, readOnly: true}, {name: one, mountPath: /etc/one, readOnly: true}"))
+			volume("ro", filepath.Join(allowed, "ro"), `""`)+", "+volume("one", filepath.Join(allowed, "ro/single"), "File")+", "+
+			"{name: all, projected: {defaultMode: 256, sources: [{configMap: {name: c, items: [{key: a, path: d/a}]}}, {secret: {name: s}}]}}, "+
+			"{name: img, image: {reference: \"docker-archive:"+busyboxArchive+"\"}}, {name: small, emptyDir: {sizeLimit: 64Mi}}",
+		"{name: all, mountPath: /all}, {name: img, mountPath: /img}, {name: small, mountPath: /small}, {name: src, mountPath: /src}, {name: new, mountPath: /new}, {name: ro, mountPath: /ro, readOnly: true}, {name: one, mountPath: /etc/one, readOnly: true}"))
+	h.write("config.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: config, b: unused}\n---\n"+
+		"apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {p: secret}\n")
 	for name, path := range map[string]string{"outside": outside, "linked": filepath.Join(allowed, "escape")} {
 		h.write(name+".yaml", with(sandboxYAML(name, "sleep infinity"), volume("v", path, `""`), "{name: v, mountPath: /v}"))
 	}
@@ -67,6 +72,12 @@ mount -o remount,rw /ro 2>&1 | grep -c -e denied -e permitted -e must
 			t.Errorf("%s on the host: %q, %v; want %q", path, got, err, want)
 		}
 	}
+	script = `cat /all/d/a /all/p; echo; find /all -type f | sort | tr '\n' ' '; stat -c %a /all/p
+cmp /img/bin/busybox /bin/busybox && (echo x >/img/x) 2>&1 | grep -c 'Read-only'
+dd if=/dev/zero of=/small/big bs=1M count=100 2>&1 | grep -c 'No space'; rm /small/big; echo kept >/small/kept; sync`
+	if got, want := h.vzctlOK("exec", "web", "--", "sh", "-c", script), "configsecret\n/all/d/a /all/p 400\n1\n1\n"; got != want {
+		t.Errorf("of the other kinds: %q, want %q", got, want)
+	}
 	h.waitFor("outside", "is refused", refusedWith("--allow-host-paths"))
 	h.waitFor("linked", "is refused", refusedWith("escape"))
 
@@ -81,7 +92,7 @@ mount -o remount,rw /ro 2>&1 | grep -c -e denied -e permitted -e must
 		}
 		return readyAt(1)(s)
 	})
-	if got := h.vzctlOK("exec", "web", "--", "cat", "/src/main"); got != "source" {
+	if got := h.vzctlOK("exec", "web", "--", "cat", "/src/main", "/small/kept"); got != "sourcekept\n" {
 		t.Errorf("after that: %q", got)
 	}
 	if got := h.vzctlOK("events", "web"); !strings.Contains(got, "shares a host folder ended") {
