@@ -33,7 +33,9 @@ func TestClaimThatCannotBe(t *testing.T) {
 		"{" + modes + ", resources: {requests: {storage: 1Gi, cpu: 1}}}": "only storage can be requested",
 		"{" + modes + ", " + size + ", volumeMode: Block}":               "Block is not supported yet",
 		"{" + modes + ", " + size + ", selector: {matchLabels: {a: b}}}": "no PersistentVolumes to choose from",
-		"{" + modes + ", " + size + ", dataSource: {kind: a, name: b}}":  "dataSource is not supported yet",
+		"{" + modes + ", " + size + ", dataSource: {kind: a, name: b}}":  "spec.dataSource.kind: must be PersistentVolumeClaim",
+		"{" + modes + ", " + size + ", dataSource: {kind: VolumeSnapshot, name: b}}": "VolumeSnapshot is not supported yet",
+		"{" + modes + ", " + size + ", dataSource: {kind: PersistentVolumeClaim}}":    "spec.dataSource.name: required",
 	} {
 		if got := messages(t, claim(spec)); len(got) != 1 || !strings.Contains(got[0], want) {
 			t.Errorf("%s: got %q, want %q", spec, got, want)

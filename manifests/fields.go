@@ -143,6 +143,7 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.SecretKeySelector](),
 		reflect.TypeFor[corev1.Sysctl](),
 		reflect.TypeFor[corev1.TCPSocketAction](),
+		reflect.TypeFor[corev1.TypedLocalObjectReference](),
 		reflect.TypeFor[corev1.Volume]():
 		return everyField
 	}

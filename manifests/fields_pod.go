@@ -193,14 +193,14 @@ func emptyDirField(name string) fieldUse {
 // claimField knows the fields of a PersistentVolumeClaim's spec.
 func claimField(name string) fieldUse {
 	switch name {
-	case "accessModes", "resources", "volumeMode":
+	case "accessModes", "resources", "volumeMode", "dataSource":
 		return fieldUse{class: supported}
 	case "storageClassName", "volumeAttributesClassName":
 		return noEffect("there is one class of storage: files on this host's disk")
 	case "selector", "volumeName":
 		return noMeaning("there are no PersistentVolumes to choose from: each claim gets a volume of its own")
-	case "dataSource", "dataSourceRef":
-		return fieldUse{class: notYet}
+	case "dataSourceRef":
+		return fieldUse{notYet, "use dataSource"}
 	}
 	return fieldUse{}
 }

@@ -81,7 +81,7 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 	}
 	for mark, cases := range map[string][]string{
 		"spec": {
-			"volumeClaimTemplates: [{metadata: {name: a}, spec: {dataSource: {kind: PersistentVolumeClaim, name: b}}}]",
+			"volumeClaimTemplates: [{metadata: {name: a}, spec: {dataSourceRef: {kind: PersistentVolumeClaim, name: b}}}]",
 			"networks: [{name: default}]",
 			"sockets: [{hostPath: a, containerPath: /a}]",
 		},

@@ -47,6 +47,7 @@ func (r *report) validateClaimSpec(path *field.Path, c *corev1.PersistentVolumeC
 	} else {
 		oneOf(r, path.Child("volumeMode"), *c.VolumeMode, corev1.PersistentVolumeFilesystem)
 	}
+	r.validateDataSource(path.Child("dataSource"), c.DataSource)
 	requests := path.Child("resources", "requests")
 	for name := range c.Resources.Requests {
 		if name != corev1.ResourceStorage {
@@ -57,6 +58,18 @@ func (r *report) validateClaimSpec(path *field.Path, c *corev1.PersistentVolumeC
 		r.errorf(keyed(requests, "storage"), "required: the size of the volume")
 	} else {
 		r.bytesInRange(keyed(requests, "storage"), &q, minDiskBytes, maxDiskBytes)
+	}
+}
+
+func (r *report) validateDataSource(path *field.Path, s *corev1.TypedLocalObjectReference) {
+	switch {
+	case s == nil:
+	case s.Kind == KindPersistentVolumeClaim && (s.APIGroup == nil || *s.APIGroup == ""):
+		r.validateRefName(path.Child("name"), s.Name)
+	case s.Kind == "VolumeSnapshot":
+		r.errorf(path.Child("kind"), "VolumeSnapshot is not supported yet: name a PersistentVolumeClaim")
+	default:
+		r.errorf(path.Child("kind"), "must be %s, without an apiGroup", KindPersistentVolumeClaim)
 	}
 }
 

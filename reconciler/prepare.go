@@ -59,7 +59,7 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 			return err
 		}
 	}
-	volumes, err := m.prepareVolumes(o, sandbox.Claims())
+	volumes, err := m.prepareVolumes(ctx, o, sandbox.Claims())
 	if err != nil {
 		return err
 	}
