@@ -29,13 +29,13 @@ func TestClaimThatCannotBe(t *testing.T) {
 		"{accessModes: [ReadWriteOnce, ReadWriteOncePod], " + size + "}": "ReadWriteOncePod can only stand alone",
 		"{accessModes: [ReadOnlyManny], " + size + "}":                   `did you mean "ReadOnlyMany"`,
 		"{" + modes + "}": "spec.resources.requests[storage]: required",
-		"{" + modes + ", resources: {requests: {storage: 1Mi}}}":         "1Mi is not between 64Mi",
-		"{" + modes + ", resources: {requests: {storage: 1Gi, cpu: 1}}}": "only storage can be requested",
-		"{" + modes + ", " + size + ", volumeMode: Block}":               "Block is not supported yet",
-		"{" + modes + ", " + size + ", selector: {matchLabels: {a: b}}}": "no PersistentVolumes to choose from",
-		"{" + modes + ", " + size + ", dataSource: {kind: a, name: b}}":  "spec.dataSource.kind: must be PersistentVolumeClaim",
+		"{" + modes + ", resources: {requests: {storage: 1Mi}}}":                     "1Mi is not between 64Mi",
+		"{" + modes + ", resources: {requests: {storage: 1Gi, cpu: 1}}}":             "only storage can be requested",
+		"{" + modes + ", " + size + ", volumeMode: Block}":                           "Block is not supported yet",
+		"{" + modes + ", " + size + ", selector: {matchLabels: {a: b}}}":             "no PersistentVolumes to choose from",
+		"{" + modes + ", " + size + ", dataSource: {kind: a, name: b}}":              "spec.dataSource.kind: must be PersistentVolumeClaim",
 		"{" + modes + ", " + size + ", dataSource: {kind: VolumeSnapshot, name: b}}": "VolumeSnapshot is not supported yet",
-		"{" + modes + ", " + size + ", dataSource: {kind: PersistentVolumeClaim}}":    "spec.dataSource.name: required",
+		"{" + modes + ", " + size + ", dataSource: {kind: PersistentVolumeClaim}}":   "spec.dataSource.name: required",
 	} {
 		if got := messages(t, claim(spec)); len(got) != 1 || !strings.Contains(got[0], want) {
 			t.Errorf("%s: got %q, want %q", spec, got, want)

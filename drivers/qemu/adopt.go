@@ -17,7 +17,7 @@ func (h *Hypervisor) Adopt(ctx context.Context, cfg linuxvm.MachineConfig, was d
 	if err != nil {
 		return nil, fmt.Errorf("take over the virtual machine process %d: %w", id.PID, err)
 	}
-	m := newMachine("qemu", adopted(id.PID, cfg.SocketDir, cfg.ID))
+	m := h.newMachine(cfg.ID, "qemu", adopted(id.PID, cfg.SocketDir, cfg.ID))
 	m.process, m.description = process, was
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -48,6 +48,7 @@ func (h *Hypervisor) Adopt(ctx context.Context, cfg linuxvm.MachineConfig, was d
 	}
 	go m.watch()
 	m.watchShares()
+	go m.watchSpace()
 	h.log.InfoContext(ctx, "took over a virtual machine", "id", cfg.ID, "pid", id.PID)
 	return m, nil
 }

@@ -198,7 +198,9 @@ func disk(id string, d linuxvm.Disk) []string {
 	}
 	return []string{
 		"-blockdev", block,
-		"-device", "virtio-blk-pci,romfile=,drive=" + id + ",serial=" + escape(d.Serial),
+		// A write for which the host has no space is kept, and the machine stands still:
+		// see space.go. The guest is told of other errors.
+		"-device", "virtio-blk-pci,romfile=,werror=enospc,rerror=report,drive=" + id + ",serial=" + escape(d.Serial),
 	}
 }
 

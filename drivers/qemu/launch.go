@@ -36,7 +36,7 @@ func (h *Hypervisor) launch(ctx context.Context, cfg linuxvm.MachineConfig, p pl
 		return nil, err
 	}
 	defer sockets.closeFiles()
-	m := newMachine(filepath.Base(p.binary), sockets)
+	m := h.newMachine(cfg.ID, filepath.Base(p.binary), sockets)
 	defer func() {
 		if err != nil {
 			sockets.release()
@@ -102,6 +102,7 @@ func (h *Hypervisor) launch(ctx context.Context, cfg linuxvm.MachineConfig, p pl
 	}
 	go m.watch()
 	m.watchShares()
+	go m.watchSpace()
 	h.log.DebugContext(ctx, "started a virtual machine", "id", cfg.ID, "pid", id.PID, "accelerator", p.choice.String())
 	return m, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -24,6 +25,10 @@ type machine struct {
 	sockets     *sockets
 	description drivers.Machine
 
+	log *slog.Logger
+	// space is that of patience; noSpace holds a token when a write has found none.
+	space   time.Duration
+	noSpace chan struct{}
 	// shares are the folders that it has of the host's.
 	shares []*share
 
@@ -38,8 +43,8 @@ type machine struct {
 	migration chan struct{}
 }
 
-func newMachine(program string, s *sockets) *machine {
-	return &machine{program: program, sockets: s, exited: make(chan struct{}), migration: make(chan struct{}, 1)}
+func (h *Hypervisor) newMachine(id, program string, s *sockets) *machine {
+	return &machine{program: program, sockets: s, log: h.log.With("id", id), space: h.patience.space, noSpace: make(chan struct{}, 1), exited: make(chan struct{}), migration: make(chan struct{}, 1)}
 }
 
 // watch waits for the end of the process and tells it to all.
@@ -88,6 +93,9 @@ func (m *machine) event(e qmp.Event) {
 		case m.migration <- struct{}{}:
 		default:
 		}
+		return
+	case "BLOCK_IO_ERROR":
+		m.blockError(e.Data)
 		return
 	case "SHUTDOWN":
 	default:

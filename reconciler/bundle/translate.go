@@ -34,7 +34,7 @@ type Input struct {
 	// Images by the name of the container that runs them, VolumeImages by that of the
 	// volume.
 	Images, VolumeImages map[string]*Image
-	Kernel kernels.Kernel
+	Kernel               kernels.Kernel
 	// Agent, CacheDir and SocketDir are as in drivers.Configuration.
 	Agent, CacheDir, SocketDir string
 }
