@@ -16,6 +16,7 @@ const (
 	CapabilityDial                 = "dial"                 // Dial: connections into the sandbox
 	CapabilityDiskVolumes          = "diskVolumes"          // Volume.Disk and Configuration.FSGroup
 	CapabilityExec                 = "exec"                 // Exec: further processes with their stdio
+	CapabilityHostPaths            = "hostPaths"            // Volume.HostPath
 	CapabilityNestedVirtualization = "nestedVirtualization" // Configuration.NestedVirtualization
 	CapabilityPause                = "pause"                // Pause and Resume
 	CapabilitySaveState            = "saveState"            // SaveState and RestoreState
@@ -31,7 +32,7 @@ const (
 func Capabilities() []string {
 	return []string{
 		CapabilityAttach, CapabilityContainers, CapabilityCopy, CapabilityDial, CapabilityDiskVolumes, CapabilityExec,
-		CapabilityNestedVirtualization, CapabilityPause, CapabilitySaveState, CapabilitySnapshotDisk,
+		CapabilityHostPaths, CapabilityNestedVirtualization, CapabilityPause, CapabilitySaveState, CapabilitySnapshotDisk,
 		CapabilityStatistics, CapabilityStdin, CapabilityTerminal, CapabilityUpdate, CapabilityVolumes,
 	}
 }

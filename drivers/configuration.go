@@ -9,6 +9,9 @@ const (
 	// LogsDir holds ID.log for each process id, and the sandbox's own logs, whose
 	// names no process can have: an id begins with a letter or a digit.
 	LogsDir = "logs"
+	// VolumesDir holds disks that belong to the sandbox as its writable disk does, and
+	// are removed when that is.
+	VolumesDir = "volumes"
 	// ConsoleLog is what the guest's kernel and agent print.
 	ConsoleLog = "_console.log"
 )
@@ -106,6 +109,8 @@ type Volume struct {
 	EmptyDir *EmptyDirVolume `json:"emptyDir,omitempty"`
 	Files    *FilesVolume    `json:"files,omitempty"`
 	Disk     *DiskVolume     `json:"disk,omitempty"`
+	HostPath *HostPathVolume `json:"hostPath,omitempty"`
+	Image    *ImageVolume    `json:"image,omitempty"`
 }
 
 // FSGroup is a Pod's fsGroup: the group that the sandbox's volumes are given to.
@@ -126,10 +131,32 @@ type DiskVolume struct {
 	ReadOnly bool `json:"readOnly,omitempty"`
 }
 
+// HostPathVolume is a folder or a file of the host's.
+type HostPathVolume struct {
+	// Root is a directory that the sandbox may be given parts of.
+	Root string `json:"root"`
+	// Path of the folder or file, relative to Root, clean. Links are followed as long
+	// as they do not lead out of Root; those in the folder are for the guest to follow,
+	// and lead nowhere outside of it.
+	Path string `json:"path"`
+	// Type is what must be there, as in Kubernetes: "Directory", "File", either of
+	// them with "OrCreate", or empty for one of the two.
+	Type string `json:"type,omitempty"`
+	// ReadOnly keeps the whole machine from writing to it.
+	ReadOnly bool `json:"readOnly,omitempty"`
+}
+
+// ImageVolume is the content of an image, which is never written to.
+type ImageVolume struct {
+	// Rootfs is as in Container.
+	Rootfs string `json:"rootfs"`
+}
+
 // EmptyDirVolume is a directory on the writable disk, or in memory.
 type EmptyDirVolume struct {
 	Memory bool `json:"memory,omitempty"`
-	// SizeLimitBytes bounds it; 0 means no bound of its own.
+	// SizeLimitBytes bounds it; 0 means no bound of its own. One that is not in memory
+	// may be on a disk of its own, in VolumesDir.
 	SizeLimitBytes int64 `json:"sizeLimitBytes,omitempty"`
 }
 

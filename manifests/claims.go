@@ -1,6 +1,9 @@
 package manifests
 
-import corev1 "k8s.io/api/core/v1"
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+)
 
 // ReclaimPolicyAnnotation of a PersistentVolumeClaim, or of a claim template, says
 // what becomes of the volume when its claim is gone: Retain, which is the
@@ -33,12 +36,31 @@ func (s *Sandbox) Claims() []Claim {
 		templates[t.claimName(s)] = t
 	}
 	var claims []Claim
-	for _, v := range s.Spec.PodTemplate.Spec.Volumes {
+	for i := range s.Spec.PodTemplate.Spec.Volumes {
+		v := &s.Spec.PodTemplate.Spec.Volumes[i]
 		if c := v.PersistentVolumeClaim; c != nil {
 			claims = append(claims, Claim{Name: c.ClaimName, ReadOnly: c.ReadOnly, Template: templates[c.ClaimName]})
 		}
+		if e := v.Ephemeral; e != nil && e.VolumeClaimTemplate != nil {
+			claims = append(claims, Claim{Name: s.EphemeralClaim(v.Name), Template: ephemeralTemplate(e.VolumeClaimTemplate)})
+		}
 	}
 	return claims
+}
+
+// EphemeralClaim is the name of the claim of an ephemeral volume, which is
+// Kubernetes'.
+func (s *Sandbox) EphemeralClaim(volume string) string { return s.Name + "-" + volume }
+
+// ephemeralTemplate is the template of a claim that goes with its sandbox.
+func ephemeralTemplate(t *corev1.PersistentVolumeClaimTemplate) *PersistentVolumeClaimTemplate {
+	return &PersistentVolumeClaimTemplate{
+		ObjectMeta: EmbeddedObjectMetadata{
+			Labels:      t.Labels,
+			Annotations: map[string]string{ReclaimPolicyAnnotation: string(corev1.PersistentVolumeReclaimDelete)},
+		},
+		Spec: t.Spec,
+	}
 }
 
 // splitVolumes returns the volumes that were written, and those that
@@ -53,6 +75,26 @@ func (s *Sandbox) splitVolumes() (written, fromTemplates []corev1.Volume) {
 // a template.
 func (t *PersistentVolumeClaimTemplate) claimName(s *Sandbox) string {
 	return t.ObjectMeta.Name + "-" + s.Name
+}
+
+// templatesOf turns the claims of a StatefulSet into the templates of each of its
+// sandboxes.
+func templatesOf(claims []corev1.PersistentVolumeClaim) []PersistentVolumeClaimTemplate {
+	var templates []PersistentVolumeClaimTemplate
+	for i := range claims {
+		c := &claims[i]
+		templates = append(templates, PersistentVolumeClaimTemplate{
+			ObjectMeta: EmbeddedObjectMetadata{Name: c.Name, Labels: c.Labels, Annotations: c.Annotations},
+			Spec:       *c.Spec.DeepCopy(),
+		})
+	}
+	return templates
+}
+
+// HasClaims reports whether a sandbox has just the claims that a StatefulSet makes
+// for each of its own.
+func HasClaims(s *Sandbox, claims []corev1.PersistentVolumeClaim) bool {
+	return equality.Semantic.DeepEqual(s.Spec.VolumeClaimTemplates, templatesOf(claims))
 }
 
 // ClaimBytes is the size that a claim requests.

@@ -29,11 +29,13 @@ func TestClaimThatCannotBe(t *testing.T) {
 		"{accessModes: [ReadWriteOnce, ReadWriteOncePod], " + size + "}": "ReadWriteOncePod can only stand alone",
 		"{accessModes: [ReadOnlyManny], " + size + "}":                   `did you mean "ReadOnlyMany"`,
 		"{" + modes + "}": "spec.resources.requests[storage]: required",
-		"{" + modes + ", resources: {requests: {storage: 1Mi}}}":         "1Mi is not between 64Mi",
-		"{" + modes + ", resources: {requests: {storage: 1Gi, cpu: 1}}}": "only storage can be requested",
-		"{" + modes + ", " + size + ", volumeMode: Block}":               "Block is not supported yet",
-		"{" + modes + ", " + size + ", selector: {matchLabels: {a: b}}}": "no PersistentVolumes to choose from",
-		"{" + modes + ", " + size + ", dataSource: {kind: a, name: b}}":  "dataSource is not supported yet",
+		"{" + modes + ", resources: {requests: {storage: 1Mi}}}":                     "1Mi is not between 64Mi",
+		"{" + modes + ", resources: {requests: {storage: 1Gi, cpu: 1}}}":             "only storage can be requested",
+		"{" + modes + ", " + size + ", volumeMode: Block}":                           "Block is not supported yet",
+		"{" + modes + ", " + size + ", selector: {matchLabels: {a: b}}}":             "no PersistentVolumes to choose from",
+		"{" + modes + ", " + size + ", dataSource: {kind: a, name: b}}":              "spec.dataSource.kind: must be PersistentVolumeClaim",
+		"{" + modes + ", " + size + ", dataSource: {kind: VolumeSnapshot, name: b}}": "VolumeSnapshot is not supported yet",
+		"{" + modes + ", " + size + ", dataSource: {kind: PersistentVolumeClaim}}":   "spec.dataSource.name: required",
 	} {
 		if got := messages(t, claim(spec)); len(got) != 1 || !strings.Contains(got[0], want) {
 			t.Errorf("%s: got %q, want %q", spec, got, want)
@@ -63,6 +65,19 @@ func TestSandboxUsesClaims(t *testing.T) {
 	}
 }
 
+func TestEphemeralVolumeIsAClaimOfItsSandbox(t *testing.T) {
+	s := one(t, sandboxWith(map[string]string{
+		"pod": "volumes: [{name: scratch, ephemeral: {volumeClaimTemplate: {spec: " + claimSpec + "}}}]",
+	})).Sandbox
+	claims := s.Claims()
+	if len(claims) != 1 || claims[0].Name != "web-scratch" || claims[0].ReadOnly || claims[0].Template.ObjectMeta.Annotations[ReclaimPolicyAnnotation] != "Delete" {
+		t.Errorf("claims: %+v", claims)
+	}
+	if refs := s.References(); len(refs) != 0 {
+		t.Errorf("refers to %v", refs)
+	}
+}
+
 func TestClaimsThatClash(t *testing.T) {
 	second := strings.Replace(template, "}]", "}, {metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}]", 1)
 	many := "volumes: ["
@@ -73,11 +88,14 @@ func TestClaimsThatClash(t *testing.T) {
 		parts map[string]string
 		want  string
 	}{
-		"a volume of the template's name": {map[string]string{"spec": template, "pod": "volumes: [{name: data, emptyDir: {}}]"}, "a volume is named data too"},
-		"two templates of one name":       {map[string]string{"spec": second}, "another template is named data too"},
-		"a template without a name":       {map[string]string{"spec": strings.Replace(template, "name: data", "labels: {a: b}", 1)}, "required: the claim's volume is named by it"},
-		"a claim in two volumes":          {map[string]string{"pod": "volumes: [{name: a, persistentVolumeClaim: {claimName: x}}, {name: b, persistentVolumeClaim: {claimName: x}}]"}, "claim x is in another volume too"},
-		"more than the bus has room for":  {map[string]string{"pod": many + "]"}, "9 claims are more than 8"},
+		"a volume of the template's name":       {map[string]string{"spec": template, "pod": "volumes: [{name: data, emptyDir: {}}]"}, "a volume is named data too"},
+		"two templates of one name":             {map[string]string{"spec": second}, "another template is named data too"},
+		"a template without a name":             {map[string]string{"spec": strings.Replace(template, "name: data", "labels: {a: b}", 1)}, "required: the claim's volume is named by it"},
+		"an ephemeral volume without a claim":   {map[string]string{"pod": "volumes: [{name: a, ephemeral: {}}]"}, "required: the claim that is made for the volume"},
+		"an ephemeral volume that is to stay":   {map[string]string{"pod": "volumes: [{name: a, ephemeral: {volumeClaimTemplate: {metadata: {annotations: {vzreconciler.dev/reclaim-policy: Retain}}, spec: " + claimSpec + "}}}]"}, "an ephemeral volume goes with its sandbox"},
+		"an ephemeral volume's claim elsewhere": {map[string]string{"pod": "volumes: [{name: a, ephemeral: {volumeClaimTemplate: {spec: " + claimSpec + "}}}, {name: b, persistentVolumeClaim: {claimName: web-a}}]"}, "claim web-a is in another volume too"},
+		"a claim in two volumes":                {map[string]string{"pod": "volumes: [{name: a, persistentVolumeClaim: {claimName: x}}, {name: b, persistentVolumeClaim: {claimName: x}}]"}, "claim x is in another volume too"},
+		"more than the bus has room for":        {map[string]string{"pod": many + "]"}, "9 claims and directories with a sizeLimit are more than 8"},
 	} {
 		if got := messages(t, sandboxWith(c.parts)); len(got) != 1 || !strings.Contains(got[0], c.want) {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)

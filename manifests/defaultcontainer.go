@@ -1,6 +1,7 @@
 package manifests
 
 import (
+	"iter"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +26,23 @@ func (s *Sandbox) DefaultContainer() string {
 		return ""
 	}
 	return containers[0].Name
+}
+
+// Images gives out what the containers run and what volumes are made of, with how it
+// is to be pulled.
+func (s *Sandbox) Images() iter.Seq2[string, corev1.PullPolicy] {
+	return func(yield func(string, corev1.PullPolicy) bool) {
+		for _, c := range s.AllContainers() {
+			if !yield(c.Image, c.ImagePullPolicy) {
+				return
+			}
+		}
+		for _, v := range s.Spec.PodTemplate.Spec.Volumes {
+			if v.Image != nil && !yield(v.Image.Reference, v.Image.PullPolicy) {
+				return
+			}
+		}
+	}
 }
 
 // AllContainers returns the containers in the order in which they start: the init

@@ -97,12 +97,7 @@ func setClaimDefaults(c *corev1.PersistentVolumeClaimSpec) {
 }
 
 func setContainerDefaults(c *corev1.Container) {
-	if c.ImagePullPolicy == "" {
-		c.ImagePullPolicy = corev1.PullIfNotPresent
-		if ref, err := ParseImage(c.Image); err == nil && ref.mayChange() {
-			c.ImagePullPolicy = corev1.PullAlways
-		}
-	}
+	c.ImagePullPolicy = defaultPullPolicy(c.ImagePullPolicy, c.Image)
 	c.SecurityContext = dropEmpty(c.SecurityContext)
 	for i := range c.Ports {
 		if c.Ports[i].Protocol == "" {
@@ -121,6 +116,16 @@ func setContainerDefaults(c *corev1.Container) {
 		normalise(&q, name == corev1.ResourceMemory)
 		c.Resources.Limits[name] = q
 	}
+}
+
+func defaultPullPolicy(written corev1.PullPolicy, image string) corev1.PullPolicy {
+	if written != "" {
+		return written
+	}
+	if ref, err := ParseImage(image); err == nil && ref.mayChange() {
+		return corev1.PullAlways
+	}
+	return corev1.PullIfNotPresent
 }
 
 // setProbeDefaults fills a probe in as an API server does.
@@ -142,6 +147,14 @@ func setProbeDefaults(p *corev1.Probe) {
 
 func setVolumeDefaults(v *corev1.Volume) {
 	switch {
+	case v.Ephemeral != nil && v.Ephemeral.VolumeClaimTemplate != nil:
+		setClaimDefaults(&v.Ephemeral.VolumeClaimTemplate.Spec)
+	case v.Image != nil:
+		v.Image.PullPolicy = defaultPullPolicy(v.Image.PullPolicy, v.Image.Reference)
+	case v.Projected != nil && v.Projected.DefaultMode == nil:
+		v.Projected.DefaultMode = new(defaultFileMode)
+	case v.HostPath != nil && v.HostPath.Type == nil:
+		v.HostPath.Type = new(corev1.HostPathUnset)
 	case v.EmptyDir != nil:
 		normalise(v.EmptyDir.SizeLimit, true)
 	case v.ConfigMap != nil && v.ConfigMap.DefaultMode == nil:

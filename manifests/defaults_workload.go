@@ -1,6 +1,7 @@
 package manifests
 
 import (
+	"cmp"
 	"path/filepath"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -40,7 +41,7 @@ func (r *report) finishWorkload(k kind, obj *Object) {
 	case obj.StatefulSet != nil:
 		r.types.dropHarmless(obj.StatefulSet)
 		setStatefulSetDefaults(&obj.StatefulSet.Spec)
-		r.finishTemplate(spec.Child("template"), &obj.StatefulSet.Spec.Template)
+		r.finishTemplate(spec.Child("template"), &obj.StatefulSet.Spec.Template, obj.StatefulSet.Spec.VolumeClaimTemplates...)
 		r.validateStatefulSet(spec, obj.StatefulSet)
 	case obj.SandboxWarmPool != nil:
 		r.types.dropHarmless(obj.SandboxWarmPool)
@@ -54,15 +55,16 @@ func (r *report) finishWorkload(k kind, obj *Object) {
 	r.validateMeta(meta)
 }
 
-// finishTemplate resolves the images of a Pod's template and checks what it makes.
-func (r *report) finishTemplate(path *field.Path, template *corev1.PodTemplateSpec) {
+// finishTemplate resolves the paths of a Pod's template and checks what it makes,
+// with the claims that each gets.
+func (r *report) finishTemplate(path *field.Path, template *corev1.PodTemplateSpec, claims ...corev1.PersistentVolumeClaim) {
 	if dir := filepath.Dir(r.file); filepath.IsAbs(dir) {
-		resolveImagesOf(template.Spec.InitContainers, dir)
-		resolveImagesOf(template.Spec.Containers, dir)
+		resolvePathsOf(&template.Spec, dir)
 	}
 	r.finishTemplateMeta(path.Child("metadata"), template.Labels, template.Annotations)
 	s := podDocument{Spec: *template.Spec.DeepCopy()}.sandbox()
 	s.Name = "template"
+	s.Spec.VolumeClaimTemplates = templatesOf(claims)
 	setDefaults(s)
 	r.validateMachine(s, path.Child("spec"))
 }
@@ -124,6 +126,15 @@ func setStatefulSetDefaults(s *appsv1.StatefulSetSpec) {
 	if s.RevisionHistoryLimit == nil {
 		s.RevisionHistoryLimit = new(defaultRevisionHistory)
 	}
+	for i := range s.VolumeClaimTemplates {
+		setClaimDefaults(&s.VolumeClaimTemplates[i].Spec)
+	}
+	if s.PersistentVolumeClaimRetentionPolicy == nil {
+		s.PersistentVolumeClaimRetentionPolicy = &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{}
+	}
+	retention := s.PersistentVolumeClaimRetentionPolicy
+	retention.WhenDeleted = cmp.Or(retention.WhenDeleted, appsv1.RetainPersistentVolumeClaimRetentionPolicyType)
+	retention.WhenScaled = cmp.Or(retention.WhenScaled, appsv1.RetainPersistentVolumeClaimRetentionPolicyType)
 	if s.UpdateStrategy.Type == "" {
 		s.UpdateStrategy.Type = appsv1.RollingUpdateStatefulSetStrategyType
 	}

@@ -74,8 +74,13 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		return emptyDirField
 	case reflect.TypeFor[corev1.ConfigMapVolumeSource](),
 		reflect.TypeFor[corev1.SecretVolumeSource](),
+		reflect.TypeFor[corev1.ProjectedVolumeSource](),
+		reflect.TypeFor[corev1.ConfigMapProjection](),
+		reflect.TypeFor[corev1.SecretProjection](),
 		reflect.TypeFor[corev1.KeyToPath]():
 		return filesField
+	case reflect.TypeFor[corev1.VolumeProjection]():
+		return projectionField
 	case reflect.TypeFor[corev1.PersistentVolumeClaimSpec]():
 		return claimField
 	case reflect.TypeFor[corev1.VolumeResourceRequirements]():
@@ -117,6 +122,7 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[VM](),
 		reflect.TypeFor[appsv1.RollingUpdateStatefulSetStrategy](),
 		reflect.TypeFor[appsv1.StatefulSetOrdinals](),
+		reflect.TypeFor[appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy](),
 		reflect.TypeFor[appsv1.StatefulSetUpdateStrategy](),
 		reflect.TypeFor[batchv1.JobTemplateSpec](),
 		reflect.TypeFor[corev1.PodTemplateSpec](),
@@ -140,8 +146,12 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.GRPCAction](),
 		reflect.TypeFor[corev1.HTTPHeader](),
 		reflect.TypeFor[corev1.HostAlias](),
+		reflect.TypeFor[corev1.HostPathVolumeSource](),
+		reflect.TypeFor[corev1.ImageVolumeSource](),
 		reflect.TypeFor[corev1.LocalObjectReference](),
 		reflect.TypeFor[corev1.ObjectFieldSelector](),
+		reflect.TypeFor[corev1.EphemeralVolumeSource](),
+		reflect.TypeFor[corev1.PersistentVolumeClaimTemplate](),
 		reflect.TypeFor[corev1.PersistentVolumeClaimVolumeSource](),
 		reflect.TypeFor[corev1.PodDNSConfig](),
 		reflect.TypeFor[corev1.PodDNSConfigOption](),
@@ -151,6 +161,7 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.SecretEnvSource](),
 		reflect.TypeFor[corev1.SecretKeySelector](),
 		reflect.TypeFor[corev1.Sysctl](),
+		reflect.TypeFor[corev1.TypedLocalObjectReference](),
 		reflect.TypeFor[corev1.Volume]():
 		return everyField
 	}

@@ -182,9 +182,10 @@ func mountField(name string) fieldUse {
 
 func volumeField(name string) fieldUse {
 	switch name {
-	case "emptyDir", "configMap", "secret", "persistentVolumeClaim":
+	case "emptyDir", "configMap", "secret", "persistentVolumeClaim", "ephemeral", "hostPath",
+		"projected", "image":
 		return fieldUse{class: supported}
-	case "hostPath", "image", "projected", "downwardAPI", "ephemeral":
+	case "downwardAPI":
 		return fieldUse{class: notYet}
 	case "gitRepo":
 		return noMeaning("Kubernetes has given it up")
@@ -213,14 +214,16 @@ func claimField(name string) fieldUse {
 		return limited("not `ReadWriteMany`: several VMs cannot write to one disk")
 	case "volumeMode":
 		return limited("`Filesystem` alone")
+	case "dataSource":
+		return limited("a `PersistentVolumeClaim` alone")
 	case "resources":
 		return fieldUse{class: supported}
 	case "storageClassName", "volumeAttributesClassName":
 		return noEffect("there is one class of storage: files on this host's disk")
 	case "selector", "volumeName":
 		return noMeaning("there are no PersistentVolumes to choose from: each claim gets a volume of its own")
-	case "dataSource", "dataSourceRef":
-		return fieldUse{class: notYet}
+	case "dataSourceRef":
+		return fieldUse{notYet, "use dataSource"}
 	}
 	return fieldUse{}
 }
@@ -235,10 +238,23 @@ func claimResourcesField(name string) fieldUse {
 	return fieldUse{}
 }
 
+// projectionField knows the sources of a projected volume.
+func projectionField(name string) fieldUse {
+	switch name {
+	case "configMap", "secret":
+		return fieldUse{class: supported}
+	case "downwardAPI":
+		return fieldUse{class: notYet}
+	case "serviceAccountToken", "clusterTrustBundle", "podCertificate":
+		return noMeaning(noCluster)
+	}
+	return fieldUse{}
+}
+
 // filesField knows the fields of configMap and secret volumes and their items.
 func filesField(name string) fieldUse {
 	switch name {
-	case "name", "secretName", "items", "defaultMode", "optional", "key", "path", "mode":
+	case "name", "secretName", "sources", "items", "defaultMode", "optional", "key", "path", "mode":
 		return fieldUse{class: supported}
 	case "defaultUser", "user":
 		return fieldUse{class: notYet}

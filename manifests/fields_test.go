@@ -81,7 +81,7 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 	}
 	for mark, cases := range map[string][]string{
 		"spec": {
-			"volumeClaimTemplates: [{metadata: {name: a}, spec: {dataSource: {kind: PersistentVolumeClaim, name: b}}}]",
+			"volumeClaimTemplates: [{metadata: {name: a}, spec: {dataSourceRef: {kind: PersistentVolumeClaim, name: b}}}]",
 			"networks: [{name: default}]",
 			"sockets: [{hostPath: a, containerPath: /a}]",
 		},
@@ -91,9 +91,7 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 			"shareProcessNamespace: true",
 			"activeDeadlineSeconds: 5",
 			"securityContext: {supplementalGroupsPolicy: Strict}",
-			"volumes: [{name: a, hostPath: {path: /x}}]",
-			"volumes: [{name: a, image: {reference: a}}]",
-			"volumes: [{name: a, projected: {sources: [{configMap: {name: a}}]}}]",
+			"volumes: [{name: a, projected: {sources: [{downwardAPI: {items: [{path: a}]}}]}}]",
 			"volumes: [{name: a, emptyDir: {mode: 1}}]",
 		},
 		"container": {

@@ -29,10 +29,8 @@ func cronJobField(name string) fieldUse {
 func statefulSetField(name string) fieldUse {
 	switch name {
 	case "replicas", "selector", "template", "podManagementPolicy", "updateStrategy", "revisionHistoryLimit",
-		"minReadySeconds", "ordinals":
+		"minReadySeconds", "ordinals", "volumeClaimTemplates", "persistentVolumeClaimRetentionPolicy":
 		return fieldUse{class: supported}
-	case "volumeClaimTemplates", "persistentVolumeClaimRetentionPolicy":
-		return fieldUse{class: notYet}
 	case "serviceName":
 		return noEffect(noCluster)
 	}

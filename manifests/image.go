@@ -107,19 +107,37 @@ func (r ImageReference) mayChange() bool {
 // resolveImages makes the paths of local images absolute.
 func resolveImages(s *Sandbox, dir string) {
 	pod := &s.Spec.PodTemplate.Spec
+	resolvePathsOf(pod, dir)
+}
+
+// resolvePathsOf completes the paths of a Pod that are relative to its file's
+// directory.
+func resolvePathsOf(pod *corev1.PodSpec, dir string) {
 	resolveImagesOf(pod.InitContainers, dir)
 	resolveImagesOf(pod.Containers, dir)
+	for i := range pod.Volumes {
+		if v := pod.Volumes[i].Image; v != nil {
+			v.Reference = resolveImage(v.Reference, dir)
+		}
+		if h := pod.Volumes[i].HostPath; h != nil && h.Path != "" && !filepath.IsAbs(h.Path) {
+			h.Path = filepath.Join(dir, h.Path)
+		}
+	}
 }
 
 func resolveImagesOf(containers []corev1.Container, dir string) {
 	for i := range containers {
-		ref, err := ParseImage(containers[i].Image)
-		if err != nil || ref.Path == "" || filepath.IsAbs(ref.Path) {
-			continue
-		}
-		ref.Path = filepath.Join(dir, ref.Path)
-		containers[i].Image = ref.String()
+		containers[i].Image = resolveImage(containers[i].Image, dir)
 	}
+}
+
+func resolveImage(image, dir string) string {
+	ref, err := ParseImage(image)
+	if err != nil || ref.Path == "" || filepath.IsAbs(ref.Path) {
+		return image
+	}
+	ref.Path = filepath.Join(dir, ref.Path)
+	return ref.String()
 }
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }

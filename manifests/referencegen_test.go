@@ -142,6 +142,9 @@ func workloadCost(kind, path string) string {
 		return "none, once it has its sandbox"
 	case kind == KindStatefulSet && strings.HasPrefix(path, "spec.template"):
 		return "a new revision, rolled out"
+	case kind == KindStatefulSet && strings.HasPrefix(path, "spec.volumeClaimTemplates") &&
+		!strings.Contains(path, "].metadata") && !strings.Contains(path, "].spec.resources"):
+		return "refused: rename the set"
 	case kind == KindJob && slices.ContainsFunc(ImmutableJobFields(), func(name string) bool { return strings.HasPrefix(path, "spec."+name) }):
 		return "refused: rename the job"
 	}

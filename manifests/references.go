@@ -31,6 +31,16 @@ func (s *Sandbox) References() []Reference {
 		refs.container(&pod.Containers[i])
 	}
 	for _, v := range pod.Volumes {
+		if v.Projected != nil {
+			for _, s := range v.Projected.Sources {
+				if s.ConfigMap != nil {
+					refs.files(KindConfigMap, s.ConfigMap.Name, s.ConfigMap.Optional, s.ConfigMap.Items)
+				}
+				if s.Secret != nil {
+					refs.files(KindSecret, s.Secret.Name, s.Secret.Optional, s.Secret.Items)
+				}
+			}
+		}
 		if v.ConfigMap != nil {
 			refs.files(KindConfigMap, v.ConfigMap.Name, v.ConfigMap.Optional, v.ConfigMap.Items)
 		}

@@ -128,7 +128,7 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: 1}\n",
 		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndta: {}\n",
 		pod(", hostNetwork: true"), pod(", initContainers: [{name: a, image: b, restartPolicy: Always}]"), pod(", restartPolicy: always"),
-		pod(", volumes: [{name: a, hostPath: {path: /}}]"), pod(", terminationGracePeriodSeconds: -1"), pod(", contaners: []"),
+		pod(", volumes: [{name: a, csi: {driver: a}}]"), pod(", terminationGracePeriodSeconds: -1"), pod(", contaners: []"),
 		"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: []}\n",
 		"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a}]}\n",
 		sandboxWith(map[string]string{"spec": "vm: {cpus: 0}"}),

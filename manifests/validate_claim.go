@@ -3,14 +3,15 @@ package manifests
 import (
 	"slices"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// maxClaims bounds the claims of a sandbox: each takes a slot on the machine's
-// bus.
+// maxClaims bounds the claims of a sandbox, with what else is on a disk of its own,
+// and its host paths: each takes a slot on the machine's bus.
 const maxClaims = 8
 
 func (r *report) validateClaim(c *corev1.PersistentVolumeClaim) {
@@ -46,6 +47,7 @@ func (r *report) validateClaimSpec(path *field.Path, c *corev1.PersistentVolumeC
 	} else {
 		oneOf(r, path.Child("volumeMode"), *c.VolumeMode, corev1.PersistentVolumeFilesystem)
 	}
+	r.validateDataSource(path.Child("dataSource"), c.DataSource)
 	requests := path.Child("resources", "requests")
 	for name := range c.Resources.Requests {
 		if name != corev1.ResourceStorage {
@@ -56,6 +58,61 @@ func (r *report) validateClaimSpec(path *field.Path, c *corev1.PersistentVolumeC
 		r.errorf(keyed(requests, "storage"), "required: the size of the volume")
 	} else {
 		r.bytesInRange(keyed(requests, "storage"), &q, minDiskBytes, maxDiskBytes)
+	}
+}
+
+func (r *report) validateDataSource(path *field.Path, s *corev1.TypedLocalObjectReference) {
+	switch {
+	case s == nil:
+	case s.Kind == KindPersistentVolumeClaim && (s.APIGroup == nil || *s.APIGroup == ""):
+		r.validateRefName(path.Child("name"), s.Name)
+	case s.Kind == "VolumeSnapshot":
+		r.errorf(path.Child("kind"), "VolumeSnapshot is not supported yet: name a PersistentVolumeClaim")
+	default:
+		r.errorf(path.Child("kind"), "must be %s, without an apiGroup", KindPersistentVolumeClaim)
+	}
+}
+
+// validateEphemeral checks the claim that is made, and removed, with a sandbox.
+func (r *report) validateEphemeral(path *field.Path, t *corev1.PersistentVolumeClaimTemplate) {
+	if t == nil {
+		r.errorf(path, "required: the claim that is made for the volume")
+		return
+	}
+	metadata := path.Child("metadata")
+	r.finishTemplateMeta(metadata, t.Labels, t.Annotations)
+	r.refuseReclaimPolicy(metadata.Child("annotations"), t.Annotations, "an ephemeral volume goes with its sandbox")
+	r.validateClaimSpec(path.Child("spec"), &t.Spec)
+}
+
+// refuseReclaimPolicy refuses the annotation where something else decides.
+func (r *report) refuseReclaimPolicy(path *field.Path, annotations map[string]string, why string) {
+	if _, ok := annotations[ReclaimPolicyAnnotation]; ok {
+		r.errorf(keyed(path, ReclaimPolicyAnnotation), "has no meaning here: %s", why)
+	}
+}
+
+// validateSetClaims checks what the claim templates of a StatefulSet have that a
+// sandbox's have not.
+func (r *report) validateSetClaims(path *field.Path, s *appsv1.StatefulSetSpec) {
+	policy := path.Child("persistentVolumeClaimRetentionPolicy")
+	for name, value := range map[string]appsv1.PersistentVolumeClaimRetentionPolicyType{
+		"whenDeleted": s.PersistentVolumeClaimRetentionPolicy.WhenDeleted, "whenScaled": s.PersistentVolumeClaimRetentionPolicy.WhenScaled,
+	} {
+		oneOf(r, policy.Child(name), value, appsv1.RetainPersistentVolumeClaimRetentionPolicyType, appsv1.DeletePersistentVolumeClaimRetentionPolicyType)
+	}
+	for i := range s.VolumeClaimTemplates {
+		c, at := &s.VolumeClaimTemplates[i], path.Child("volumeClaimTemplates").Index(i)
+		if c.APIVersion != "" && c.APIVersion != "v1" {
+			r.errorf(at.Child("apiVersion"), "must be v1")
+		}
+		if c.Kind != "" && c.Kind != KindPersistentVolumeClaim {
+			r.errorf(at.Child("kind"), "must be %s", KindPersistentVolumeClaim)
+		}
+		if n := r.locate(at.Child("metadata").String()).get("namespace"); !n.isNull() {
+			r.warnAt(n, at.Child("metadata", "namespace").String(), "has no effect here: a claim is in the set's namespace")
+		}
+		r.refuseReclaimPolicy(at.Child("metadata", "annotations"), c.Annotations, "persistentVolumeClaimRetentionPolicy of the set decides")
 	}
 }
 
@@ -97,18 +154,33 @@ func (r *report) validateClaims(s *Sandbox, pod *field.Path) {
 		}
 	}
 	claims := sets.New[string]()
+	disks, shares := 0, 0
 	for i, v := range s.Spec.PodTemplate.Spec.Volumes {
-		c := v.PersistentVolumeClaim
-		if c == nil {
+		at := pod.Child("volumes").Index(i)
+		var name string
+		switch {
+		case v.PersistentVolumeClaim != nil:
+			name, at = v.PersistentVolumeClaim.ClaimName, at.Child("persistentVolumeClaim", "claimName")
+		case v.Ephemeral != nil:
+			name = s.EphemeralClaim(v.Name)
+		case v.HostPath != nil:
+			shares++
+			continue
+		default:
+			if e := v.EmptyDir; e != nil && e.Medium == corev1.StorageMediumDefault && e.SizeLimit != nil && !e.SizeLimit.IsZero() {
+				disks++
+			}
 			continue
 		}
-		if claims.Has(c.ClaimName) && i < len(written) {
-			r.errorf(pod.Child("volumes").Index(i).Child("persistentVolumeClaim", "claimName"),
-				"claim %s is in another volume too: mount that one", c.ClaimName)
+		if claims.Has(name) && i < len(written) {
+			r.errorf(at, "claim %s is in another volume too: mount that one", name)
 		}
-		claims.Insert(c.ClaimName)
+		claims.Insert(name)
 	}
-	if len(claims) > maxClaims {
-		r.errorf(pod.Child("volumes"), "%d claims are more than %d", len(claims), maxClaims)
+	if n := disks + len(claims); n > maxClaims {
+		r.errorf(pod.Child("volumes"), "%d claims and directories with a sizeLimit are more than %d", n, maxClaims)
+	}
+	if shares > maxClaims {
+		r.errorf(pod.Child("volumes"), "%d host paths are more than %d", shares, maxClaims)
 	}
 }

@@ -42,11 +42,7 @@ func (r *report) validateContainers(path *field.Path, containers []corev1.Contai
 }
 
 func (r *report) validateContainer(at *field.Path, c *corev1.Container, volumes sets.Set[string]) {
-	if _, err := ParseImage(c.Image); err != nil {
-		_, withoutScheme, _ := strings.Cut(c.Image, "://")
-		r.didYouMean(at.Child("image"), clip(withoutScheme), "%s", err)
-	}
-	oneOf(r, at.Child("imagePullPolicy"), c.ImagePullPolicy, corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)
+	r.validateImage(at.Child("image"), c.Image, at.Child("imagePullPolicy"), c.ImagePullPolicy)
 	r.validateArgs(at.Child("command"), c.Command)
 	if len(c.Command) > 0 && c.Command[0] == "" {
 		r.errorf(at.Child("command").Index(0), "required: the program to run")
@@ -62,6 +58,14 @@ func (r *report) validateContainer(at *field.Path, c *corev1.Container, volumes 
 	r.validateSecurity(at.Child("securityContext"), c.SecurityContext)
 	r.validateMounts(at.Child("volumeMounts"), c.VolumeMounts, volumes)
 	r.validateProbes(at, c)
+}
+
+func (r *report) validateImage(at *field.Path, image string, policyAt *field.Path, policy corev1.PullPolicy) {
+	if _, err := ParseImage(image); err != nil {
+		_, withoutScheme, _ := strings.Cut(image, "://")
+		r.didYouMean(at, clip(withoutScheme), "%s", err)
+	}
+	oneOf(r, policyAt, policy, corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)
 }
 
 func (r *report) validateArgs(at *field.Path, args []string) {

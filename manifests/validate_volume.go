@@ -45,7 +45,7 @@ func (r *report) validateVolume(at *field.Path, v *corev1.Volume) {
 			if e.Medium == corev1.StorageMediumMemory {
 				r.bytesInRange(limit, e.SizeLimit, 4<<10, maxDiskBytes)
 			} else {
-				r.errorf(limit, "is not supported yet without medium: Memory; vm.disk bounds what is on disk")
+				r.bytesInRange(limit, e.SizeLimit, minDiskBytes, maxDiskBytes)
 			}
 		}
 	}
@@ -63,8 +63,58 @@ func (r *report) validateVolume(at *field.Path, v *corev1.Volume) {
 		count++
 		r.validateRefName(at.Child("persistentVolumeClaim", "claimName"), c.ClaimName)
 	}
+	if e := v.Ephemeral; e != nil {
+		count++
+		r.validateEphemeral(at.Child("ephemeral", "volumeClaimTemplate"), e.VolumeClaimTemplate)
+	}
+	if h := v.HostPath; h != nil {
+		count++
+		r.validateHostPath(at.Child("hostPath"), h)
+	}
+	if p := v.Projected; p != nil {
+		count++
+		r.validateProjected(at.Child("projected"), p)
+	}
+	if i := v.Image; i != nil {
+		count++
+		r.validateImage(at.Child("image", "reference"), i.Reference, at.Child("image", "pullPolicy"), i.PullPolicy)
+	}
 	if count != 1 {
-		r.errorf(at, "must have exactly one of emptyDir, configMap, secret and persistentVolumeClaim")
+		r.errorf(at, "must have exactly one of emptyDir, configMap, secret, projected, persistentVolumeClaim, ephemeral, hostPath and image")
+	}
+}
+
+func (r *report) validateProjected(at *field.Path, p *corev1.ProjectedVolumeSource) {
+	r.validateMode(at.Child("defaultMode"), p.DefaultMode)
+	atMost(r, at.Child("sources"), len(p.Sources), maxVolumes)
+	for i, s := range p.Sources {
+		source := at.Child("sources").Index(i)
+		switch {
+		case (s.ConfigMap != nil) == (s.Secret != nil):
+			r.errorf(source, "must have exactly one of configMap and secret")
+		case s.ConfigMap != nil:
+			r.validateRefName(source.Child("configMap", "name"), s.ConfigMap.Name)
+			r.validateFiles(source.Child("configMap"), s.ConfigMap.Items, nil)
+		default:
+			r.validateRefName(source.Child("secret", "name"), s.Secret.Name)
+			r.validateFiles(source.Child("secret"), s.Secret.Items, nil)
+		}
+	}
+}
+
+func (r *report) validateHostPath(at *field.Path, h *corev1.HostPathVolumeSource) {
+	switch {
+	case h.Path == "":
+		r.errorf(at.Child("path"), "required: a directory or file of this host, relative to the manifest's file or absolute")
+	case len(h.Path) > maxPathBytes || hasControl(h.Path):
+		r.errorf(at.Child("path"), "must be a path of at most %d bytes", maxPathBytes)
+	}
+	switch *h.Type {
+	case corev1.HostPathSocket, corev1.HostPathCharDev, corev1.HostPathBlockDev:
+		r.errorf(at.Child("type"), "%s has no meaning here: a VM shares no sockets and devices with its host by a path", *h.Type)
+	default:
+		oneOf(r, at.Child("type"), *h.Type, corev1.HostPathUnset, corev1.HostPathDirectory, corev1.HostPathDirectoryOrCreate,
+			corev1.HostPathFile, corev1.HostPathFileOrCreate)
 	}
 }
 

@@ -138,6 +138,7 @@ func (r *report) validateStatefulSet(path *field.Path, set *appsv1.StatefulSet) 
 		r.errorf(path.Child("template", "spec", "restartPolicy"), "must be Always: the sandboxes of a set are kept running")
 	}
 	r.validateSelector(path, s)
+	r.validateSetClaims(path, s)
 }
 
 func (r *report) validateUpdateStrategy(path *field.Path, u *appsv1.StatefulSetUpdateStrategy) {

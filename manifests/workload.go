@@ -71,6 +71,14 @@ func (o *Object) Template() *corev1.PodTemplateSpec {
 	return nil
 }
 
+// ClaimTemplates are the claims that a workload makes for each of its sandboxes.
+func (o *Object) ClaimTemplates() []corev1.PersistentVolumeClaim {
+	if o.StatefulSet == nil {
+		return nil
+	}
+	return o.StatefulSet.Spec.VolumeClaimTemplates
+}
+
 // WorkloadHash is the hash of a workload's spec with its defaults, as SpecHash is
 // of a sandbox's.
 func (o *Object) WorkloadHash() string {
@@ -119,8 +127,9 @@ type podMetadata struct {
 
 // PodFromTemplate returns the Pod that a workload's template makes under a name,
 // as if a manifest had it: with the labels and annotations given besides the
-// template's. The template must have been read by Parse.
-func PodFromTemplate(meta metav1.ObjectMeta, template *corev1.PodTemplateSpec) (Object, error) {
+// template's, and a volume for each of the claims that are made for it. Template and
+// claims must have been read by Parse.
+func PodFromTemplate(meta metav1.ObjectMeta, template *corev1.PodTemplateSpec, claims ...corev1.PersistentVolumeClaim) (Object, error) {
 	labels, annotations := maps.Clone(template.Labels), maps.Clone(template.Annotations)
 	pod := podManifest{
 		APIVersion: "v1", Kind: "Pod",
@@ -130,18 +139,21 @@ func PodFromTemplate(meta metav1.ObjectMeta, template *corev1.PodTemplateSpec) (
 		},
 		Spec: *template.Spec.DeepCopy(),
 	}
-	manifest, err := json.Marshal(&pod)
-	if err != nil {
-		return Object{}, fmt.Errorf("make %s/%s from its template: %w", meta.Namespace, meta.Name, err)
-	}
 	s := podDocument{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: meta.Name, Namespace: meta.Namespace, Labels: pod.Metadata.Labels, Annotations: pod.Metadata.Annotations,
 		},
-		Spec: pod.Spec,
+		Spec: *pod.Spec.DeepCopy(),
 	}.sandbox()
 	s.TypeMeta = metav1.TypeMeta{APIVersion: APIVersion, Kind: KindSandbox}
+	s.Spec.VolumeClaimTemplates = templatesOf(claims)
 	setDefaults(s)
+	_, fromTemplates := s.splitVolumes()
+	pod.Spec.Volumes = append(pod.Spec.Volumes, fromTemplates...)
+	manifest, err := json.Marshal(&pod)
+	if err != nil {
+		return Object{}, fmt.Errorf("make %s/%s from its template: %w", meta.Namespace, meta.Name, err)
+	}
 	return Object{
 		Key:        Key{Kind: KindSandbox, Namespace: meta.Namespace, Name: meta.Name},
 		APIVersion: "v1", Kind: "Pod", Manifest: manifest, Sandbox: s,
@@ -197,6 +209,24 @@ func decodeCronJob(data []byte, obj *Object) error {
 func decodeStatefulSet(data []byte, obj *Object) error {
 	obj.StatefulSet = &appsv1.StatefulSet{}
 	return json.Unmarshal(data, obj.StatefulSet)
+}
+
+// ImmutableClaims says what of a StatefulSet's claim templates differs that cannot
+// be changed once the set was accepted: all but sizes and metadata. It is empty if
+// nothing does.
+func ImmutableClaims(was, now *appsv1.StatefulSetSpec) string {
+	fixed := func(s *appsv1.StatefulSetSpec) []PersistentVolumeClaimTemplate {
+		templates := templatesOf(s.VolumeClaimTemplates)
+		for i := range templates {
+			t := &templates[i]
+			t.ObjectMeta.Labels, t.ObjectMeta.Annotations, t.Spec.Resources = nil, nil, corev1.VolumeResourceRequirements{}
+		}
+		return templates
+	}
+	if hashOf(fixed(was)) == hashOf(fixed(now)) {
+		return ""
+	}
+	return "volumeClaimTemplates"
 }
 
 // ImmutableJobFields are the fields of a Job's spec that cannot be changed once it

@@ -14,6 +14,8 @@ const (
 	setTemplateText = "template: {metadata: {labels: {app: a}}, spec: {containers: [{name: a, image: b}]}}"
 )
 
+const claimSpec = "{accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}"
+
 func jobText(spec string) string {
 	return "apiVersion: batch/v1\nkind: Job\nmetadata: {name: pi}\nspec:\n  " + podTemplateText + "\n" + lines(spec)
 }
@@ -58,19 +60,23 @@ func TestWorkloadsHaveKubernetesDefaults(t *testing.T) {
 
 func TestWorkloadsAreValidated(t *testing.T) {
 	for text, want := range map[string]string{
-		jobText("parallelism: -1"):                                                          "spec.parallelism: -1 is not between 0 and 1000",
-		jobText("podFailurePolicy: {rules: [{}]}"):                                          "podFailurePolicy is not supported yet",
-		jobText("podReplacementPolicy: Failed"):                                             "podReplacementPolicy is not supported yet",
-		jobText("selector: {matchLabels: {a: b}}"):                                          "selector has no meaning here",
-		strings.Replace(jobText(""), "restartPolicy: Never, ", "", 1):                       "spec.template.spec.restartPolicy: must be OnFailure or Never",
-		jobText("completionMode: Indexed\nparallelism: 2"):                                  "spec.completions: required",
-		strings.Replace(jobText(""), "image: oci-layout:img", "imge: x", 1):                 `unknown field (did you mean "image"?)`,
-		cronJobText("schedule: '* * * *'"):                                                  "x.yaml:6:13: CronJob default/tick: spec.schedule: not a schedule",
-		cronJobText("schedule: 'TZ=UTC 0 0 * * *'"):                                         "use timeZone",
-		cronJobText("schedule: '@hourly'\ntimeZone: Mars/Base"):                             `spec.timeZone: time zone "Mars/Base" is unknown`,
-		cronJobText("schedule: '@hourly'\nconcurrencyPolicy: Never"):                        "must be Allow, Forbid or Replace",
-		setText("volumeClaimTemplates: [{metadata: {name: a}}]"):                            "volumeClaimTemplates is not supported yet",
-		setText("replicas: 1001"):                                                           "spec.replicas: 1001 is not between 0 and 1000",
+		jobText("parallelism: -1"):                                                                   "spec.parallelism: -1 is not between 0 and 1000",
+		jobText("podFailurePolicy: {rules: [{}]}"):                                                   "podFailurePolicy is not supported yet",
+		jobText("podReplacementPolicy: Failed"):                                                      "podReplacementPolicy is not supported yet",
+		jobText("selector: {matchLabels: {a: b}}"):                                                   "selector has no meaning here",
+		strings.Replace(jobText(""), "restartPolicy: Never, ", "", 1):                                "spec.template.spec.restartPolicy: must be OnFailure or Never",
+		jobText("completionMode: Indexed\nparallelism: 2"):                                           "spec.completions: required",
+		strings.Replace(jobText(""), "image: oci-layout:img", "imge: x", 1):                          `unknown field (did you mean "image"?)`,
+		cronJobText("schedule: '* * * *'"):                                                           "x.yaml:6:13: CronJob default/tick: spec.schedule: not a schedule",
+		cronJobText("schedule: 'TZ=UTC 0 0 * * *'"):                                                  "use timeZone",
+		cronJobText("schedule: '@hourly'\ntimeZone: Mars/Base"):                                      `spec.timeZone: time zone "Mars/Base" is unknown`,
+		cronJobText("schedule: '@hourly'\nconcurrencyPolicy: Never"):                                 "must be Allow, Forbid or Replace",
+		setText("volumeClaimTemplates: [{spec: " + claimSpec + "}]"):                                 "spec.volumeClaimTemplates[0].metadata.name: required",
+		setText("volumeClaimTemplates: [{kind: Pod, metadata: {name: a}, spec: " + claimSpec + "}]"): "spec.volumeClaimTemplates[0].kind: must be PersistentVolumeClaim",
+		setText("volumeClaimTemplates: [{metadata: {name: a}, spec: {accessModes: [ReadWriteMany], resources: {requests: {storage: 1Gi}}}}]"):     "several VMs cannot write to one disk",
+		setText("volumeClaimTemplates: [{metadata: {name: a, annotations: {vzreconciler.dev/reclaim-policy: Delete}}, spec: " + claimSpec + "}]"): "persistentVolumeClaimRetentionPolicy of the set decides",
+		setText("persistentVolumeClaimRetentionPolicy: {whenScaled: Recycle}"):                                                                    "whenScaled: must be Retain or Delete",
+		setText("replicas: 1001"): "spec.replicas: 1001 is not between 0 and 1000",
 		setText("updateStrategy: {rollingUpdate: {maxUnavailable: 0}}"):                     "must be a number of at least 1",
 		setText("updateStrategy: {rollingUpdate: {maxUnavailable: x}}"):                     "maxUnavailable",
 		strings.Replace(setText(""), "matchLabels: {app: a}", "matchLabels: {app: b}", 1):   "the selector does not match them",
@@ -136,6 +142,42 @@ func TestWorkloadsSurviveJSON(t *testing.T) {
 		}
 		if again.WorkloadHash() != o.WorkloadHash() || o.WorkloadHash() == "" {
 			t.Errorf("another hash: %s", data)
+		}
+	}
+}
+
+// A set's sandbox has its claims beside its volumes, and its Pod shows them as volumes.
+func TestPodOfASetHasItsClaims(t *testing.T) {
+	set := one(t, setText("volumeClaimTemplates: [{metadata: {name: data}, spec: "+claimSpec+"}]")).StatefulSet
+	made, err := PodFromTemplate(metav1.ObjectMeta{Name: "web-0", Namespace: "default"}, &set.Spec.Template, set.Spec.VolumeClaimTemplates...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := made.Sandbox.Claims()
+	if len(claims) != 1 || claims[0].Name != "data-web-0" || claims[0].Template == nil {
+		t.Errorf("claims: %+v", claims)
+	}
+	if !HasClaims(made.Sandbox, set.Spec.VolumeClaimTemplates) || HasClaims(made.Sandbox, nil) {
+		t.Error("HasClaims is wrong")
+	}
+	if pod := one(t, string(made.Manifest)).Sandbox; pod.Claims()[0].Name != "data-web-0" {
+		t.Errorf("the Pod's manifest: %s", made.Manifest)
+	}
+}
+
+func TestImmutableClaims(t *testing.T) {
+	templates := "volumeClaimTemplates: [{metadata: {name: data}, spec: " + claimSpec + "}]"
+	was := one(t, setText(templates)).StatefulSet.Spec
+	for text, want := range map[string]string{
+		strings.Replace(templates, "1Gi", "2Gi", 1):                               "",
+		strings.Replace(templates, "name: data", "name: data, labels: {a: b}", 1): "",
+		strings.Replace(templates, "name: data", "name: more", 1):                 "volumeClaimTemplates",
+		strings.Replace(templates, "ReadWriteOnce", "ReadWriteOncePod", 1):        "volumeClaimTemplates",
+		"replicas: 1": "volumeClaimTemplates",
+	} {
+		now := one(t, setText(text)).StatefulSet.Spec
+		if got := ImmutableClaims(&was, &now); got != want {
+			t.Errorf("got %q, want %q, from\n%s", got, want, text)
 		}
 	}
 }

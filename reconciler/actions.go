@@ -358,6 +358,9 @@ func (m *Manager) removeDisk(o *object) error {
 	if err := os.Remove(o.bundle.Disk()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the disk: %w", err)
 	}
+	if err := os.RemoveAll(o.bundle.VolumesDir()); err != nil {
+		return fmt.Errorf("remove the disks of volumes: %w", err)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	next := *o.record

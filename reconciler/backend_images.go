@@ -101,8 +101,8 @@ func (m *Manager) imageUsers() map[string][]string {
 		o.mu.Lock()
 		if o.record != nil {
 			name := o.key.Namespace + "/" + o.key.Name
-			for _, c := range o.record.Sandbox.AllContainers() {
-				users[c.Image] = append(users[c.Image], name)
+			for ref := range o.record.Sandbox.Images() {
+				users[ref] = append(users[ref], name)
 			}
 			if b := o.record.Built; b != nil {
 				for _, digest := range b.Images {

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -255,7 +256,7 @@ func (m *Manager) bindClaim(c *config) {
 }
 
 // prepareVolumes returns the volume of each claim of the sandbox.
-func (m *Manager) prepareVolumes(o *object, claims []manifests.Claim) (map[string]volumes.Volume, error) {
+func (m *Manager) prepareVolumes(ctx context.Context, o *object, claims []manifests.Claim) (map[string]volumes.Volume, error) {
 	found := make(map[string]volumes.Volume, len(claims))
 	for _, c := range claims {
 		key := claimKey(o.key.Namespace, c.Name)
@@ -267,6 +268,9 @@ func (m *Manager) prepareVolumes(o *object, claims []manifests.Claim) (map[strin
 		}
 		v, err := m.ensureVolume(key, spec, annotations)
 		if err != nil && !errors.Is(err, volumes.ErrShrink) {
+			return nil, err
+		}
+		if err := m.populate(ctx, key, spec, v); err != nil {
 			return nil, err
 		}
 		found[c.Name] = v

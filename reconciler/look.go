@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
+
 	"github.com/vzreconciler/vzreconciler/manifests"
 	"github.com/vzreconciler/vzreconciler/reconciler/source"
 )
@@ -378,5 +380,14 @@ func sameObject(a, b *manifests.Object) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
+	if a.Sandbox != nil && b.Sandbox != nil && !sameTemplates(a.Sandbox, b.Sandbox) {
+		return false
+	}
 	return a.Position == b.Position && bytes.Equal(a.Manifest, b.Manifest) && sameRevision(a.Revision, b.Revision)
+}
+
+// sameTemplates reports whether two sandboxes whose manifests are the same have the
+// same claims too: those that a StatefulSet makes are not in a Pod's manifest.
+func sameTemplates(a, b *manifests.Sandbox) bool {
+	return equality.Semantic.DeepEqual(a.Spec.VolumeClaimTemplates, b.Spec.VolumeClaimTemplates)
 }

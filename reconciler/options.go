@@ -47,6 +47,9 @@ type Options struct {
 	Images   Images
 	Kernels  Kernels
 	Runtimes Runtimes
+	// HostPaths are the directories of this host that sandboxes may have as volumes,
+	// and what is in them.
+	HostPaths []string
 	// DefaultRuntime is for sandboxes that name none; empty means that of the
 	// platform.
 	DefaultRuntime string

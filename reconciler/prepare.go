@@ -39,7 +39,7 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 	}
 	var found map[string]*bundle.Image
 	credentials, missing := pullSecrets(sandbox, refs.secrets)
-	if found, err = m.ensureImages(ctx, o, op, sandbox.AllContainers(), needs, credentials); err != nil {
+	if found, err = m.ensureImages(ctx, o, op, sandbox, needs, credentials); err != nil {
 		return lacking(err, missing)
 	}
 	o.mu.Lock()
@@ -59,21 +59,21 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 			return err
 		}
 	}
-	volumes, err := m.prepareVolumes(o, sandbox.Claims())
+	volumes, err := m.prepareVolumes(ctx, o, sandbox.Claims())
 	if err != nil {
 		return err
 	}
 	cfg, secrets, err := bundle.Configuration(bundle.Input{
 		Sandbox: sandbox, ConfigMaps: refs.configMaps, Secrets: refs.secrets, Volumes: volumes,
-		Images: found, Kernel: kernel, Agent: agent,
+		HostPaths: m.opts.HostPaths, Images: byContainer(sandbox, found), VolumeImages: byVolume(sandbox, found), Kernel: kernel, Agent: agent,
 		CacheDir: m.opts.StateDir.CacheDir(), SocketDir: m.opts.SocketDir,
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", drivers.ErrInvalidArgument, err)
 	}
 	digests := make(map[string]string, len(found))
-	for _, c := range sandbox.AllContainers() {
-		digests[c.Image] = found[c.Name].Digest
+	for ref, img := range found {
+		digests[ref] = img.Digest
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -104,25 +104,24 @@ func (m *Manager) checkRuntime(ctx context.Context, s *manifests.Sandbox) (bundl
 }
 
 // ensureImages brings the images of a sandbox here and returns them by the name
-// of the container.
-func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, containers []corev1.Container, needs bundle.Needs, secrets []images.PullSecret) (map[string]*bundle.Image, error) {
+// that asks for them.
+func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, sandbox *manifests.Sandbox, needs bundle.Needs, secrets []images.PullSecret) (map[string]*bundle.Image, error) {
+	found := map[string]*bundle.Image{}
 	if !needs.Image {
-		byContainer := make(map[string]*bundle.Image, len(containers))
-		for _, c := range containers {
-			byContainer[c.Name] = &bundle.Image{Reference: c.Image}
+		for _, c := range sandbox.AllContainers() {
+			found[c.Image] = &bundle.Image{Reference: c.Image}
 		}
-		return byContainer, nil
+		return found, nil
 	}
 	// The strictest policy of those who use an image counts for all of them.
 	policies := map[string]corev1.PullPolicy{}
-	for _, c := range containers {
-		if p, ok := policies[c.Image]; !ok || p != corev1.PullAlways {
-			policies[c.Image] = c.ImagePullPolicy
+	for ref, policy := range sandbox.Images() {
+		if p, ok := policies[ref]; !ok || p != corev1.PullAlways {
+			policies[ref] = policy
 		}
 	}
 	var g errgroup.Group
 	g.SetLimit(parallelImages)
-	found := make(map[string]*bundle.Image, len(policies))
 	for ref, policy := range policies {
 		g.Go(func() error {
 			img, err := m.opts.Images.Ensure(ctx, ref, images.EnsureOptions{
@@ -141,11 +140,25 @@ func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, co
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	byContainer := make(map[string]*bundle.Image, len(containers))
-	for _, c := range containers {
-		byContainer[c.Name] = found[c.Image]
+	return found, nil
+}
+
+func byContainer(s *manifests.Sandbox, found map[string]*bundle.Image) map[string]*bundle.Image {
+	images := make(map[string]*bundle.Image, len(found))
+	for _, c := range s.AllContainers() {
+		images[c.Name] = found[c.Image]
 	}
-	return byContainer, nil
+	return images
+}
+
+func byVolume(s *manifests.Sandbox, found map[string]*bundle.Image) map[string]*bundle.Image {
+	images := map[string]*bundle.Image{}
+	for _, v := range s.Spec.PodTemplate.Spec.Volumes {
+		if v.Image != nil {
+			images[v.Name] = found[v.Image.Reference]
+		}
+	}
+	return images
 }
 
 func bundleImage(img *images.Image) *bundle.Image {

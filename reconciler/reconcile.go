@@ -164,7 +164,8 @@ func (m *Manager) create(o *object, in intent, now time.Time) error {
 func (m *Manager) update(o *object, in intent, now time.Time) error {
 	r, obj := o.record, in.object
 	owned := in.owner == nil || r.Owner != nil && r.Owner.UID == in.owner.UID
-	if owned && r.Source == obj.Position && r.APIVersion == obj.APIVersion && r.Kind == obj.Kind && string(r.Manifest) == string(obj.Manifest) {
+	if owned && r.Source == obj.Position && r.APIVersion == obj.APIVersion && r.Kind == obj.Kind && string(r.Manifest) == string(obj.Manifest) &&
+		sameTemplates(r.Sandbox, obj.Sandbox) {
 		if r.Sandbox != obj.Sandbox { // read from disk by this daemon: one of them is enough
 			next := *r
 			next.Manifest, next.Sandbox = obj.Manifest, obj.Sandbox

@@ -87,9 +87,10 @@ func addEnv(containers []corev1.Container, name, value string) {
 	}
 }
 
-// makeSandbox makes a sandbox from a template, or keeps one as the template says.
-func (m *Manager) makeSandbox(w *workloadObject, meta metav1.ObjectMeta, template *corev1.PodTemplateSpec, now time.Time) (*problem, error) {
-	obj, err := manifests.PodFromTemplate(meta, template)
+// makeSandbox makes a sandbox from a template, with claims of its own, or keeps one
+// as the template says.
+func (m *Manager) makeSandbox(w *workloadObject, meta metav1.ObjectMeta, template *corev1.PodTemplateSpec, now time.Time, claims ...corev1.PersistentVolumeClaim) (*problem, error) {
+	obj, err := manifests.PodFromTemplate(meta, template, claims...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", w.key, err)
 	}

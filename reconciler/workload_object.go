@@ -206,6 +206,13 @@ func (m *Manager) updateWorkload(w *workloadObject) error {
 			return nil
 		}
 	}
+	if set := r.Workload.StatefulSet; set != nil {
+		if name := manifests.ImmutableClaims(&set.Spec, &obj.StatefulSet.Spec); name != "" {
+			w.refused = &problem{ReasonImmutableField, fmt.Sprintf(
+				"%s: of spec.%s only sizes and metadata can be changed once a set was accepted: give the set another name, or remove it first; its volumes stay", obj.Position, name)}
+			return nil
+		}
+	}
 	next, rec := *r, *r.Workload
 	rec.want(obj)
 	next.Source, next.Manifest, next.Workload, next.Owner = obj.Position, obj.Manifest, &rec, w.intent.owner
@@ -268,6 +275,9 @@ func (m *Manager) keepOwned(w *workloadObject) {
 // the workload.
 func (m *Manager) endWorkload(w *workloadObject) error {
 	owned := m.ownedBy(w.key)
+	if err := m.dropAllClaims(w, owned); err != nil {
+		return err
+	}
 	for _, key := range owned {
 		m.entrust(key, w.reference(), intent{gone: true})
 	}

@@ -29,6 +29,11 @@ func (m *Manager) runStatefulSet(w *workloadObject, now time.Time) (time.Time, e
 	if err != nil {
 		return time.Time{}, err
 	}
+	if r := spec.PersistentVolumeClaimRetentionPolicy; r != nil && r.WhenScaled == appsv1.DeletePersistentVolumeClaimRetentionPolicyType {
+		if err := m.dropClaims(w, p.Delete); err != nil {
+			return time.Time{}, err
+		}
+	}
 	m.removeOwned(w, manifests.KindSandbox, p.Delete)
 	for _, r := range p.Want {
 		if err := m.makeReplica(w, r, revisions, now); err != nil {
@@ -64,7 +69,44 @@ func (m *Manager) isWanted(key manifests.Key, w *workloadObject, revision string
 	defer e.mu.Unlock()
 	in := &e.intent
 	return in.known && !in.gone && in.owner != nil && in.owner.UID == w.record.UID && in.object != nil &&
-		in.object.Position == w.record.Source && in.object.Sandbox.Labels[appsv1.StatefulSetRevisionLabel] == revision
+		in.object.Position == w.record.Source && in.object.Sandbox.Labels[appsv1.StatefulSetRevisionLabel] == revision &&
+		manifests.HasClaims(in.object.Sandbox, w.record.Workload.StatefulSet.Spec.VolumeClaimTemplates)
+}
+
+// dropClaims has the volumes that a set has made for some of its sandboxes go with
+// them.
+func (m *Manager) dropClaims(w *workloadObject, names []string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range w.record.Workload.StatefulSet.Spec.VolumeClaimTemplates {
+		for _, name := range names {
+			claim := claimKey(w.key.Namespace, t.Name+"-"+name)
+			if m.configs[claim] != nil {
+				continue // It has a manifest, which says what becomes of it.
+			}
+			if err := m.volumes.DeleteWithClaim(claim.Namespace, claim.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dropAllClaims does so for a set that is removed, if it says so.
+func (m *Manager) dropAllClaims(w *workloadObject, owned []manifests.Key) error {
+	set := w.record.Workload.StatefulSet
+	if set == nil {
+		return nil
+	}
+	r := set.Spec.PersistentVolumeClaimRetentionPolicy
+	if r == nil || r.WhenDeleted != appsv1.DeletePersistentVolumeClaimRetentionPolicyType {
+		return nil
+	}
+	names := make([]string, 0, len(owned))
+	for _, key := range owned {
+		names = append(names, key.Name)
+	}
+	return m.dropClaims(w, names)
 }
 
 // makeReplica makes a replica, or keeps it as its revision says.
@@ -85,7 +127,7 @@ func (m *Manager) makeReplica(w *workloadObject, r workload.Replica, revisions [
 		appsv1.PodIndexLabel:            strconv.Itoa(r.Ordinal),
 		appsv1.StatefulSetRevisionLabel: r.Revision,
 	}}
-	p, err := m.makeSandbox(w, meta, template, now)
+	p, err := m.makeSandbox(w, meta, template, now, w.record.Workload.StatefulSet.Spec.VolumeClaimTemplates...)
 	switch {
 	case err != nil:
 		return err

@@ -125,7 +125,7 @@ func (c *runtimeChecker) describe(ctx context.Context, p *plugins.Plugin) (drive
 func (v *validation) checkRuntime(ctx context.Context, c *runtimeChecker, f manifestFile, o manifests.Object) bool {
 	s := o.Sandbox
 	if t := o.Template(); t != nil {
-		if made, err := manifests.PodFromTemplate(*o.Meta(), t); err == nil {
+		if made, err := manifests.PodFromTemplate(*o.Meta(), t, o.ClaimTemplates()...); err == nil {
 			s = made.Sandbox
 		}
 	}

@@ -29,6 +29,7 @@ type config struct {
 	logLevel    string
 	pluginDirs  []string
 	runtime     string
+	hostPaths   []string
 
 	registryMirrors, insecureRegistries, registryCAs []string
 }
@@ -57,6 +58,7 @@ func (c *config) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.logFormat, "log-format", c.logFormat, "text or json")
 	f.StringVar(&c.logLevel, "log-level", c.logLevel, "debug, info, warn or error")
 	f.StringSliceVar(&c.pluginDirs, "plugin-dir", c.pluginDirs, "directories of plugins, looked in before the installed ones")
+	f.StringSliceVar(&c.hostPaths, "allow-host-paths", c.hostPaths, "directories of this host that manifests may mount into sandboxes, with all that is in them (default none)")
 	f.StringSliceVar(&c.registryMirrors, "registry-mirror", c.registryMirrors, "HOST=URL: mirror that is asked for images before the registry itself, as docker.io=https://mirror.example.org; repeated for several")
 	f.StringSliceVar(&c.insecureRegistries, "insecure-registry", c.insecureRegistries, "host of a registry or mirror that has no TLS, or a certificate that nobody knows")
 	f.StringSliceVar(&c.registryCAs, "registry-ca-file", c.registryCAs, "HOST=FILE: certificates (PEM) to trust for a registry or mirror")
@@ -120,7 +122,7 @@ func (c *config) completePaths() error {
 	if c.stateDir, err = filepath.Abs(c.stateDir); err != nil {
 		return err
 	}
-	for _, dirs := range [][]string{c.manifests, c.pluginDirs} {
+	for _, dirs := range [][]string{c.manifests, c.pluginDirs, c.hostPaths} {
 		for i, dir := range dirs {
 			if dir == "" {
 				return errors.New("the name of a directory is empty")

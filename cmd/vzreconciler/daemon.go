@@ -161,6 +161,7 @@ func build(cfg config, stateDir bundle.StateDir, sockets string, tracer trace.Tr
 			log:      log,
 		},
 		DefaultRuntime: cfg.runtime,
+		HostPaths:      cfg.hostPaths,
 		Agents:         agents,
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -177,7 +178,7 @@ func (s *sandbox) makeVM(ctx context.Context, v *vm) error {
 
 // makeReady makes what a machine needs that is to have its writable disk at data,
 // where makeDisk puts it. It returns the machine, whole, and the serials of the
-// containers' disks.
+// images' disks.
 func (s *sandbox) makeReady(v *vm, data string, makeDisk func() error) (machine MachineConfig, serials map[string]string, err error) {
 	config := v.config
 	if err := checkFiles(config); err != nil {
@@ -187,21 +188,29 @@ func (s *sandbox) makeReady(v *vm, data string, makeDisk func() error) (machine 
 		return machine, nil, err
 	}
 	machine = machineConfig(v)
+	if machine.Shares, err = shares(config.Volumes); err != nil {
+		return machine, nil, err
+	}
+	modules := s.hv.RequiredModules()
+	if len(machine.Shares) > 0 {
+		modules = append(slices.Clip(modules), virtiofsModule)
+	}
+	v.shares = machine.Shares
 	var g errgroup.Group
 	g.Go(makeDisk)
-	g.Go(func() error { return ensureVolumes(config.Volumes) })
+	g.Go(func() error { return ensureVolumes(config.Volumes, v.bundle) })
 	g.Go(func() (err error) {
 		machine.Initrd, err = initramfs.Cached(config.CacheDir, initramfs.Options{
 			Agent:      config.Agent,
 			ModulesDir: config.Kernel.ModulesDir,
-			Modules:    s.hv.RequiredModules(),
+			Modules:    modules,
 		})
 		return err
 	})
 	if err := g.Wait(); err != nil {
 		return machine, nil, err
 	}
-	machine.Disks, serials = disks(config, data)
+	machine.Disks, serials = disks(config, v.bundle, data)
 	return machine, serials, nil
 }
 
@@ -318,7 +327,7 @@ func (s *sandbox) setUp(ctx context.Context, v *vm, serials map[string]string) e
 	s.publish()
 	s.mu.Unlock()
 
-	req, err := configureRequest(v.config, v.secrets, time.Now(), newSeed())
+	req, err := configureRequest(v.config, v.secrets, serials, time.Now(), newSeed())
 	if err != nil {
 		return err
 	}
@@ -326,7 +335,7 @@ func (s *sandbox) setUp(ctx context.Context, v *vm, serials map[string]string) e
 		return fmt.Errorf("set the guest up: %w", wire.FromStatus(err))
 	}
 	for _, ct := range v.config.Containers {
-		if _, err := v.client.agent.CreateContainer(ctx, containerRequest(ct, serials[ct.Name])); err != nil {
+		if _, err := v.client.agent.CreateContainer(ctx, v.containerRequest(ct, serials[ct.Rootfs])); err != nil {
 			return fmt.Errorf("make container %s: %w", ct.Name, wire.FromStatus(err))
 		}
 	}

@@ -17,7 +17,7 @@ const (
 	maxCPUs       = 256
 	minMemory     = 64 << 20
 	maxContainers = 16 // of different images: each takes a slot on the machine's bus
-	maxVolumes    = 8  // on disks of their own, which take one each too
+	maxVolumes    = 8  // on disks of their own, or of the host's, which take one each too
 	maxProcesses  = 1024
 	// maxConfiguration bounds the file: it holds the volumes' small files.
 	maxConfiguration = 16 << 20
@@ -98,6 +98,18 @@ func checkConfiguration(c drivers.Configuration) error {
 	if err != nil {
 		return bad("%w", err)
 	}
+	slots := map[string]bool{}
+	for _, path := range rootfses(c) {
+		slots[path] = true
+	}
+	for i, v := range c.Volumes {
+		if ownDisk(v, "") != nil || v.HostPath != nil {
+			slots[volumeSerial(i)] = true
+		}
+	}
+	if len(slots) > maxContainers+maxVolumes {
+		return bad("%d images, disks and host folders are more than %d", len(slots), maxContainers+maxVolumes)
+	}
 	containers := map[string]bool{}
 	for _, ct := range c.Containers {
 		if err := checkID("container", ct.Name); err != nil {
@@ -140,6 +152,11 @@ func checkFiles(c drivers.Configuration) error {
 	}
 	for _, ct := range c.Containers {
 		files = append(files, file{"root filesystem of container " + ct.Name, ct.Rootfs, "pull its image again"})
+	}
+	for _, v := range c.Volumes {
+		if v.Image != nil {
+			files = append(files, file{"image of volume " + v.Name, v.Image.Rootfs, "pull it again"})
+		}
 	}
 	for _, f := range files {
 		info, err := os.Stat(f.path)

@@ -35,7 +35,7 @@ func TestConfigurationsThatMakeNoSandboxAreRefused(t *testing.T) {
 		"unknown volume": {container(func(c *drivers.Container) { c.Mounts = []drivers.Mount{{Volume: "v", Path: "/v"}} }),
 			drivers.ErrInvalidArgument, `no volume "v"`},
 		"volume of nothing": {func(c *drivers.Configuration) { c.Volumes = []drivers.Volume{{Name: "v"}} },
-			drivers.ErrInvalidArgument, "one of emptyDir, files and disk"},
+			drivers.ErrInvalidArgument, "one of emptyDir, files, disk, hostPath and image"},
 		"file that climbs": {func(c *drivers.Configuration) {
 			c.Volumes = []drivers.Volume{{Name: "v", Files: &drivers.FilesVolume{Files: []drivers.File{{Path: "../x"}}}}}
 		}, drivers.ErrInvalidArgument, `"../x"`},

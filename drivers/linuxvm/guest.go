@@ -19,26 +19,38 @@ const dataSerial = "data"
 // nothing that could be measured.
 var baseKernelArgs = []string{"quiet", "cryptomgr.notests", "psi=1"}
 
-// disks returns the machine's block devices and the serial for each container's
-// root filesystem. Containers of one image share its device.
-func disks(c drivers.Configuration, data string) (list []Disk, serials map[string]string) {
+// disks returns the machine's block devices and the serial for each image's root
+// filesystem, by its path: all that have one image share its device.
+func disks(c drivers.Configuration, bundle, data string) (list []Disk, serials map[string]string) {
 	list = []Disk{{Serial: dataSerial, Path: data}}
 	serials = map[string]string{}
-	byPath := map[string]string{}
-	for _, ct := range c.Containers {
-		serial, ok := byPath[ct.Rootfs]
-		if !ok {
-			serial = fmt.Sprintf("root%d", len(byPath))
-			byPath[ct.Rootfs] = serial
-			list = append(list, Disk{Serial: serial, Path: ct.Rootfs, ReadOnly: true})
+	for _, rootfs := range rootfses(c) {
+		if _, ok := serials[rootfs]; ok {
+			continue
 		}
-		serials[ct.Name] = serial
+		serials[rootfs] = fmt.Sprintf("root%d", len(serials))
+		list = append(list, Disk{Serial: serials[rootfs], Path: rootfs, ReadOnly: true})
 	}
-	return append(list, volumeDisks(c.Volumes)...), serials
+	return append(list, volumeDisks(c.Volumes, bundle)...), serials
+}
+
+// rootfses are the paths of the root filesystems of the containers and of the images
+// that are volumes.
+func rootfses(c drivers.Configuration) []string {
+	var paths []string
+	for _, ct := range c.Containers {
+		paths = append(paths, ct.Rootfs)
+	}
+	for _, v := range c.Volumes {
+		if v.Image != nil {
+			paths = append(paths, v.Image.Rootfs)
+		}
+	}
+	return paths
 }
 
 // configureRequest is what the agent sets the guest up from.
-func configureRequest(c drivers.Configuration, s secrets, now time.Time, seed []byte) (*agentpb.ConfigureRequest, error) {
+func configureRequest(c drivers.Configuration, s secrets, serials map[string]string, now time.Time, seed []byte) (*agentpb.ConfigureRequest, error) {
 	req := &agentpb.ConfigureRequest{
 		Time:        timestamppb.New(now),
 		RandomSeed:  seed,
@@ -56,12 +68,12 @@ func configureRequest(c drivers.Configuration, s secrets, now time.Time, seed []
 		req.FsGroup = &agentpb.FSGroup{Id: g.ID, OnRootMismatch: g.OnRootMismatch}
 	}
 	var err error
-	req.Volumes, err = volumeRequests(c.Volumes, s)
+	req.Volumes, err = volumeRequests(c.Volumes, s, serials)
 	return req, err
 }
 
 // containerRequest is what the agent makes a container from.
-func containerRequest(ct drivers.Container, serial string) *agentpb.CreateContainerRequest {
+func (v *vm) containerRequest(ct drivers.Container, serial string) *agentpb.CreateContainerRequest {
 	req := &agentpb.CreateContainerRequest{
 		Name:           ct.Name,
 		RootfsSerial:   serial,
@@ -70,7 +82,11 @@ func containerRequest(ct drivers.Container, serial string) *agentpb.CreateContai
 		MemoryBytes:    ct.MemoryBytes,
 	}
 	for _, m := range ct.Mounts {
-		req.Mounts = append(req.Mounts, &agentpb.Mount{Volume: m.Volume, Path: m.Path, SubPath: m.SubPath, ReadOnly: m.ReadOnly})
+		subPath := m.SubPath
+		if subPath == "" && v.singleFile(m.Volume) {
+			subPath = SharedFile
+		}
+		req.Mounts = append(req.Mounts, &agentpb.Mount{Volume: m.Volume, Path: m.Path, SubPath: subPath, ReadOnly: m.ReadOnly})
 	}
 	return req
 }

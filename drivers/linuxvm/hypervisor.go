@@ -44,6 +44,12 @@ type Restorer interface {
 	Restore(ctx context.Context, cfg MachineConfig, was drivers.Machine, path string) (Machine, error)
 }
 
+// Sharer is a Hypervisor that may give machines folders of the host's.
+type Sharer interface {
+	// SharesHostPaths reports whether it can on this host.
+	SharesHostPaths() bool
+}
+
 // Saver is a Machine whose memory and devices can be saved.
 type Saver interface {
 	// Save writes them to a file that it makes at path, private to the user. The CPUs
@@ -81,6 +87,8 @@ type MachineConfig struct {
 	// KernelArgs come after the hypervisor's own and before Kernel.Args.
 	KernelArgs []string
 	Disks      []Disk
+	// Shares are folders of the host's.
+	Shares []Share
 	// Console receives what the guest prints on its serial console. Writes must
 	// not block for long.
 	Console io.Writer
@@ -99,5 +107,21 @@ type MachineConfig struct {
 type Disk struct {
 	Serial   string
 	Path     string
+	ReadOnly bool
+}
+
+// SharedFile is the name of a single file in its Share.
+const SharedFile = "file"
+
+// Share is a folder of the host's, or one with nothing in it but a single file of
+// the host's, which the guest mounts as virtiofs by its tag.
+type Share struct {
+	Tag string
+	// Root is a directory, and Path what is shared, relative to it: no link on the way
+	// there leads out of Root, nor does any in the folder lead out of that.
+	Root, Path string
+	// File says that it is a file.
+	File bool
+	// ReadOnly keeps the whole machine from writing to it.
 	ReadOnly bool
 }

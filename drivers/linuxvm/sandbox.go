@@ -127,6 +127,9 @@ func (s *sandbox) Info(context.Context) (drivers.Info, error) {
 	if _, err := s.restorer(); err != nil {
 		can = slices.DeleteFunc(can, func(c string) bool { return c == drivers.CapabilitySaveState })
 	}
+	if sharer, ok := s.hv.(Sharer); !ok || !sharer.SharesHostPaths() {
+		can = slices.DeleteFunc(can, func(c string) bool { return c == drivers.CapabilityHostPaths })
+	}
 	return drivers.Info{
 		Name:              s.hv.Name(),
 		Version:           s.opts.Version,

@@ -182,7 +182,7 @@ func TestBootstrapHandsTheGuestItsConfiguration(t *testing.T) {
 		dir := bundle(t, []string{"sleep"}, func(c *drivers.Configuration) {
 			c.Volumes = []drivers.Volume{
 				{Name: "conf", Files: &drivers.FilesVolume{Files: []drivers.File{{Path: "key", Mode: 0o400, Secret: "s/key"}}}},
-				{Name: "tmp", EmptyDir: &drivers.EmptyDirVolume{SizeLimitBytes: 9}},
+				{Name: "tmp", EmptyDir: &drivers.EmptyDirVolume{Memory: true, SizeLimitBytes: 9}},
 			}
 			second := c.Containers[0]
 			second.Name = "side"

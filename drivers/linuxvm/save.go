@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,8 +35,11 @@ func (s *sandbox) SaveState(ctx context.Context, path string, opts drivers.SaveO
 		return err
 	}
 	defer end()
-	if disks := volumeDisks(v.config.Volumes); len(disks) > 0 {
+	if disks := volumeDisks(v.config.Volumes, v.bundle); len(disks) > 0 {
 		return fmt.Errorf("%s: %w: a volume is on a disk of its own, %s, which may have changed when the machine goes on", op, drivers.ErrUnsupported, disks[0].Path)
+	}
+	if i := slices.IndexFunc(v.config.Volumes, func(c drivers.Volume) bool { return c.HostPath != nil }); i >= 0 {
+		return fmt.Errorf("%s: %w: volume %q is a folder of the host's, which may have changed when the machine goes on", op, drivers.ErrUnsupported, v.config.Volumes[i].Name)
 	}
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s: %w: %s is there already", op, drivers.ErrInvalidArgument, path)

@@ -62,7 +62,7 @@ type base struct {
 // basesOf looks at the read-only disks of a configuration.
 func basesOf(c drivers.Configuration) (map[string]base, error) {
 	bases := map[string]base{}
-	list, _ := disks(c, "")
+	list, _ := disks(c, "", "")
 	for _, d := range list {
 		if !d.ReadOnly {
 			continue

@@ -30,6 +30,7 @@ type vm struct {
 	machine Machine
 	client  *line
 	console *console
+	shares  []Share
 }
 
 // container returns the configuration of a container.

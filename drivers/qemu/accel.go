@@ -26,10 +26,13 @@ type patience struct {
 	// silence is how long such a kernel may print nothing at all. Its first words
 	// come at once; where they don't, waiting longer is of no use.
 	silence time.Duration
+	// space is how often a machine that stands still for want of space on the host's
+	// disk is let go on, to see whether there is some.
+	space time.Duration
 }
 
 func defaultPatience() patience {
-	return patience{agent: 8 * time.Second, silence: 4 * time.Second}
+	return patience{agent: 8 * time.Second, silence: 4 * time.Second, space: 5 * time.Second}
 }
 
 const (

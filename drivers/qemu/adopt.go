@@ -17,7 +17,7 @@ func (h *Hypervisor) Adopt(ctx context.Context, cfg linuxvm.MachineConfig, was d
 	if err != nil {
 		return nil, fmt.Errorf("take over the virtual machine process %d: %w", id.PID, err)
 	}
-	m := newMachine("qemu", adopted(id.PID, cfg.SocketDir, cfg.ID))
+	m := h.newMachine(cfg.ID, "qemu", adopted(id.PID, cfg.SocketDir, cfg.ID))
 	m.process, m.description = process, was
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -26,6 +26,14 @@ func (h *Hypervisor) Adopt(ctx context.Context, cfg linuxvm.MachineConfig, was d
 		// The process before may have been killed while it saved the machine.
 		if err = m.noMigration(ctx, nil); err != nil {
 			m.qmp.Close()
+		}
+	}
+	if err == nil {
+		if err = m.adoptShares(cfg.StateDir); err != nil {
+			// It is of no use without, and would wait for its folder for ever.
+			m.qmp.Close()
+			process.kill()
+			err = fmt.Errorf("%w: %w", drivers.ErrNotFound, err)
 		}
 	}
 	if err != nil {
@@ -39,6 +47,8 @@ func (h *Hypervisor) Adopt(ctx context.Context, cfg linuxvm.MachineConfig, was d
 		h.log.WarnContext(ctx, "the console of a virtual machine is lost", "id", cfg.ID, "error", err)
 	}
 	go m.watch()
+	m.watchShares()
+	go m.watchSpace()
 	h.log.InfoContext(ctx, "took over a virtual machine", "id", cfg.ID, "pid", id.PID)
 	return m, nil
 }

@@ -43,11 +43,21 @@ type Spec struct {
 	KernelArgs []string
 	Initrd     string
 	Disks      []linuxvm.Disk
+	// Shares are folders of the host's.
+	Shares []Share
 	// Incoming has QEMU wait for a saved state, and for being told to run.
 	Incoming bool
 	// Sockets says whether MonitorFD, AgentFD and ConsoleFD are there. Without
 	// them the console is on the standard output.
 	Sockets bool
+}
+
+// Share is a folder of the host's that another process serves.
+type Share struct {
+	// Tag is what the guest mounts.
+	Tag string
+	// FD is the descriptor of a connection to that process, which QEMU inherits.
+	FD int
 }
 
 // Args returns QEMU's arguments, without the program's name.
@@ -58,7 +68,7 @@ func Args(s Spec) []string {
 		"-accel", accel(s.Accelerator),
 		"-cpu", cpu(s),
 		"-smp", "cpus=" + strconv.Itoa(s.CPUs),
-		"-m", "size=" + strconv.FormatInt((s.MemoryBytes+1<<20-1)>>20, 10) + "M",
+		"-m", fmt.Sprintf("size=%dM", mebibytes(s.MemoryBytes)),
 		"-nodefaults", "-no-user-config", "-no-reboot",
 		"-display", "none",
 		"-kernel", s.Kernel,
@@ -86,11 +96,23 @@ func Args(s Spec) []string {
 			"-device", "virtio-serial-pci,max_ports=2,romfile=",
 			"-device", "virtserialport,chardev=agent,nr=1,name="+AgentPort)
 	}
+	if len(s.Shares) > 0 {
+		// The process that serves them reads and writes the guest's memory.
+		args = append(args, "-object", fmt.Sprintf("memory-backend-memfd,id=memory,share=on,size=%dM", mebibytes(s.MemoryBytes)),
+			"-machine", "memory-backend=memory")
+	}
+	for i, share := range s.Shares {
+		id := fmt.Sprintf("share%d", i)
+		args = append(args, "-chardev", fmt.Sprintf("socket,id=%s,fd=%d", id, share.FD),
+			"-device", "vhost-user-fs-pci,romfile=,queue-size=1024,chardev="+id+",tag="+escape(share.Tag))
+	}
 	for i, d := range s.Disks {
 		args = append(args, disk(fmt.Sprintf("disk%d", i), d)...)
 	}
 	return args
 }
+
+func mebibytes(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
 
 func console(sockets bool) string {
 	if sockets {
@@ -176,7 +198,9 @@ func disk(id string, d linuxvm.Disk) []string {
 	}
 	return []string{
 		"-blockdev", block,
-		"-device", "virtio-blk-pci,romfile=,drive=" + id + ",serial=" + escape(d.Serial),
+		// A write for which the host has no space is kept, and the machine stands still:
+		// see space.go. The guest is told of other errors.
+		"-device", "virtio-blk-pci,romfile=,werror=enospc,rerror=report,drive=" + id + ",serial=" + escape(d.Serial),
 	}
 }
 

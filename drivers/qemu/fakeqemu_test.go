@@ -29,6 +29,7 @@ import (
 //	panic     tells that the guest reset itself, and exits
 //	full      fails to save, for want of space
 //	stuck     saves until it is told not to
+//	starved   finds no space for a write, until it is told to go on
 //	unfit     prints an error and exits when it is to load a saved state
 func PlayQEMU(args []string) {
 	role := filepath.Base(args[slices.Index(args, "-initrd")+1])
@@ -63,6 +64,11 @@ func PlayQEMU(args []string) {
 		fmt.Fprintf(monitor, "{\"return\": %s, \"id\": %d}\n", saving.answer(r.Execute), r.ID)
 		shutdown := `{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-%s"}}` + "\n"
 		switch role {
+		case "starved":
+			if r.Execute == "qmp_capabilities" {
+				saving.runState = runStateIOError
+				fmt.Fprintln(monitor, `{"event": "BLOCK_IO_ERROR", "data": {"action": "stop", "nospace": true, "node-name": "disk0"}}`)
+			}
 		case "chatty":
 			fmt.Fprintln(console, "Linux version")
 		case "crash":
@@ -133,7 +139,7 @@ func fake(t *testing.T, role string) (*Hypervisor, linuxvm.MachineConfig) {
 		t.Fatal(err)
 	}
 	h := New(Options{Binary: exe})
-	h.patience = patience{agent: 5 * time.Second, silence: 2 * time.Second}
+	h.patience = patience{agent: 5 * time.Second, silence: 2 * time.Second, space: 10 * time.Millisecond}
 	// A device that opens, as good as any.
 	h.host = host{os: "linux", arch: "amd64", device: os.DevNull}
 	dir, err := os.MkdirTemp("", "vzf") //nolint:usetesting // a test's own directory has too long a name for sockets

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
@@ -35,7 +36,7 @@ func (h *Hypervisor) launch(ctx context.Context, cfg linuxvm.MachineConfig, p pl
 		return nil, err
 	}
 	defer sockets.closeFiles()
-	m := newMachine(filepath.Base(p.binary), sockets)
+	m := h.newMachine(cfg.ID, filepath.Base(p.binary), sockets)
 	defer func() {
 		if err != nil {
 			sockets.release()
@@ -46,9 +47,27 @@ func (h *Hypervisor) launch(ctx context.Context, cfg linuxvm.MachineConfig, p pl
 	if err != nil {
 		return nil, err
 	}
+	m.shares, err = startShares(cfg)
+	if err != nil {
+		console.Close()
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			endShares(m.shares)
+		}
+	}()
 	spec := newSpec(cfg, h.host.os, p.typ, p.choice.Accelerator, firmware(p.binary, p.typ))
 	spec.Incoming = p.incoming
-	child, err := startChild(p.binary, Args(spec), sockets.files, p.mortal)
+	files := slices.Clone(sockets.files)
+	for i, s := range m.shares {
+		spec.Shares = append(spec.Shares, Share{Tag: s.tag, FD: MonitorFD + len(sockets.files) + i})
+		files = append(files, s.conn)
+	}
+	child, err := startChild(p.binary, Args(spec), files, sysProcAttr(p.mortal))
+	for _, s := range m.shares {
+		s.connected()
+	}
 	if err != nil {
 		console.Close()
 		return nil, err
@@ -77,7 +96,13 @@ func (h *Hypervisor) launch(ctx context.Context, cfg linuxvm.MachineConfig, p pl
 		PID:               id.PID,
 		StartTime:         id.StartTime,
 	}
+	if err := m.keepShares(cfg.StateDir); err != nil {
+		m.qmp.Close()
+		return nil, m.abandon(ctx, err)
+	}
 	go m.watch()
+	m.watchShares()
+	go m.watchSpace()
 	h.log.DebugContext(ctx, "started a virtual machine", "id", cfg.ID, "pid", id.PID, "accelerator", p.choice.String())
 	return m, nil
 }

@@ -1,9 +1,11 @@
 package qemu
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -23,8 +25,16 @@ type machine struct {
 	sockets     *sockets
 	description drivers.Machine
 
+	log *slog.Logger
+	// space is that of patience; noSpace holds a token when a write has found none.
+	space   time.Duration
+	noSpace chan struct{}
+	// shares are the folders that it has of the host's.
+	shares []*share
+
 	mu       sync.Mutex
 	killed   bool   // Kill was called
+	lost     string // why it was ended, when it could not go on
 	shutdown string // the reason in QEMU's SHUTDOWN event
 	reason   string // why it ended; set before exited is closed
 
@@ -33,8 +43,8 @@ type machine struct {
 	migration chan struct{}
 }
 
-func newMachine(program string, s *sockets) *machine {
-	return &machine{program: program, sockets: s, exited: make(chan struct{}), migration: make(chan struct{}, 1)}
+func (h *Hypervisor) newMachine(id, program string, s *sockets) *machine {
+	return &machine{program: program, sockets: s, log: h.log.With("id", id), space: h.patience.space, noSpace: make(chan struct{}, 1), exited: make(chan struct{}), migration: make(chan struct{}, 1)}
 }
 
 // watch waits for the end of the process and tells it to all.
@@ -54,7 +64,7 @@ func (m *machine) watch() {
 		if _, ok := m.process.(*foreign); ok && m.shutdown == "" {
 			failure = "the virtual machine process ended"
 		}
-		m.reason = exitReason(failure, m.shutdown)
+		m.reason = cmp.Or(m.lost, exitReason(failure, m.shutdown))
 	}
 	m.mu.Unlock()
 	close(m.exited)
@@ -83,6 +93,9 @@ func (m *machine) event(e qmp.Event) {
 		case m.migration <- struct{}{}:
 		default:
 		}
+		return
+	case "BLOCK_IO_ERROR":
+		m.blockError(e.Data)
 		return
 	case "SHUTDOWN":
 	default:

@@ -39,9 +39,8 @@ type child struct {
 	err    error // of Wait; read it after exited
 }
 
-// startChild starts a program that inherits files from descriptor 3 on. A mortal
-// one is killed by the kernel, where the system can, when this process ends.
-func startChild(program string, args []string, files []*os.File, mortal bool) (*child, error) {
+// startChild starts a program that inherits files from descriptor 3 on.
+func startChild(program string, args []string, files []*os.File, attr *syscall.SysProcAttr) (*child, error) {
 	p := &child{
 		cmd:    exec.Command(program, args...), //nolint:noctx // lives as long as the machine; Kill ends it
 		stderr: &tail{max: stderrTail},
@@ -50,7 +49,7 @@ func startChild(program string, args []string, files []*os.File, mortal bool) (*
 	p.cmd.Env = environment(os.Environ())
 	p.cmd.ExtraFiles = files
 	p.cmd.Stderr = p.stderr
-	p.cmd.SysProcAttr = sysProcAttr(mortal)
+	p.cmd.SysProcAttr = attr
 	// What is still in the pipes after the exit is read, but not for ever.
 	p.cmd.WaitDelay = 2 * time.Second
 

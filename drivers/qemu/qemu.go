@@ -60,6 +60,9 @@ func (h *Hypervisor) RequiredModules() []string {
 	return []string{"virtio_pci", "virtio_console"}
 }
 
+// SharesHostPaths reports whether machines can have folders of this host's.
+func (h *Hypervisor) SharesHostPaths() bool { return h.host.os == "linux" }
+
 // probeTimeout bounds how long QEMU may take to tell its version.
 const probeTimeout = 20 * time.Second
 

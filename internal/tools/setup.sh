@@ -84,7 +84,9 @@ Linux)
 	arm64) qemu=qemu-system-arm ;;
 	*) die "no guest kernel for $(dpkg --print-architecture)" ;;
 	esac
-	debian_install "$qemu" busybox-static
+	virtiofsd= # of host folders: up to Debian 12 QEMU's packages bring it along
+	[ -z "$(apt-cache search --names-only '^virtiofsd$')" ] || virtiofsd=virtiofsd
+	debian_install "$qemu" busybox-static $virtiofsd
 	kernel=$(apt-cache depends "linux-image-cloud-$(dpkg --print-architecture)" 2>/dev/null | sed -n 's/.*Depends: \(linux-image-.*\)/\1/p' | head -n 1)
 	if [ -z "$kernel" ]; then
 		as_root apt-get update -qq

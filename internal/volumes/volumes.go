@@ -92,6 +92,18 @@ func (s *Store) Ensure(namespace, name string, size int64, deleteWithClaim bool)
 	return v, nil
 }
 
+// DeleteWithClaim has a volume go when its claim does, if it is there.
+func (s *Store) DeleteWithClaim(namespace, name string) error {
+	v, err := s.Get(namespace, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		_, err = s.Ensure(namespace, name, v.SizeBytes, true)
+	}
+	return err
+}
+
 // Get returns a volume; the error is fs.ErrNotExist if there is none.
 func (s *Store) Get(namespace, name string) (Volume, error) {
 	for _, part := range []string{namespace, name} {

@@ -84,15 +84,18 @@ func asked(s *manifests.Sandbox) []wish {
 		}
 		wishes = append(wishes, askedByProbes(field, &c)...)
 	}
-	if claims := s.Claims(); len(claims) > 0 {
+	if len(s.Claims()) > 0 {
 		field := pod + ".volumes"
-		if claims[0].Template != nil {
+		if len(s.Spec.VolumeClaimTemplates) > 0 {
 			field = "spec.volumeClaimTemplates"
 		}
 		wishes = append(wishes, wish{drivers.CapabilityDiskVolumes, field, "mount volumes that outlive the sandbox"})
 	}
 	if sc := s.Spec.PodTemplate.Spec.SecurityContext; sc != nil && sc.FSGroup != nil {
 		wishes = append(wishes, wish{drivers.CapabilityDiskVolumes, pod + ".securityContext.fsGroup", "give volumes to a group"})
+	}
+	if i := slices.IndexFunc(s.Spec.PodTemplate.Spec.Volumes, func(v corev1.Volume) bool { return v.HostPath != nil }); i >= 0 {
+		wishes = append(wishes, wish{drivers.CapabilityHostPaths, fmt.Sprintf("%s.volumes[%d].hostPath", pod, i), "mount host folders"})
 	}
 	if len(s.Spec.PodTemplate.Spec.Volumes) > len(s.Claims()) {
 		wishes = append(wishes, wish{drivers.CapabilityVolumes, pod + ".volumes", "mount volumes"})

@@ -143,6 +143,9 @@ func (b Bundle) ReattachFile() string { return b.join("reattach.json") }
 // Disk is the writable disk.
 func (b Bundle) Disk() string { return b.join("disk.img") }
 
+// VolumesDir holds the disks of volumes that go with it.
+func (b Bundle) VolumesDir() string { return b.join(drivers.VolumesDir) }
+
 // Export is the bundle of the VM that an export of the sandbox reads from, while
 // there is one.
 func (b Bundle) Export() Bundle { return Bundle(b.join("export")) }

@@ -29,9 +29,12 @@ type Input struct {
 	Secrets    map[string]*corev1.Secret
 	// Volumes of the sandbox's claims, by the claim's name.
 	Volumes map[string]volumes.Volume
-	// Images by the name of the container that runs them.
-	Images map[string]*Image
-	Kernel kernels.Kernel
+	// HostPaths are the directories of this host that sandboxes may have as volumes.
+	HostPaths []string
+	// Images by the name of the container that runs them, VolumeImages by that of the
+	// volume.
+	Images, VolumeImages map[string]*Image
+	Kernel               kernels.Kernel
 	// Agent, CacheDir and SocketDir are as in drivers.Configuration.
 	Agent, CacheDir, SocketDir string
 }

@@ -35,21 +35,35 @@ func (t *translation) volume(field string, v *corev1.Volume) drivers.Volume {
 		s := v.Secret
 		out.Files = t.files(field+".secret", fileSource{secret, s.SecretName, s.Items, s.DefaultMode, s.Optional})
 	case v.PersistentVolumeClaim != nil:
-		out.Disk = t.disk(field, v.PersistentVolumeClaim)
+		c := v.PersistentVolumeClaim
+		out.Disk = t.disk(field, c.ClaimName, c.ReadOnly)
+	case v.Ephemeral != nil:
+		out.Disk = t.disk(field, t.Sandbox.EphemeralClaim(v.Name), false)
+	case v.Projected != nil:
+		out.Files = t.projected(field+".projected", v.Projected)
+	case v.Image != nil:
+		out.Image = &drivers.ImageVolume{}
+		if img := t.VolumeImages[v.Name]; img != nil {
+			out.Image.Rootfs = img.Rootfs
+		} else {
+			t.errorf(field+".image", "image %s is not on this host yet", v.Image.Reference)
+		}
+	case v.HostPath != nil:
+		out.HostPath = t.hostPath(field+".hostPath", v)
 	default:
-		t.errorf(field, "this kind of volume is not supported yet: use persistentVolumeClaim, emptyDir, configMap or secret")
+		t.errorf(field, "this kind of volume is not supported yet: use persistentVolumeClaim, emptyDir, hostPath, configMap, secret, projected or image")
 	}
 	return out
 }
 
 // disk is the volume of a claim.
-func (t *translation) disk(field string, c *corev1.PersistentVolumeClaimVolumeSource) *drivers.DiskVolume {
-	v, ok := t.Volumes[c.ClaimName]
+func (t *translation) disk(field, claim string, readOnly bool) *drivers.DiskVolume {
+	v, ok := t.Volumes[claim]
 	if !ok {
-		t.errorf(field, "PersistentVolumeClaim %s/%s is %w: add a manifest of it", t.Sandbox.Namespace, c.ClaimName, ErrMissing)
+		t.errorf(field, "PersistentVolumeClaim %s/%s is %w: add a manifest of it", t.Sandbox.Namespace, claim, ErrMissing)
 		return &drivers.DiskVolume{}
 	}
-	return &drivers.DiskVolume{Path: v.Disk(), SizeBytes: v.SizeBytes, ReadOnly: c.ReadOnly}
+	return &drivers.DiskVolume{Path: v.Disk(), SizeBytes: v.SizeBytes, ReadOnly: readOnly}
 }
 
 func fsGroup(sc *corev1.PodSecurityContext) *drivers.FSGroup {
@@ -70,6 +84,32 @@ type fileSource struct {
 	items    []corev1.KeyToPath
 	mode     *int32
 	optional *bool
+}
+
+// projected puts the files of several ConfigMaps and Secrets into one directory.
+func (t *translation) projected(field string, p *corev1.ProjectedVolumeSource) *drivers.FilesVolume {
+	vol := &drivers.FilesVolume{Files: []drivers.File{}}
+	from := map[string]string{}
+	for i, s := range p.Sources {
+		at := indexed(field+".sources", i)
+		var src fileSource
+		switch {
+		case s.ConfigMap != nil:
+			src = fileSource{configMap, s.ConfigMap.Name, s.ConfigMap.Items, p.DefaultMode, s.ConfigMap.Optional}
+		case s.Secret != nil:
+			src = fileSource{secret, s.Secret.Name, s.Secret.Items, p.DefaultMode, s.Secret.Optional}
+		}
+		for _, f := range t.files(at, src).Files {
+			if other, ok := from[f.Path]; ok {
+				t.errorf(at, "has a file %s, as %s has: give one of them another path in items", f.Path, other)
+				continue
+			}
+			from[f.Path] = at
+			vol.Files = append(vol.Files, f)
+		}
+	}
+	slices.SortFunc(vol.Files, func(a, b drivers.File) int { return cmp.Compare(a.Path, b.Path) })
+	return vol
 }
 
 // files makes a file of each key, or of those that items name.
@@ -140,5 +180,5 @@ func onlyRead(v *corev1.Volume) bool {
 	if c := v.PersistentVolumeClaim; c != nil {
 		return c.ReadOnly
 	}
-	return v.EmptyDir == nil
+	return v.EmptyDir == nil && v.Ephemeral == nil && v.HostPath == nil
 }

@@ -45,7 +45,7 @@ func (g *guest) configure(ctx context.Context, req *agentpb.ConfigureRequest) er
 	if err := mountDisk(ctx, req.GetDiskSerial()); err != nil {
 		return err
 	}
-	volumes, err := makeVolumes(ctx, req)
+	volumes, err := g.makeVolumes(ctx, req)
 	if err != nil {
 		return err
 	}

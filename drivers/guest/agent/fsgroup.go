@@ -23,7 +23,7 @@ const (
 // giveTo gives the volume, and all that is in it, to a group. Nothing runs yet
 // that could change it meanwhile.
 func (v volume) giveTo(group *agentpb.FSGroup) error {
-	if v.disk && v.readOnly {
+	if v.disk && v.readOnly || v.fixed {
 		return nil
 	}
 	if group.GetOnRootMismatch() && v.belongsTo(group.GetId()) {

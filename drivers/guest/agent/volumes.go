@@ -24,9 +24,12 @@ type volume struct {
 	// says that it is on a disk.
 	mount string
 	disk  bool
+	// fixed says that its files are not the sandbox's own: they are the host's, or an
+	// image's.
+	fixed bool
 }
 
-func makeVolumes(ctx context.Context, req *agentpb.ConfigureRequest) (map[string]volume, error) {
+func (g *guest) makeVolumes(ctx context.Context, req *agentpb.ConfigureRequest) (map[string]volume, error) {
 	volumes := map[string]volume{}
 	for _, r := range req.GetVolumes() {
 		name := r.GetName()
@@ -36,7 +39,7 @@ func makeVolumes(ctx context.Context, req *agentpb.ConfigureRequest) (map[string
 		if _, ok := volumes[name]; ok {
 			return nil, fmt.Errorf("%w: volume %q is there twice", drivers.ErrInvalidArgument, name)
 		}
-		v, err := makeVolume(ctx, r)
+		v, err := g.makeVolume(ctx, r)
 		if err == nil && req.GetFsGroup() != nil {
 			err = v.giveTo(req.GetFsGroup())
 		}
@@ -48,8 +51,13 @@ func makeVolumes(ctx context.Context, req *agentpb.ConfigureRequest) (map[string
 	return volumes, nil
 }
 
-func makeVolume(ctx context.Context, req *agentpb.Volume) (volume, error) {
+func (g *guest) makeVolume(ctx context.Context, req *agentpb.Volume) (volume, error) {
 	switch {
+	case req.GetBaseSerial() != "":
+		dir, err := g.mountBase(ctx, req.GetBaseSerial())
+		return volume{dir: dir, fixed: true, readOnly: true}, err
+	case req.GetShareTag() != "":
+		return sharedVolume(req)
 	case req.GetDiskSerial() != "":
 		return ownDiskVolume(ctx, req)
 	case !req.GetEmptyDir():
@@ -105,13 +113,27 @@ func mountOnlyRead(dev string, v volume) error {
 	return nil
 }
 
+// sharedVolume mounts a folder of the host's.
+func sharedVolume(req *agentpb.Volume) (volume, error) {
+	dir := filepath.Join(volumesDir, req.GetName())
+	v := volume{dir: dir, mount: dir, fixed: true, readOnly: req.GetReadOnly()}
+	if err := mkdir(dir); err != nil {
+		return v, err
+	}
+	flags := uintptr(unix.MS_NODEV | unix.MS_NOSUID)
+	if v.readOnly {
+		flags |= unix.MS_RDONLY // as the host sees to, too
+	}
+	if err := unix.Mount(req.GetShareTag(), dir, "virtiofs", flags, ""); err != nil {
+		return v, fmt.Errorf("mount what the host shares: %w", err)
+	}
+	return v, nil
+}
+
 // Any user of a container may write to an empty directory, as in Kubernetes.
 const emptyDirMode = 0o777
 
 func diskVolume(req *agentpb.Volume) (volume, error) {
-	if req.GetSizeLimitBytes() > 0 {
-		return volume{}, fmt.Errorf("%w yet: a size limit on the disk; use medium Memory or leave the limit out", drivers.ErrUnsupported)
-	}
 	v := volume{dir: filepath.Join(diskDir, "volumes", req.GetName())}
 	if err := mkdir(v.dir); err != nil {
 		return v, err

@@ -376,8 +376,12 @@ type Volume struct {
 	Files          []*File `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty"`
 	// Serial of the volume's own disk, which is grown to its device's size.
 	DiskSerial string `protobuf:"bytes,6,opt,name=disk_serial,json=diskSerial,proto3" json:"disk_serial,omitempty"`
-	// The disk is only read.
-	ReadOnly      bool `protobuf:"varint,7,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	// The disk, or what the host shares, is only read.
+	ReadOnly bool `protobuf:"varint,7,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	// What the host shares under a tag.
+	ShareTag string `protobuf:"bytes,8,opt,name=share_tag,json=shareTag,proto3" json:"share_tag,omitempty"`
+	// Serial of the disk that holds an image's root filesystem, which is only read.
+	BaseSerial    string `protobuf:"bytes,9,opt,name=base_serial,json=baseSerial,proto3" json:"base_serial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -459,6 +463,20 @@ func (x *Volume) GetReadOnly() bool {
 		return x.ReadOnly
 	}
 	return false
+}
+
+func (x *Volume) GetShareTag() string {
+	if x != nil {
+		return x.ShareTag
+	}
+	return ""
+}
+
+func (x *Volume) GetBaseSerial() string {
+	if x != nil {
+		return x.BaseSerial
+	}
+	return ""
 }
 
 type File struct {
@@ -1803,7 +1821,7 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\x10on_root_mismatch\x18\x02 \x01(\bR\x0eonRootMismatch\"9\n" +
 	"\tHostAlias\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x1c\n" +
-	"\thostnames\x18\x02 \x03(\tR\thostnames\"\xec\x01\n" +
+	"\thostnames\x18\x02 \x03(\tR\thostnames\"\xaa\x02\n" +
 	"\x06Volume\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
 	"\tempty_dir\x18\x02 \x01(\bR\bemptyDir\x12\x16\n" +
@@ -1812,7 +1830,10 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\x05files\x18\x05 \x03(\v2\x1b.vzreconciler.guest.v1.FileR\x05files\x12\x1f\n" +
 	"\vdisk_serial\x18\x06 \x01(\tR\n" +
 	"diskSerial\x12\x1b\n" +
-	"\tread_only\x18\a \x01(\bR\breadOnly\"B\n" +
+	"\tread_only\x18\a \x01(\bR\breadOnly\x12\x1b\n" +
+	"\tshare_tag\x18\b \x01(\tR\bshareTag\x12\x1f\n" +
+	"\vbase_serial\x18\t \x01(\tR\n" +
+	"baseSerial\"B\n" +
 	"\x04File\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04mode\x18\x02 \x01(\rR\x04mode\x12\x12\n" +
