@@ -17,6 +17,7 @@ const (
 	CapabilityDiskVolumes          = "diskVolumes"          // Volume.Disk and Configuration.FSGroup
 	CapabilityExec                 = "exec"                 // Exec: further processes with their stdio
 	CapabilityNestedVirtualization = "nestedVirtualization" // Configuration.NestedVirtualization
+	CapabilityNetworks             = "networks"             // Configuration.Interfaces
 	CapabilityPause                = "pause"                // Pause and Resume
 	CapabilitySaveState            = "saveState"            // SaveState and RestoreState
 	CapabilitySnapshotDisk         = "snapshotDisk"         // SnapshotDisk
@@ -31,7 +32,7 @@ const (
 func Capabilities() []string {
 	return []string{
 		CapabilityAttach, CapabilityContainers, CapabilityCopy, CapabilityDial, CapabilityDiskVolumes, CapabilityExec,
-		CapabilityNestedVirtualization, CapabilityPause, CapabilitySaveState, CapabilitySnapshotDisk,
+		CapabilityNestedVirtualization, CapabilityNetworks, CapabilityPause, CapabilitySaveState, CapabilitySnapshotDisk,
 		CapabilityStatistics, CapabilityStdin, CapabilityTerminal, CapabilityUpdate, CapabilityVolumes,
 	}
 }

@@ -15,9 +15,10 @@ import (
 // ServeProtocol1 is Serve as it was when there was protocol 1 only: with its
 // routes and no others.
 func ServeProtocol1(newRuntime func(log *slog.Logger) drivers.Runtime) {
-	serve(newRuntime, ServeOptions{}, func(rt drivers.Runtime) map[int]goplugin.PluginSet {
-		return map[int]goplugin.PluginSet{1: {runtimeName: &protocol1{rt: rt}}}
-	})
+	serve(func(log *slog.Logger) (work, map[int]goplugin.PluginSet) {
+		rt := newRuntime(log)
+		return runtimeWork(rt), map[int]goplugin.PluginSet{1: {runtimeName: &protocol1{rt: rt}}}
+	}, ServeOptions{})
 }
 
 type protocol1 struct {

@@ -47,24 +47,15 @@ func protocols(rt drivers.Runtime) map[int]goplugin.PluginSet {
 // the plugin's manifest says that it speaks it too.
 func (p *Plugin) offered() map[int]goplugin.PluginSet {
 	sets := protocols(nil)
+	if p.Kind == KindNetwork {
+		sets = networkProtocols(nil)
+	}
 	maps.DeleteFunc(sets, func(v int, _ goplugin.PluginSet) bool { return !slices.Contains(p.ProtocolVersions, v) })
 	return sets
 }
 
-// speaks reports whether this package can talk to a plugin in a version.
-func speaks(version int) bool {
-	_, ok := protocols(nil)[version]
-	return ok
-}
-
-func spokenVersions() []int {
-	var versions []int
-	for v := range protocols(nil) {
-		versions = append(versions, v)
-	}
-	slices.Sort(versions)
-	return versions
-}
+// spokenVersions are those of the runtime protocol.
+func spokenVersions() []int { return slices.Sorted(maps.Keys(protocols(nil))) }
 
 // runtimePlugin is go-plugin's view of a runtime.
 type runtimePlugin struct {

@@ -39,13 +39,24 @@ const gcPercent = 40
 // Everything the plugin has to say goes to log, a bounded file in the sandbox's
 // bundle. What it prints goes there too.
 func Serve(newRuntime func(log *slog.Logger) drivers.Runtime, opts ServeOptions) {
-	serve(newRuntime, opts, protocols)
+	serve(func(log *slog.Logger) (work, map[int]goplugin.PluginSet) {
+		rt := newRuntime(log)
+		return runtimeWork(rt), protocols(rt)
+	}, opts)
 }
 
-// serve serves the runtime in the given versions of the protocol.
-func serve(newRuntime func(log *slog.Logger) drivers.Runtime, opts ServeOptions,
-	versions func(drivers.Runtime) map[int]goplugin.PluginSet,
-) {
+// ServeNetwork is the main of a network plugin: it is to a drivers.Network what
+// Serve is to a drivers.Runtime. It returns after Shutdown, after SIGTERM, or when
+// nobody calls Configure.
+func ServeNetwork(newNetwork func(log *slog.Logger) drivers.Network, opts ServeOptions) {
+	serve(func(log *slog.Logger) (work, map[int]goplugin.PluginSet) {
+		n := newNetwork(log)
+		return networkWork(n), networkProtocols(n)
+	}, opts)
+}
+
+// serve serves what begin returns, in the given versions of its protocol.
+func serve(begin func(log *slog.Logger) (work, map[int]goplugin.PluginSet), opts ServeOptions) {
 	debug.SetGCPercent(gcPercent)
 	// go-plugin puts others into these variables; unreferenced, the files would
 	// be closed by the garbage collector, and their descriptors given to others.
@@ -77,15 +88,15 @@ func serve(newRuntime func(log *slog.Logger) drivers.Runtime, opts ServeOptions,
 		opts.UnusedTimeout = unusedTimeout
 	}
 
-	rt := newRuntime(log)
-	l := &life{rt: rt, log: log}
+	work, versions := begin(log)
+	l := &life{work: work, log: log}
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
 	defer signal.Stop(terminated)
 	log.Info("plugin serves", "pid", os.Getpid())
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig:  handshake(),
-		VersionedPlugins: versions(rt),
+		VersionedPlugins: versions,
 		TLSProvider:      func() (*tls.Config, error) { return pluginTLS(os.Getenv(envTLSDir)) },
 		Logger:           hclog.New(&hclog.LoggerOptions{Name: "go-plugin", Level: hclog.Warn, Output: out}),
 		GRPCServer: func(base []grpc.ServerOption) *grpc.Server {

@@ -41,6 +41,13 @@ type Restorer interface {
 	Restore(ctx context.Context, cfg MachineConfig, was drivers.Machine, path string) (Machine, error)
 }
 
+// Networked is a Hypervisor whose machines can have Interfaces.
+type Networked interface {
+	Hypervisor
+	// Networked says nothing but that.
+	Networked()
+}
+
 // Saver is a Machine whose memory and devices can be saved.
 type Saver interface {
 	// Save writes them to a file that it makes at path, private to the user. The CPUs
@@ -78,6 +85,7 @@ type MachineConfig struct {
 	// KernelArgs come after the hypervisor's own and before Kernel.Args.
 	KernelArgs []string
 	Disks      []Disk
+	Interfaces []Interface
 	// Console receives what the guest prints on its serial console. Writes must
 	// not block for long.
 	Console io.Writer
@@ -97,4 +105,12 @@ type Disk struct {
 	Serial   string
 	Path     string
 	ReadOnly bool
+}
+
+// Interface is a network interface. The machine serves its frames on a stream
+// socket at Socket, each after its length, to one at a time and to the next when
+// that is gone.
+type Interface struct {
+	Socket string
+	MAC    string
 }

@@ -127,6 +127,9 @@ func (s *sandbox) Info(context.Context) (drivers.Info, error) {
 	if _, ok := s.hv.(Restorer); !ok {
 		can = slices.DeleteFunc(can, func(c string) bool { return c == drivers.CapabilitySaveState })
 	}
+	if _, ok := s.hv.(Networked); !ok {
+		can = slices.DeleteFunc(can, func(c string) bool { return c == drivers.CapabilityNetworks })
+	}
 	return drivers.Info{
 		Name:              s.hv.Name(),
 		Version:           s.opts.Version,

@@ -37,6 +37,9 @@ func (s *sandbox) SaveState(ctx context.Context, path string, opts drivers.SaveO
 	if disks := volumeDisks(v.config.Volumes); len(disks) > 0 {
 		return fmt.Errorf("%s: %w: a volume is on a disk of its own, %s, which may have changed when the machine goes on", op, drivers.ErrUnsupported, disks[0].Path)
 	}
+	if list := v.config.Interfaces; len(list) > 0 {
+		return fmt.Errorf("%s: %w: the sandbox is on network %s, where another cannot have its address", op, drivers.ErrUnsupported, list[0].Network)
+	}
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s: %w: %s is there already", op, drivers.ErrInvalidArgument, path)
 	}

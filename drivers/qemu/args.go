@@ -43,6 +43,7 @@ type Spec struct {
 	KernelArgs []string
 	Initrd     string
 	Disks      []linuxvm.Disk
+	Interfaces []linuxvm.Interface
 	// Incoming has QEMU wait for a saved state, and for being told to run.
 	Incoming bool
 	// Sockets says whether MonitorFD, AgentFD and ConsoleFD are there. Without
@@ -88,6 +89,9 @@ func Args(s Spec) []string {
 	}
 	for i, d := range s.Disks {
 		args = append(args, disk(fmt.Sprintf("disk%d", i), d)...)
+	}
+	for i, n := range s.Interfaces {
+		args = append(args, netInterface(fmt.Sprintf("net%d", i), n)...)
 	}
 	return args
 }
@@ -177,6 +181,14 @@ func disk(id string, d linuxvm.Disk) []string {
 	return []string{
 		"-blockdev", block,
 		"-device", "virtio-blk-pci,romfile=,drive=" + id + ",serial=" + escape(d.Serial),
+	}
+}
+
+// netInterface listens for the network, which may come and go as it likes.
+func netInterface(id string, n linuxvm.Interface) []string {
+	return []string{
+		"-netdev", "stream,id=" + id + ",server=on,addr.type=unix,addr.path=" + escape(n.Socket),
+		"-device", "virtio-net-pci,romfile=,netdev=" + id + ",mac=" + n.MAC,
 	}
 }
 

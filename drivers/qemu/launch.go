@@ -35,7 +35,7 @@ func (h *Hypervisor) launch(ctx context.Context, cfg linuxvm.MachineConfig, p pl
 		return nil, err
 	}
 	defer sockets.closeFiles()
-	m := newMachine(filepath.Base(p.binary), sockets)
+	m := newMachine(filepath.Base(p.binary), sockets, cfg.Interfaces)
 	defer func() {
 		if err != nil {
 			sockets.release()

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/drivers/linuxvm"
 	"github.com/vzreconciler/vzreconciler/drivers/qemu/qmp"
 )
 
@@ -22,6 +24,7 @@ type machine struct {
 	qmp         *qmp.Client
 	sockets     *sockets
 	description drivers.Machine
+	interfaces  []linuxvm.Interface
 
 	mu       sync.Mutex
 	killed   bool   // Kill was called
@@ -33,8 +36,8 @@ type machine struct {
 	migration chan struct{}
 }
 
-func newMachine(program string, s *sockets) *machine {
-	return &machine{program: program, sockets: s, exited: make(chan struct{}), migration: make(chan struct{}, 1)}
+func newMachine(program string, s *sockets, interfaces []linuxvm.Interface) *machine {
+	return &machine{program: program, sockets: s, interfaces: interfaces, exited: make(chan struct{}), migration: make(chan struct{}, 1)}
 }
 
 // watch waits for the end of the process and tells it to all.
@@ -47,6 +50,9 @@ func (m *machine) watch() {
 	}
 	m.qmp.Close()
 	m.sockets.release()
+	for _, i := range m.interfaces {
+		_ = os.Remove(i.Socket)
+	}
 
 	m.mu.Lock()
 	if !m.killed {
