@@ -57,7 +57,9 @@ func (r *report) finishTemplate(path *field.Path, template *corev1.PodTemplateSp
 	r.finishTemplateMeta(path.Child("metadata"), template.Labels, template.Annotations)
 	s := podDocument{Spec: *template.Spec.DeepCopy()}.sandbox()
 	s.Name = "template"
+	s.Annotations = template.Annotations
 	setDefaults(s)
+	r.validateNetworks(path.Child("metadata", "annotations"), s)
 	r.validateMachine(s, path.Child("spec"))
 }
 

@@ -86,10 +86,14 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.ConfigMap](),
 		reflect.TypeFor[corev1.Secret](),
 		reflect.TypeFor[corev1.PersistentVolumeClaim](),
+		reflect.TypeFor[Network](),
+		reflect.TypeFor[networkDocument](),
 		reflect.TypeFor[batchv1.Job](),
 		reflect.TypeFor[batchv1.CronJob](),
 		reflect.TypeFor[appsv1.StatefulSet]():
 		return documentField
+	case reflect.TypeFor[NetworkSpec]():
+		return networkField
 	case reflect.TypeFor[batchv1.JobSpec]():
 		return jobField
 	case reflect.TypeFor[batchv1.CronJobSpec]():
@@ -111,6 +115,7 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[metav1.LabelSelectorRequirement](),
 		reflect.TypeFor[Kernel](),
 		reflect.TypeFor[Dependency](),
+		reflect.TypeFor[NetworkAttachment](),
 		reflect.TypeFor[corev1.Capabilities](),
 		reflect.TypeFor[corev1.ConfigMapEnvSource](),
 		reflect.TypeFor[corev1.ConfigMapKeySelector](),

@@ -40,9 +40,9 @@ func objectMetaField(name string) fieldUse {
 func sandboxField(name string) fieldUse {
 	switch name {
 	case "operatingMode", "replicas", "shutdownTime", "shutdownPolicy", "podTemplate", "vm", "volumeClaimTemplates",
-		"dependsOn", "progressDeadlineSeconds":
+		"dependsOn", "progressDeadlineSeconds", "networks":
 		return fieldUse{class: supported}
-	case "networks", "sockets":
+	case "sockets":
 		return fieldUse{class: notYet}
 	case "service":
 		return noEffect(noCluster)
@@ -53,10 +53,10 @@ func sandboxField(name string) fieldUse {
 func podField(name string) fieldUse {
 	switch name {
 	case "volumes", "containers", "initContainers", "restartPolicy", "terminationGracePeriodSeconds", "securityContext",
-		"hostname", "hostAliases", "dnsConfig", "runtimeClassName", "os":
+		"hostname", "subdomain", "hostAliases", "dnsConfig", "runtimeClassName", "os":
 		return fieldUse{class: supported}
 	case "ephemeralContainers", "activeDeadlineSeconds", "shareProcessNamespace",
-		"imagePullSecrets", "subdomain", "setHostnameAsFQDN", "hostnameOverride", "overhead",
+		"imagePullSecrets", "setHostnameAsFQDN", "hostnameOverride", "overhead",
 		"resources", "resourceClaims":
 		return fieldUse{class: notYet}
 	case "nodeSelector", "nodeName", "affinity", "schedulerName", "tolerations", "priorityClassName", "priority",
@@ -123,10 +123,8 @@ func containerSecurityField(name string) fieldUse {
 
 func portField(name string) fieldUse {
 	switch name {
-	case "name", "containerPort", "protocol":
+	case "name", "containerPort", "protocol", "hostPort", "hostIP":
 		return fieldUse{class: supported}
-	case "hostPort", "hostIP":
-		return fieldUse{class: notYet}
 	}
 	return fieldUse{}
 }
@@ -200,6 +198,17 @@ func claimField(name string) fieldUse {
 		return noMeaning("there are no PersistentVolumes to choose from: each claim gets a volume of its own")
 	case "dataSource", "dataSourceRef":
 		return fieldUse{class: notYet}
+	}
+	return fieldUse{}
+}
+
+// networkField knows the fields of a Network's spec.
+func networkField(name string) fieldUse {
+	switch name {
+	case "mode", "subnet", "mtu":
+		return fieldUse{class: supported}
+	case "ipv6Subnet":
+		return fieldUse{notYet, "networks are IPv4"}
 	}
 	return fieldUse{}
 }

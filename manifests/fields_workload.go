@@ -29,12 +29,10 @@ func cronJobField(name string) fieldUse {
 func statefulSetField(name string) fieldUse {
 	switch name {
 	case "replicas", "selector", "template", "podManagementPolicy", "updateStrategy", "revisionHistoryLimit",
-		"minReadySeconds", "ordinals":
+		"minReadySeconds", "ordinals", "serviceName":
 		return fieldUse{class: supported}
 	case "volumeClaimTemplates", "persistentVolumeClaimRetentionPolicy":
 		return fieldUse{class: notYet}
-	case "serviceName":
-		return noEffect(noCluster)
 	}
 	return fieldUse{}
 }

@@ -35,6 +35,7 @@ func kinds() []kind {
 		{"v1", "ConfigMap", reflect.TypeFor[corev1.ConfigMap](), decodeConfigMap},
 		{"v1", "Secret", reflect.TypeFor[corev1.Secret](), decodeSecret},
 		{"v1", "PersistentVolumeClaim", reflect.TypeFor[corev1.PersistentVolumeClaim](), decodeClaim},
+		{APIVersion, KindNetwork, reflect.TypeFor[networkDocument](), decodeNetwork},
 		{"apps/v1", KindStatefulSet, reflect.TypeFor[appsv1.StatefulSet](), decodeStatefulSet},
 		{"batch/v1", KindJob, reflect.TypeFor[batchv1.Job](), decodeJob},
 		{"batch/v1", KindCronJob, reflect.TypeFor[batchv1.CronJob](), decodeCronJob},
@@ -44,7 +45,7 @@ func kinds() []kind {
 // laterKinds are the kinds that are known and not supported yet, by apiVersion.
 func laterKinds() map[string][]string {
 	return map[string][]string{
-		APIVersion:                           {"Network", "EgressPolicy"},
+		APIVersion:                           {"EgressPolicy"},
 		"extensions.agents.x-k8s.io/v1beta1": {"SandboxTemplate", "SandboxWarmPool", "SandboxClaim"},
 		"networking.k8s.io/v1":               {"NetworkPolicy"},
 		"node.k8s.io/v1":                     {"RuntimeClass"},
@@ -154,6 +155,12 @@ type (
 	}
 )
 
+// networkDocument is a document that is read as a Network.
+type networkDocument struct {
+	Network `json:",inline"`
+	Status  json.RawMessage `json:"status,omitempty"`
+}
+
 // agentSandboxBlueprint is what both versions of agent-sandbox's spec share.
 type agentSandboxBlueprint struct {
 	// podTemplate describes the containers.
@@ -232,6 +239,15 @@ func (b agentSandboxBlueprint) spec() SandboxSpec {
 func decodeConfigMap(data []byte, obj *Object) error {
 	obj.ConfigMap = &corev1.ConfigMap{}
 	return json.Unmarshal(data, obj.ConfigMap)
+}
+
+func decodeNetwork(data []byte, obj *Object) error {
+	var doc networkDocument
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return err
+	}
+	obj.Network = &doc.Network
+	return nil
 }
 
 func decodeClaim(data []byte, obj *Object) error {

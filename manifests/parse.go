@@ -213,6 +213,12 @@ func (r *report) finish(k kind, obj *Object) {
 		obj.Key = Key{Kind: KindPersistentVolumeClaim, Namespace: obj.Claim.Namespace, Name: obj.Claim.Name}
 		setClaimDefaults(&obj.Claim.Spec)
 		r.validateClaim(obj.Claim)
+	case obj.Network != nil:
+		n := obj.Network
+		r.types.dropHarmless(n)
+		setNamespace(&n.ObjectMeta)
+		r.validateNetwork(n)
+		obj.Key = NetworkKey(n.Name)
 	case isWorkload(k.kind):
 		r.finishWorkload(k, obj)
 	}

@@ -44,6 +44,7 @@ func TestReferenceIsUpToDate(t *testing.T) {
 	is := map[string]string{
 		"Pod": "a Sandbox whose `spec` is the `spec.podTemplate.spec` below", "ConfigMap": "values for variables and files",
 		"Secret": "the same, kept in memory only", "PersistentVolumeClaim": "a volume that outlives the sandboxes with it",
+		"Network":     "what sandboxes are attached to",
 		"StatefulSet": "sandboxes with stable names, updated one after the other",
 		"Job":         "sandboxes that run to completion", "CronJob": "Jobs at the times of a schedule",
 	}

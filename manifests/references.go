@@ -8,8 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// A Reference is a ConfigMap, a Secret or a PersistentVolumeClaim that a sandbox
-// needs.
+// A Reference is a ConfigMap, a Secret, a PersistentVolumeClaim or a Network that a
+// sandbox needs.
 type Reference struct {
 	Key Key
 	// Optional says that the sandbox starts without the object too, and without
@@ -42,6 +42,10 @@ func (s *Sandbox) References() []Reference {
 		if c.Template == nil {
 			refs.add(KindPersistentVolumeClaim, c.Name, nil)
 		}
+	}
+	for _, n := range s.Spec.Networks {
+		// The default one is there without a manifest.
+		refs.found[NetworkKey(n.Name)] = &needed{required: n.Name != DefaultNetwork, keys: map[string]bool{}}
 	}
 	return refs.sorted()
 }

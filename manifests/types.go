@@ -17,6 +17,7 @@ const (
 	KindConfigMap             = "ConfigMap"
 	KindSecret                = "Secret"
 	KindPersistentVolumeClaim = "PersistentVolumeClaim"
+	KindNetwork               = "Network"
 
 	KindJob         = "Job"
 	KindCronJob     = "CronJob"
@@ -86,6 +87,7 @@ type Object struct {
 	ConfigMap *corev1.ConfigMap
 	Secret    *corev1.Secret
 	Claim     *corev1.PersistentVolumeClaim
+	Network   *Network
 
 	Job         *batchv1.Job
 	CronJob     *batchv1.CronJob
@@ -120,7 +122,8 @@ type SandboxSpec struct {
 	PodTemplate PodTemplate `json:"podTemplate"`
 	// vm is what a VM has and a Pod has not.
 	VM VM `json:"vm,omitzero"`
-	// networks the VM is attached to.
+	// networks the VM has an interface on, at most 4; the first is its way out. Without any it has no network. Of what is
+	// written as a Pod, the annotation vzreconciler.dev/networks names them.
 	Networks []NetworkAttachment `json:"networks,omitempty"`
 	// sockets forwarded between host and guest.
 	Sockets []Socket `json:"sockets,omitempty"`
@@ -212,14 +215,6 @@ type Kernel struct {
 	Args []string `json:"args,omitempty"`
 }
 
-// NetworkAttachment attaches the VM to a Network.
-type NetworkAttachment struct {
-	Name        string `json:"name"`
-	IPv4Address string `json:"ipv4Address,omitempty"`
-	MACAddress  string `json:"macAddress,omitempty"`
-	MTU         int32  `json:"mtu,omitempty"`
-}
-
 // Socket forwards a Unix socket between host and guest.
 type Socket struct {
 	HostPath      string `json:"hostPath"`
@@ -274,6 +269,8 @@ const (
 	ConditionFinished    = "Finished"    // ran to completion
 	ConditionReconciling = "Reconciling" // on the way to what the manifest says
 	ConditionStalled     = "Stalled"     // cannot get further without help
+
+	ConditionNetworkAttached = "NetworkAttached" // its networks carry its frames, and its ports of the host are there
 )
 
 // SandboxStatus is what is true of a sandbox now.
@@ -287,6 +284,8 @@ type SandboxStatus struct {
 	// initContainerStatuses are the Pod's too: one that has run to completion is ready.
 	InitContainerStatuses []corev1.ContainerStatus `json:"initContainerStatuses,omitempty"`
 	PodIPs                []string                 `json:"podIPs,omitempty"`
+	// networks that the sandbox has an address on.
+	Networks []NetworkStatus `json:"networks,omitempty"`
 	// startTime is when the VM that runs now was started.
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// lastApplied is the last change that was applied.

@@ -34,6 +34,8 @@ func (o *Object) Meta() *metav1.ObjectMeta {
 		return &o.ConfigMap.ObjectMeta
 	case o.Secret != nil:
 		return &o.Secret.ObjectMeta
+	case o.Network != nil:
+		return &o.Network.ObjectMeta
 	case o.Job != nil:
 		return &o.Job.ObjectMeta
 	case o.CronJob != nil:

@@ -21,8 +21,8 @@ import (
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
 
-// config is a ConfigMap, a Secret or a PersistentVolumeClaim: nothing runs for it,
-// sandboxes use it. What it holds is only known from the manifests; a Secret is
+// config is a ConfigMap, a Secret, a PersistentVolumeClaim or a Network: sandboxes
+// use it. What it holds is only known from the manifests; a Secret is
 // never on disk.
 type config struct {
 	identity configIdentity
@@ -126,6 +126,7 @@ func (m *Manager) configFiles() map[manifests.Key]string {
 // lookAtConfigs takes in the verdicts on config objects, and wakes the sandboxes
 // that use one which has changed.
 func (m *Manager) lookAtConfigs(verdicts map[manifests.Key]verdict) {
+	defer m.kickNetworks(verdicts)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	dirty := false
@@ -152,6 +153,7 @@ func (m *Manager) lookAtConfigs(verdicts map[manifests.Key]verdict) {
 			continue
 		}
 		m.bindClaim(now)
+		m.bindNetwork(now)
 		dirty = dirty || durable
 		m.configs[key] = now
 		if p := now.problem; p != nil && (was == nil || !was.problem.equal(p)) && !p.ofSource() {

@@ -36,6 +36,8 @@ func parseKind(text string) (kindSelector, error) {
 		sel.keys = []string{manifests.KindSecret}
 	case "persistentvolumeclaim", "persistentvolumeclaims", "pvc":
 		sel.keys = []string{manifests.KindPersistentVolumeClaim}
+	case "network", "networks", "net":
+		sel.keys = []string{manifests.KindNetwork}
 	case "job", "jobs":
 		sel.keys = []string{manifests.KindJob}
 	case "cronjob", "cronjobs", "cj":
@@ -46,11 +48,11 @@ func parseKind(text string) (kindSelector, error) {
 		sel.keys = []string{kindRevision}
 	case "all", "":
 		sel.keys = []string{
-			manifests.KindConfigMap, manifests.KindCronJob, manifests.KindJob, manifests.KindPersistentVolumeClaim,
+			manifests.KindConfigMap, manifests.KindCronJob, manifests.KindJob, manifests.KindNetwork, manifests.KindPersistentVolumeClaim,
 			manifests.KindSandbox, manifests.KindSecret, manifests.KindStatefulSet,
 		}
 	default:
-		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, statefulsets, jobs, cronjobs, configmaps, secrets and persistentvolumeclaims", drivers.ErrInvalidArgument, text)
+		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, statefulsets, jobs, cronjobs, configmaps, secrets, networks and persistentvolumeclaims", drivers.ErrInvalidArgument, text)
 	}
 	return sel, nil
 }

@@ -49,6 +49,7 @@ type Manager struct {
 	users    map[manifests.Key]map[manifests.Key]struct{} // of a config object, or of a sandbox
 	attached attachments
 	volumes  *volumes.Store
+	networks networks
 	phases   map[manifests.Phase]int
 	synced   syncState
 	// suspended is since when no manifest is followed; zero if they are.
@@ -85,6 +86,8 @@ func New(opts Options) (*Manager, error) {
 
 		attached: attachments{},
 		volumes:  volumes.Open(opts.StateDir.Volumes()),
+
+		networks: networks{each: map[string]*network{}},
 
 		phases:  map[manifests.Phase]int{},
 		exports: exports{running: map[manifests.Key]*exportCall{}},
@@ -126,6 +129,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.spawn(func() { m.keepComplete(m.life) })
 	m.spawn(func() { m.pruneKernels(m.life) })
 	m.spawn(func() { m.discardExports(m.life) })
+	m.beginNetworks()
 	err := m.opts.Source.Run(m.life, m.look)
 	if ctx.Err() != nil {
 		err = nil

@@ -46,6 +46,7 @@ type object struct {
 	dependencies []manifests.Key       // likewise
 	holding      bool                  // volumes: see attachments
 	live         string                // the hash of what can change while it runs
+	onNetworks   string                // what its networks were last told of it
 	containers   map[string]*container
 	probers      map[proberKey]*prober
 	vmBackoff    backoff // before the next VM after one that was lost

@@ -42,6 +42,8 @@ type Options struct {
 	Images   Images
 	Kernels  Kernels
 	Runtimes Runtimes
+	// Networks may be nil: then sandboxes cannot be attached to any.
+	Networks Networks
 	// DefaultRuntime is for sandboxes that name none; empty means that of the
 	// platform.
 	DefaultRuntime string

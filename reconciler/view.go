@@ -87,6 +87,9 @@ func (c *config) view() *view {
 		generation: c.identity.Generation, created: c.identity.CreationTimestamp, source: c.identity.Source,
 		problem: c.problem,
 	}
+	if v.kind == manifests.KindNetwork {
+		v.apiVersion = manifests.APIVersion
+	}
 	if c.object != nil {
 		v.manifest, v.revision = c.object.Manifest, c.object.Revision
 		switch {
@@ -97,6 +100,8 @@ func (c *config) view() *view {
 		case c.object.Claim != nil:
 			v.labels = c.object.Claim.Labels
 			v.claim = claimStatus(c)
+		case c.object.Network != nil:
+			v.labels = c.object.Network.Labels
 		}
 	}
 	return v

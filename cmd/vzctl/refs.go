@@ -37,6 +37,7 @@ func kinds() []kind {
 		{"controllerrevision", kindRevision, []string{"controllerrevisions"}},
 		{"configmap", manifests.KindConfigMap, []string{"configmaps", "cm"}},
 		{"secret", manifests.KindSecret, []string{"secrets"}},
+		{"network", manifests.KindNetwork, []string{"networks", "net"}},
 		{"persistentvolumeclaim", manifests.KindPersistentVolumeClaim, []string{"persistentvolumeclaims", "pvc"}},
 	}
 }

@@ -51,6 +51,9 @@ func (r rows) header(table string) []printer.Cell {
 	case manifests.KindPersistentVolumeClaim:
 		names = append(names, "NAME", "STATUS", "CAPACITY", "REQUESTED", "ACCESS MODES", "AGE")
 		names = append(names, r.labelsHeader()...)
+	case manifests.KindNetwork:
+		names = append(names, "NAME", "AGE")
+		names = append(names, r.labelsHeader()...)
 	case kindRevision:
 		names = append(names, "NAME", "CONTROLLER", "REVISION", "AGE")
 		names = append(names, r.labelsHeader()...)
@@ -112,6 +115,9 @@ func (r rows) row(o *object) []printer.Cell {
 		add(quantity(c.Status.Capacity.Storage()))
 		add(quantity(c.Spec.Resources.Requests.Storage()))
 		add(accessModes(c.Spec.AccessModes))
+		add(r.age(o))
+		addLabels()
+	case manifests.KindNetwork:
 		add(r.age(o))
 		addLabels()
 	case kindRevision:

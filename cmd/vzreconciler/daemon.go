@@ -132,25 +132,24 @@ func build(cfg config, stateDir bundle.StateDir, sockets string, tracer trace.Tr
 	if err != nil {
 		return nil, errors.Join(err, recorder.Close())
 	}
+	loader := plugins.NewLoader(plugins.SearchPath(cfg.pluginDirs, stateDir.DataDirs(), program))
+	launcher := plugins.NewLauncher(plugins.LauncherOptions{Log: log, SocketDir: sockets})
 	manager, err := reconciler.New(reconciler.Options{
-		StateDir:     stateDir,
-		Locked:       true,
-		SocketDir:    sockets,
-		ManifestDirs: cfg.manifests,
-		MetricsAddr:  cfg.metricsAddr,
-		Source:       src,
-		MaxPrune:     cfg.maxPrune,
-		Log:          log,
-		Metrics:      metrics.New(registry),
-		Events:       recorder,
-		Tracer:       tracer,
-		Images:       store,
-		Kernels:      kernels.Open(stateDir.Kernels()),
-		Runtimes: &runtimes{
-			loader:   plugins.NewLoader(plugins.SearchPath(cfg.pluginDirs, stateDir.DataDirs(), program)),
-			launcher: plugins.NewLauncher(plugins.LauncherOptions{Log: log, SocketDir: sockets}),
-			log:      log,
-		},
+		StateDir:       stateDir,
+		Locked:         true,
+		SocketDir:      sockets,
+		ManifestDirs:   cfg.manifests,
+		MetricsAddr:    cfg.metricsAddr,
+		Source:         src,
+		MaxPrune:       cfg.maxPrune,
+		Log:            log,
+		Metrics:        metrics.New(registry),
+		Events:         recorder,
+		Tracer:         tracer,
+		Images:         store,
+		Kernels:        kernels.Open(stateDir.Kernels()),
+		Runtimes:       &runtimes{loader: loader, launcher: launcher, log: log},
+		Networks:       &networks{loader: loader, launcher: launcher},
 		DefaultRuntime: cfg.runtime,
 		Agents:         agents,
 	})

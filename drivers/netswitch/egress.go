@@ -41,7 +41,7 @@ func (s *Switch) permit(from, to netip.Addr) (*port, bool) {
 	if p == nil {
 		return nil, false
 	}
-	if f.config.Mode != drivers.NetworkNAT || f.subnet.Contains(to) || !beyond(to) {
+	if f.config.Mode != drivers.NetworkNAT || f.subnet.Contains(to) || !s.beyond(to) {
 		p.denied.Add(1)
 		return p, false
 	}

@@ -23,7 +23,8 @@ var gatewayMAC = hardware{0x02, 0x76, 0x7a, 0x72, 0, 1}
 type Switch struct {
 	log     *slog.Logger
 	gateway *gateway
-	life    context.Context //nolint:containedctx // that of what Configure begins; Shutdown ends it
+	beyond  func(netip.Addr) bool // but for tests, the function of that name
+	life    context.Context       //nolint:containedctx // that of what Configure begins; Shutdown ends it
 	end     context.CancelFunc
 
 	// fabric is what frames are judged by; it is replaced, never changed.
@@ -52,7 +53,7 @@ func New(log *slog.Logger) *Switch {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Switch{log: log, published: map[publishedKey]*publication{}, watchers: map[chan struct{}]struct{}{}}
+	s := &Switch{log: log, beyond: beyond, published: map[publishedKey]*publication{}, watchers: map[chan struct{}]struct{}{}}
 	s.fabric.Store(&fabric{ports: map[netip.Addr]*port{}})
 	s.life, s.end = context.WithCancel(context.Background())
 	return s

@@ -4232,6 +4232,429 @@ func (x *RemoveVolumeResponse) GetFreedBytes() int64 {
 	return 0
 }
 
+// Network is what sandboxes are attached to.
+type Network struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// NAT or Isolated.
+	Mode string `protobuf:"bytes,2,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Empty before a sandbox was first attached, unless the manifest says it.
+	Subnet  string `protobuf:"bytes,3,opt,name=subnet,proto3" json:"subnet,omitempty"`
+	Gateway string `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	Mtu     int32  `protobuf:"varint,5,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	// Of the process that drives it; 0 while nothing is on it.
+	Pid int64 `protobuf:"varint,6,opt,name=pid,proto3" json:"pid,omitempty"`
+	// What is wrong with it, for people.
+	Problem       string             `protobuf:"bytes,7,opt,name=problem,proto3" json:"problem,omitempty"`
+	Endpoints     []*NetworkEndpoint `protobuf:"bytes,8,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Ports         []*NetworkPort     `protobuf:"bytes,9,rep,name=ports,proto3" json:"ports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Network) Reset() {
+	*x = Network{}
+	mi := &file_reconciler_api_api_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Network) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Network) ProtoMessage() {}
+
+func (x *Network) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Network.ProtoReflect.Descriptor instead.
+func (*Network) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *Network) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Network) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *Network) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
+}
+
+func (x *Network) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *Network) GetMtu() int32 {
+	if x != nil {
+		return x.Mtu
+	}
+	return 0
+}
+
+func (x *Network) GetPid() int64 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *Network) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *Network) GetEndpoints() []*NetworkEndpoint {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *Network) GetPorts() []*NetworkPort {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+// NetworkEndpoint is a sandbox's place on a network. The counters are as the
+// sandbox sees them, since the network's process began.
+type NetworkEndpoint struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Namespace      string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name           string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Address        string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	Mac            string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`
+	Connected      bool                   `protobuf:"varint,5,opt,name=connected,proto3" json:"connected,omitempty"`
+	ReceivedBytes  uint64                 `protobuf:"varint,6,opt,name=received_bytes,json=receivedBytes,proto3" json:"received_bytes,omitempty"`
+	SentBytes      uint64                 `protobuf:"varint,7,opt,name=sent_bytes,json=sentBytes,proto3" json:"sent_bytes,omitempty"`
+	ReceivedFrames uint64                 `protobuf:"varint,8,opt,name=received_frames,json=receivedFrames,proto3" json:"received_frames,omitempty"`
+	SentFrames     uint64                 `protobuf:"varint,9,opt,name=sent_frames,json=sentFrames,proto3" json:"sent_frames,omitempty"`
+	// Frames that bore another's address, and others that were not carried.
+	SpoofedFrames uint64 `protobuf:"varint,10,opt,name=spoofed_frames,json=spoofedFrames,proto3" json:"spoofed_frames,omitempty"`
+	DroppedFrames uint64 `protobuf:"varint,11,opt,name=dropped_frames,json=droppedFrames,proto3" json:"dropped_frames,omitempty"`
+	// Connections to where the network does not lead.
+	DeniedConnections uint64 `protobuf:"varint,12,opt,name=denied_connections,json=deniedConnections,proto3" json:"denied_connections,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *NetworkEndpoint) Reset() {
+	*x = NetworkEndpoint{}
+	mi := &file_reconciler_api_api_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkEndpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkEndpoint) ProtoMessage() {}
+
+func (x *NetworkEndpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkEndpoint.ProtoReflect.Descriptor instead.
+func (*NetworkEndpoint) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *NetworkEndpoint) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *NetworkEndpoint) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NetworkEndpoint) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *NetworkEndpoint) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *NetworkEndpoint) GetConnected() bool {
+	if x != nil {
+		return x.Connected
+	}
+	return false
+}
+
+func (x *NetworkEndpoint) GetReceivedBytes() uint64 {
+	if x != nil {
+		return x.ReceivedBytes
+	}
+	return 0
+}
+
+func (x *NetworkEndpoint) GetSentBytes() uint64 {
+	if x != nil {
+		return x.SentBytes
+	}
+	return 0
+}
+
+func (x *NetworkEndpoint) GetReceivedFrames() uint64 {
+	if x != nil {
+		return x.ReceivedFrames
+	}
+	return 0
+}
+
+func (x *NetworkEndpoint) GetSentFrames() uint64 {
+	if x != nil {
+		return x.SentFrames
+	}
+	return 0
+}
+
+func (x *NetworkEndpoint) GetSpoofedFrames() uint64 {
+	if x != nil {
+		return x.SpoofedFrames
+	}
+	return 0
+}
+
+func (x *NetworkEndpoint) GetDroppedFrames() uint64 {
+	if x != nil {
+		return x.DroppedFrames
+	}
+	return 0
+}
+
+func (x *NetworkEndpoint) GetDeniedConnections() uint64 {
+	if x != nil {
+		return x.DeniedConnections
+	}
+	return 0
+}
+
+type NetworkPort struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ADDRESS:PORT of the host.
+	Host      string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	Protocol  string `protobuf:"bytes,2,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	Port      uint32 `protobuf:"varint,5,opt,name=port,proto3" json:"port,omitempty"`
+	// Why the port of the host cannot be had.
+	Error         string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkPort) Reset() {
+	*x = NetworkPort{}
+	mi := &file_reconciler_api_api_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkPort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkPort) ProtoMessage() {}
+
+func (x *NetworkPort) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkPort.ProtoReflect.Descriptor instead.
+func (*NetworkPort) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *NetworkPort) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *NetworkPort) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *NetworkPort) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *NetworkPort) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NetworkPort) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *NetworkPort) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+type ListNetworksRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // empty: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNetworksRequest) Reset() {
+	*x = ListNetworksRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNetworksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNetworksRequest) ProtoMessage() {}
+
+func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
+func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *ListNetworksRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ListNetworksResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Networks      []*Network             `protobuf:"bytes,1,rep,name=networks,proto3" json:"networks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNetworksResponse) Reset() {
+	*x = ListNetworksResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNetworksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNetworksResponse) ProtoMessage() {}
+
+func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
+func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{77}
+}
+
+func (x *ListNetworksResponse) GetNetworks() []*Network {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
 var File_reconciler_api_api_proto protoreflect.FileDescriptor
 
 const file_reconciler_api_api_proto_rawDesc = "" +
@@ -4505,7 +4928,44 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"7\n" +
 	"\x14RemoveVolumeResponse\x12\x1f\n" +
 	"\vfreed_bytes\x18\x01 \x01(\x03R\n" +
-	"freedBytes2\xda\x16\n" +
+	"freedBytes\"\x9d\x02\n" +
+	"\aNetwork\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04mode\x18\x02 \x01(\tR\x04mode\x12\x16\n" +
+	"\x06subnet\x18\x03 \x01(\tR\x06subnet\x12\x18\n" +
+	"\agateway\x18\x04 \x01(\tR\agateway\x12\x10\n" +
+	"\x03mtu\x18\x05 \x01(\x05R\x03mtu\x12\x10\n" +
+	"\x03pid\x18\x06 \x01(\x03R\x03pid\x12\x18\n" +
+	"\aproblem\x18\a \x01(\tR\aproblem\x12B\n" +
+	"\tendpoints\x18\b \x03(\v2$.vzreconciler.api.v1.NetworkEndpointR\tendpoints\x126\n" +
+	"\x05ports\x18\t \x03(\v2 .vzreconciler.api.v1.NetworkPortR\x05ports\"\x9a\x03\n" +
+	"\x0fNetworkEndpoint\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x10\n" +
+	"\x03mac\x18\x04 \x01(\tR\x03mac\x12\x1c\n" +
+	"\tconnected\x18\x05 \x01(\bR\tconnected\x12%\n" +
+	"\x0ereceived_bytes\x18\x06 \x01(\x04R\rreceivedBytes\x12\x1d\n" +
+	"\n" +
+	"sent_bytes\x18\a \x01(\x04R\tsentBytes\x12'\n" +
+	"\x0freceived_frames\x18\b \x01(\x04R\x0ereceivedFrames\x12\x1f\n" +
+	"\vsent_frames\x18\t \x01(\x04R\n" +
+	"sentFrames\x12%\n" +
+	"\x0espoofed_frames\x18\n" +
+	" \x01(\x04R\rspoofedFrames\x12%\n" +
+	"\x0edropped_frames\x18\v \x01(\x04R\rdroppedFrames\x12-\n" +
+	"\x12denied_connections\x18\f \x01(\x04R\x11deniedConnections\"\x99\x01\n" +
+	"\vNetworkPort\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1a\n" +
+	"\bprotocol\x18\x02 \x01(\tR\bprotocol\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x12\n" +
+	"\x04port\x18\x05 \x01(\rR\x04port\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\")\n" +
+	"\x13ListNetworksRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"P\n" +
+	"\x14ListNetworksResponse\x128\n" +
+	"\bnetworks\x18\x01 \x03(\v2\x1c.vzreconciler.api.v1.NetworkR\bnetworks2\xbf\x17\n" +
 	"\aControl\x12Q\n" +
 	"\x06Status\x12\".vzreconciler.api.v1.StatusRequest\x1a#.vzreconciler.api.v1.StatusResponse\x12H\n" +
 	"\x03Get\x12\x1f.vzreconciler.api.v1.GetRequest\x1a .vzreconciler.api.v1.GetResponse\x12N\n" +
@@ -4541,7 +5001,8 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"ListImages\x12&.vzreconciler.api.v1.ListImagesRequest\x1a'.vzreconciler.api.v1.ListImagesResponse\x12`\n" +
 	"\vRemoveImage\x12'.vzreconciler.api.v1.RemoveImageRequest\x1a(.vzreconciler.api.v1.RemoveImageResponse\x12`\n" +
 	"\vListVolumes\x12'.vzreconciler.api.v1.ListVolumesRequest\x1a(.vzreconciler.api.v1.ListVolumesResponse\x12c\n" +
-	"\fRemoveVolume\x12(.vzreconciler.api.v1.RemoveVolumeRequest\x1a).vzreconciler.api.v1.RemoveVolumeResponseB5Z3github.com/vzreconciler/vzreconciler/reconciler/apib\x06proto3"
+	"\fRemoveVolume\x12(.vzreconciler.api.v1.RemoveVolumeRequest\x1a).vzreconciler.api.v1.RemoveVolumeResponse\x12c\n" +
+	"\fListNetworks\x12(.vzreconciler.api.v1.ListNetworksRequest\x1a).vzreconciler.api.v1.ListNetworksResponseB5Z3github.com/vzreconciler/vzreconciler/reconciler/apib\x06proto3"
 
 var (
 	file_reconciler_api_api_proto_rawDescOnce sync.Once
@@ -4556,7 +5017,7 @@ func file_reconciler_api_api_proto_rawDescGZIP() []byte {
 }
 
 var file_reconciler_api_api_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
+var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 79)
 var file_reconciler_api_api_proto_goTypes = []any{
 	(WatchResponse_Type)(0),            // 0: vzreconciler.api.v1.WatchResponse.Type
 	(*Ref)(nil),                        // 1: vzreconciler.api.v1.Ref
@@ -4632,34 +5093,39 @@ var file_reconciler_api_api_proto_goTypes = []any{
 	(*ListVolumesResponse)(nil),        // 71: vzreconciler.api.v1.ListVolumesResponse
 	(*RemoveVolumeRequest)(nil),        // 72: vzreconciler.api.v1.RemoveVolumeRequest
 	(*RemoveVolumeResponse)(nil),       // 73: vzreconciler.api.v1.RemoveVolumeResponse
-	nil,                                // 74: vzreconciler.api.v1.StatusResponse.PhasesEntry
-	(*timestamppb.Timestamp)(nil),      // 75: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 76: google.protobuf.Duration
-	(*wire.Segment)(nil),               // 77: vzreconciler.wire.v1.Segment
-	(*wire.Address)(nil),               // 78: vzreconciler.wire.v1.Address
-	(*wire.Input)(nil),                 // 79: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),          // 80: vzreconciler.wire.v1.TerminalSize
-	(*wire.EnvVar)(nil),                // 81: vzreconciler.wire.v1.EnvVar
-	(*wire.Statistics)(nil),            // 82: vzreconciler.wire.v1.Statistics
-	(*wire.CopyInStart)(nil),           // 83: vzreconciler.wire.v1.CopyInStart
-	(*wire.CopyOutStart)(nil),          // 84: vzreconciler.wire.v1.CopyOutStart
-	(*wire.Output)(nil),                // 85: vzreconciler.wire.v1.Output
-	(*wire.Piece)(nil),                 // 86: vzreconciler.wire.v1.Piece
+	(*Network)(nil),                    // 74: vzreconciler.api.v1.Network
+	(*NetworkEndpoint)(nil),            // 75: vzreconciler.api.v1.NetworkEndpoint
+	(*NetworkPort)(nil),                // 76: vzreconciler.api.v1.NetworkPort
+	(*ListNetworksRequest)(nil),        // 77: vzreconciler.api.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),       // 78: vzreconciler.api.v1.ListNetworksResponse
+	nil,                                // 79: vzreconciler.api.v1.StatusResponse.PhasesEntry
+	(*timestamppb.Timestamp)(nil),      // 80: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 81: google.protobuf.Duration
+	(*wire.Segment)(nil),               // 82: vzreconciler.wire.v1.Segment
+	(*wire.Address)(nil),               // 83: vzreconciler.wire.v1.Address
+	(*wire.Input)(nil),                 // 84: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),          // 85: vzreconciler.wire.v1.TerminalSize
+	(*wire.EnvVar)(nil),                // 86: vzreconciler.wire.v1.EnvVar
+	(*wire.Statistics)(nil),            // 87: vzreconciler.wire.v1.Statistics
+	(*wire.CopyInStart)(nil),           // 88: vzreconciler.wire.v1.CopyInStart
+	(*wire.CopyOutStart)(nil),          // 89: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Output)(nil),                // 90: vzreconciler.wire.v1.Output
+	(*wire.Piece)(nil),                 // 91: vzreconciler.wire.v1.Piece
 }
 var file_reconciler_api_api_proto_depIdxs = []int32{
-	75, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	74, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
+	80, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	79, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
 	5,  // 2: vzreconciler.api.v1.StatusResponse.source_errors:type_name -> vzreconciler.api.v1.SourceError
-	75, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
+	80, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
 	6,  // 4: vzreconciler.api.v1.StatusResponse.runtimes:type_name -> vzreconciler.api.v1.RuntimeStatus
-	75, // 5: vzreconciler.api.v1.StatusResponse.suspended_since:type_name -> google.protobuf.Timestamp
+	80, // 5: vzreconciler.api.v1.StatusResponse.suspended_since:type_name -> google.protobuf.Timestamp
 	4,  // 6: vzreconciler.api.v1.StatusResponse.sources:type_name -> vzreconciler.api.v1.SourceStatus
-	75, // 7: vzreconciler.api.v1.SourceStatus.last_sync:type_name -> google.protobuf.Timestamp
-	75, // 8: vzreconciler.api.v1.SourceStatus.commit_time:type_name -> google.protobuf.Timestamp
+	80, // 7: vzreconciler.api.v1.SourceStatus.last_sync:type_name -> google.protobuf.Timestamp
+	80, // 8: vzreconciler.api.v1.SourceStatus.commit_time:type_name -> google.protobuf.Timestamp
 	0,  // 9: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
 	1,  // 10: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	75, // 11: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
-	75, // 12: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
+	80, // 11: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
+	80, // 12: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
 	1,  // 13: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
 	14, // 14: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
 	1,  // 15: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
@@ -4673,112 +5139,117 @@ var file_reconciler_api_api_proto_depIdxs = []int32{
 	1,  // 23: vzreconciler.api.v1.ResumeReconcilingRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 24: vzreconciler.api.v1.ReconcileNowRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 25: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
-	76, // 26: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	81, // 26: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
 	1,  // 27: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 28: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 29: vzreconciler.api.v1.PauseRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 30: vzreconciler.api.v1.ResumeRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 31: vzreconciler.api.v1.KillRequest.object:type_name -> vzreconciler.api.v1.Ref
 	47, // 32: vzreconciler.api.v1.DialRequest.start:type_name -> vzreconciler.api.v1.DialStart
-	77, // 33: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	82, // 33: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
 	1,  // 34: vzreconciler.api.v1.DialStart.object:type_name -> vzreconciler.api.v1.Ref
-	78, // 35: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
+	83, // 35: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
 	49, // 36: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
-	79, // 37: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	84, // 37: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
 	1,  // 38: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
-	80, // 39: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	81, // 40: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
+	85, // 39: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
+	86, // 40: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
 	51, // 41: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
-	79, // 42: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	84, // 42: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
 	1,  // 43: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
 	1,  // 44: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	75, // 45: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	80, // 45: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
 	1,  // 46: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
 	56, // 47: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
 	1,  // 48: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
-	82, // 49: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
+	87, // 49: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
 	58, // 50: vzreconciler.api.v1.CopyInRequest.start:type_name -> vzreconciler.api.v1.CopyInStart
 	1,  // 51: vzreconciler.api.v1.CopyInStart.object:type_name -> vzreconciler.api.v1.Ref
-	83, // 52: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
+	88, // 52: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
 	1,  // 53: vzreconciler.api.v1.CopyOutRequest.object:type_name -> vzreconciler.api.v1.Ref
-	84, // 54: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
+	89, // 54: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
 	1,  // 55: vzreconciler.api.v1.ExportRequest.object:type_name -> vzreconciler.api.v1.Ref
 	64, // 56: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
-	75, // 57: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
+	80, // 57: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
 	64, // 58: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
-	75, // 59: vzreconciler.api.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
+	80, // 59: vzreconciler.api.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
 	69, // 60: vzreconciler.api.v1.ListVolumesResponse.volumes:type_name -> vzreconciler.api.v1.Volume
-	2,  // 61: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
-	7,  // 62: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
-	7,  // 63: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
-	10, // 64: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
-	12, // 65: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
-	15, // 66: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
-	17, // 67: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
-	19, // 68: vzreconciler.api.v1.Control.Diff:input_type -> vzreconciler.api.v1.DiffRequest
-	21, // 69: vzreconciler.api.v1.Control.ReadDocument:input_type -> vzreconciler.api.v1.ReadDocumentRequest
-	23, // 70: vzreconciler.api.v1.Control.ReplaceDocument:input_type -> vzreconciler.api.v1.ReplaceDocumentRequest
-	25, // 71: vzreconciler.api.v1.Control.Plan:input_type -> vzreconciler.api.v1.PlanRequest
-	28, // 72: vzreconciler.api.v1.Control.SuspendReconciling:input_type -> vzreconciler.api.v1.SuspendReconcilingRequest
-	30, // 73: vzreconciler.api.v1.Control.ResumeReconciling:input_type -> vzreconciler.api.v1.ResumeReconcilingRequest
-	32, // 74: vzreconciler.api.v1.Control.ReconcileNow:input_type -> vzreconciler.api.v1.ReconcileNowRequest
-	34, // 75: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
-	36, // 76: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
-	38, // 77: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
-	40, // 78: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
-	42, // 79: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
-	44, // 80: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
-	46, // 81: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
-	48, // 82: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
-	50, // 83: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
-	52, // 84: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
-	54, // 85: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
-	57, // 86: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
-	60, // 87: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
-	61, // 88: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
-	62, // 89: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
-	65, // 90: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
-	67, // 91: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
-	70, // 92: vzreconciler.api.v1.Control.ListVolumes:input_type -> vzreconciler.api.v1.ListVolumesRequest
-	72, // 93: vzreconciler.api.v1.Control.RemoveVolume:input_type -> vzreconciler.api.v1.RemoveVolumeRequest
-	3,  // 94: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
-	8,  // 95: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
-	9,  // 96: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
-	11, // 97: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
-	13, // 98: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
-	16, // 99: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
-	18, // 100: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
-	20, // 101: vzreconciler.api.v1.Control.Diff:output_type -> vzreconciler.api.v1.DiffResponse
-	22, // 102: vzreconciler.api.v1.Control.ReadDocument:output_type -> vzreconciler.api.v1.ReadDocumentResponse
-	24, // 103: vzreconciler.api.v1.Control.ReplaceDocument:output_type -> vzreconciler.api.v1.ReplaceDocumentResponse
-	26, // 104: vzreconciler.api.v1.Control.Plan:output_type -> vzreconciler.api.v1.PlanResponse
-	29, // 105: vzreconciler.api.v1.Control.SuspendReconciling:output_type -> vzreconciler.api.v1.SuspendReconcilingResponse
-	31, // 106: vzreconciler.api.v1.Control.ResumeReconciling:output_type -> vzreconciler.api.v1.ResumeReconcilingResponse
-	33, // 107: vzreconciler.api.v1.Control.ReconcileNow:output_type -> vzreconciler.api.v1.ReconcileNowResponse
-	35, // 108: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
-	37, // 109: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
-	39, // 110: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
-	41, // 111: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
-	43, // 112: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
-	45, // 113: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
-	77, // 114: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
-	85, // 115: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
-	85, // 116: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
-	53, // 117: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
-	55, // 118: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
-	59, // 119: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
-	86, // 120: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
-	86, // 121: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
-	63, // 122: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
-	66, // 123: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
-	68, // 124: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
-	71, // 125: vzreconciler.api.v1.Control.ListVolumes:output_type -> vzreconciler.api.v1.ListVolumesResponse
-	73, // 126: vzreconciler.api.v1.Control.RemoveVolume:output_type -> vzreconciler.api.v1.RemoveVolumeResponse
-	94, // [94:127] is the sub-list for method output_type
-	61, // [61:94] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	75, // 61: vzreconciler.api.v1.Network.endpoints:type_name -> vzreconciler.api.v1.NetworkEndpoint
+	76, // 62: vzreconciler.api.v1.Network.ports:type_name -> vzreconciler.api.v1.NetworkPort
+	74, // 63: vzreconciler.api.v1.ListNetworksResponse.networks:type_name -> vzreconciler.api.v1.Network
+	2,  // 64: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
+	7,  // 65: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
+	7,  // 66: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
+	10, // 67: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
+	12, // 68: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
+	15, // 69: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
+	17, // 70: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
+	19, // 71: vzreconciler.api.v1.Control.Diff:input_type -> vzreconciler.api.v1.DiffRequest
+	21, // 72: vzreconciler.api.v1.Control.ReadDocument:input_type -> vzreconciler.api.v1.ReadDocumentRequest
+	23, // 73: vzreconciler.api.v1.Control.ReplaceDocument:input_type -> vzreconciler.api.v1.ReplaceDocumentRequest
+	25, // 74: vzreconciler.api.v1.Control.Plan:input_type -> vzreconciler.api.v1.PlanRequest
+	28, // 75: vzreconciler.api.v1.Control.SuspendReconciling:input_type -> vzreconciler.api.v1.SuspendReconcilingRequest
+	30, // 76: vzreconciler.api.v1.Control.ResumeReconciling:input_type -> vzreconciler.api.v1.ResumeReconcilingRequest
+	32, // 77: vzreconciler.api.v1.Control.ReconcileNow:input_type -> vzreconciler.api.v1.ReconcileNowRequest
+	34, // 78: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
+	36, // 79: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
+	38, // 80: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
+	40, // 81: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
+	42, // 82: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
+	44, // 83: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
+	46, // 84: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
+	48, // 85: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
+	50, // 86: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
+	52, // 87: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
+	54, // 88: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
+	57, // 89: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
+	60, // 90: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
+	61, // 91: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
+	62, // 92: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
+	65, // 93: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
+	67, // 94: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
+	70, // 95: vzreconciler.api.v1.Control.ListVolumes:input_type -> vzreconciler.api.v1.ListVolumesRequest
+	72, // 96: vzreconciler.api.v1.Control.RemoveVolume:input_type -> vzreconciler.api.v1.RemoveVolumeRequest
+	77, // 97: vzreconciler.api.v1.Control.ListNetworks:input_type -> vzreconciler.api.v1.ListNetworksRequest
+	3,  // 98: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
+	8,  // 99: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
+	9,  // 100: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
+	11, // 101: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
+	13, // 102: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
+	16, // 103: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
+	18, // 104: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
+	20, // 105: vzreconciler.api.v1.Control.Diff:output_type -> vzreconciler.api.v1.DiffResponse
+	22, // 106: vzreconciler.api.v1.Control.ReadDocument:output_type -> vzreconciler.api.v1.ReadDocumentResponse
+	24, // 107: vzreconciler.api.v1.Control.ReplaceDocument:output_type -> vzreconciler.api.v1.ReplaceDocumentResponse
+	26, // 108: vzreconciler.api.v1.Control.Plan:output_type -> vzreconciler.api.v1.PlanResponse
+	29, // 109: vzreconciler.api.v1.Control.SuspendReconciling:output_type -> vzreconciler.api.v1.SuspendReconcilingResponse
+	31, // 110: vzreconciler.api.v1.Control.ResumeReconciling:output_type -> vzreconciler.api.v1.ResumeReconcilingResponse
+	33, // 111: vzreconciler.api.v1.Control.ReconcileNow:output_type -> vzreconciler.api.v1.ReconcileNowResponse
+	35, // 112: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
+	37, // 113: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
+	39, // 114: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
+	41, // 115: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
+	43, // 116: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
+	45, // 117: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
+	82, // 118: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
+	90, // 119: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
+	90, // 120: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
+	53, // 121: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
+	55, // 122: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
+	59, // 123: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
+	91, // 124: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	91, // 125: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
+	63, // 126: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
+	66, // 127: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
+	68, // 128: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
+	71, // 129: vzreconciler.api.v1.Control.ListVolumes:output_type -> vzreconciler.api.v1.ListVolumesResponse
+	73, // 130: vzreconciler.api.v1.Control.RemoveVolume:output_type -> vzreconciler.api.v1.RemoveVolumeResponse
+	78, // 131: vzreconciler.api.v1.Control.ListNetworks:output_type -> vzreconciler.api.v1.ListNetworksResponse
+	98, // [98:132] is the sub-list for method output_type
+	64, // [64:98] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_reconciler_api_api_proto_init() }
@@ -4808,7 +5279,7 @@ func file_reconciler_api_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reconciler_api_api_proto_rawDesc), len(file_reconciler_api_api_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   74,
+			NumMessages:   79,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,6 +29,8 @@ type Input struct {
 	Secrets    map[string]*corev1.Secret
 	// Volumes of the sandbox's claims, by the claim's name.
 	Volumes map[string]volumes.Volume
+	// Interfaces of the machine.
+	Interfaces []drivers.NetworkInterface
 	// Images by the name of the container that runs them.
 	Images map[string]*Image
 	Kernel kernels.Kernel
@@ -89,6 +91,7 @@ func (t *translation) sandbox() drivers.Configuration {
 		Volumes:              t.volumes(pod.Volumes),
 		FSGroup:              fsGroup(pod.SecurityContext),
 		DNS:                  dns(pod.DNSConfig),
+		Interfaces:           t.Interfaces,
 		NestedVirtualization: s.Spec.VM.NestedVirtualization,
 		RuntimeData:          s.Spec.VM.RuntimeData,
 	}
