@@ -263,6 +263,9 @@ func (m *Manager) unrefer(o *object) {
 		delete(m.users[key], o.key)
 		if len(m.users[key]) == 0 {
 			delete(m.users, key)
+			if key.Kind == manifests.KindNetwork {
+				m.kickNetwork(key.Name) // It may have waited for the end of this one.
+			}
 		}
 	}
 	for _, key := range o.dependencies {
