@@ -96,6 +96,7 @@ func classOf(path string) ChangeClass {
 	}
 	for _, live := range []string{
 		"metadata.labels", "metadata.annotations", "spec.podTemplate.metadata",
+		"spec.podTemplate.spec.imagePullSecrets",
 		"spec.podTemplate.spec.containers.ports", "spec.podTemplate.spec.containers.startupProbe",
 		"spec.podTemplate.spec.containers.livenessProbe", "spec.podTemplate.spec.containers.readinessProbe",
 		"spec.podTemplate.spec.containers.resources", "spec.podTemplate.spec.dnsConfig", "spec.podTemplate.spec.hostAliases",

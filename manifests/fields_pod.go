@@ -53,10 +53,10 @@ func sandboxField(name string) fieldUse {
 func podField(name string) fieldUse {
 	switch name {
 	case "volumes", "containers", "initContainers", "restartPolicy", "terminationGracePeriodSeconds", "securityContext",
-		"hostname", "subdomain", "hostAliases", "dnsConfig", "runtimeClassName", "os":
+		"hostname", "subdomain", "hostAliases", "dnsConfig", "runtimeClassName", "os", "imagePullSecrets":
 		return fieldUse{class: supported}
 	case "ephemeralContainers", "activeDeadlineSeconds", "shareProcessNamespace",
-		"imagePullSecrets", "setHostnameAsFQDN", "hostnameOverride", "overhead",
+		"setHostnameAsFQDN", "hostnameOverride", "overhead",
 		"resources", "resourceClaims":
 		return fieldUse{class: notYet}
 	case "nodeSelector", "nodeName", "affinity", "schedulerName", "tolerations", "priorityClassName", "priority",

@@ -87,7 +87,6 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 		"pod": {
 			"initContainers: [{name: a, image: b, restartPolicy: Always}]",
 			"ephemeralContainers: [{name: a, image: b}]",
-			"imagePullSecrets: [{name: a}]",
 			"shareProcessNamespace: true",
 			"activeDeadlineSeconds: 5",
 			"securityContext: {supplementalGroupsPolicy: Strict}",

@@ -38,6 +38,11 @@ func (s *Sandbox) References() []Reference {
 			refs.files(KindSecret, v.Secret.SecretName, v.Secret.Optional, v.Secret.Items)
 		}
 	}
+	// As in Kubernetes, one that is not there is no reason to wait: the image may be
+	// here, or open to all.
+	for _, p := range pod.ImagePullSecrets {
+		refs.add(KindSecret, p.Name, new(true))
+	}
 	for _, c := range s.Claims() {
 		if c.Template == nil {
 			refs.add(KindPersistentVolumeClaim, c.Name, nil)

@@ -22,6 +22,7 @@ const (
 	maxDNSOptions   = 32
 	maxGroups       = 32
 	maxSysctls      = 64
+	maxPullSecrets  = 32
 )
 
 func (r *report) validatePod(path *field.Path, s *Sandbox) {
@@ -36,6 +37,12 @@ func (r *report) validatePod(path *field.Path, s *Sandbox) {
 	}
 	if pod.OS != nil {
 		oneOf(r, path.Child("os", "name"), pod.OS.Name, corev1.Linux)
+	}
+	atMost(r, path.Child("imagePullSecrets"), len(pod.ImagePullSecrets), maxPullSecrets)
+	for i, p := range pod.ImagePullSecrets {
+		if messages := validation.IsDNS1123Subdomain(p.Name); len(messages) > 0 {
+			r.errorf(path.Child("imagePullSecrets").Index(i).Child("name"), "%s", join(messages))
+		}
 	}
 	r.validateDNS(path.Child("dnsConfig"), pod.DNSConfig)
 	r.validateHostAliases(path.Child("hostAliases"), pod.HostAliases)

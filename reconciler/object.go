@@ -116,6 +116,7 @@ type goalKey struct {
 	goal        Goal
 	spec        string
 	config      string
+	pull        string
 	restartedAt time.Time
 }
 

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"io"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/internal/images"
@@ -87,6 +88,16 @@ type Images interface {
 	List() ([]*images.Image, error)
 	// Remove removes an image and returns how many bytes that freed.
 	Remove(reference string) (freed int64, err error)
+	// Describe returns an image's manifest and config, in JSON.
+	Describe(reference, platform string) (manifest, config []byte, err error)
+	// Tag gives an image one more name.
+	Tag(ctx context.Context, reference, name string) error
+	// Push sends an image to the registry that its name is of.
+	Push(ctx context.Context, reference string, opts images.PushOptions) (digest string, err error)
+	// Save writes images as one archive.
+	Save(ctx context.Context, references []string, platform string, w io.Writer) error
+	// Load brings in the images of an archive.
+	Load(ctx context.Context, archive io.Reader, opts images.LoadOptions) ([]*images.Image, error)
 }
 
 // Kernels finds installed kernels. It is implemented by kernels.Store.

@@ -37,9 +37,10 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 	if err != nil {
 		return err
 	}
-	found, err := m.ensureImages(ctx, o, op, sandbox.AllContainers(), needs)
-	if err != nil {
-		return err
+	var found map[string]*bundle.Image
+	credentials, missing := pullSecrets(sandbox, refs.secrets)
+	if found, err = m.ensureImages(ctx, o, op, sandbox.AllContainers(), needs, credentials); err != nil {
+		return lacking(err, missing)
 	}
 	o.mu.Lock()
 	o.imagesFor = buildHash
@@ -108,7 +109,7 @@ func (m *Manager) checkRuntime(ctx context.Context, s *manifests.Sandbox) (bundl
 
 // ensureImages brings the images of a sandbox here and returns them by the name
 // of the container.
-func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, containers []corev1.Container, needs bundle.Needs) (map[string]*bundle.Image, error) {
+func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, containers []corev1.Container, needs bundle.Needs, secrets []images.PullSecret) (map[string]*bundle.Image, error) {
 	if !needs.Image {
 		byContainer := make(map[string]*bundle.Image, len(containers))
 		for _, c := range containers {
@@ -129,7 +130,7 @@ func (m *Manager) ensureImages(ctx context.Context, o *object, op *operation, co
 	for ref, policy := range policies {
 		g.Go(func() error {
 			img, err := m.opts.Images.Ensure(ctx, ref, images.EnsureOptions{
-				Policy:   images.PullPolicy(policy),
+				Policy: images.PullPolicy(policy), Secrets: secrets,
 				Progress: func(p images.Progress) { m.note(o, op, progressNote(ref, p)) },
 			})
 			if err != nil {

@@ -54,7 +54,7 @@ func (m *Manager) reconcile(key manifests.Key) (again time.Time, err error) {
 	o.diskError = errors.Join(o.diskError, m.takeIn(o, now))
 
 	d, refs := m.desired(o)
-	goal := goalKey{d.Goal, o.record.BuildHash, refs.hash, o.record.Overrides.RestartedAt}
+	goal := goalKey{d.Goal, o.record.BuildHash, refs.hash, refs.pull, o.record.Overrides.RestartedAt}
 	if goal != o.goal {
 		o.goal = goal
 		clear(o.failures)

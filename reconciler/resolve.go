@@ -20,6 +20,8 @@ type referred struct {
 	waiting []string
 	// hash stands for what everything referred to holds, as far as it is there.
 	hash string
+	// pull stands for the credentials that its images are fetched with.
+	pull string
 }
 
 // resolve looks up what the sandbox as applied refers to. o.mu is held.
@@ -65,5 +67,6 @@ func (m *Manager) resolve(o *object) referred {
 	}
 	r.missing = append(r.missing, m.missingClaims(o)...)
 	r.hash = bundle.ConfigHash(o.record.Sandbox, r.configMaps, r.secrets)
+	r.pull = pullHash(o.record.Sandbox, r.secrets)
 	return r
 }

@@ -361,6 +361,7 @@ type testImages struct {
 	pulled map[string]int
 	fails  map[string]error
 	delay  time.Duration
+	opens  string // the docker configuration without which nothing is given
 }
 
 func (s *testImages) fail(ref string, err error) {
@@ -369,10 +370,13 @@ func (s *testImages) fail(ref string, err error) {
 	s.fails[ref] = err
 }
 
-func (s *testImages) Ensure(ctx context.Context, ref string, _ images.EnsureOptions) (*images.Image, error) {
+func (s *testImages) Ensure(ctx context.Context, ref string, opts images.EnsureOptions) (*images.Image, error) {
 	s.mu.Lock()
 	delay, err := s.delay, s.fails[ref]
 	s.pulled[ref]++
+	if s.opens != "" && !slices.ContainsFunc(opts.Secrets, func(p images.PullSecret) bool { return string(p.DockerConfig) == s.opens }) {
+		err = fmt.Errorf("%w: example.com refuses", images.ErrUnauthorized)
+	}
 	s.mu.Unlock()
 	select {
 	case <-time.After(delay):
@@ -765,4 +769,31 @@ func wantNowhere(t *testing.T, dir, text string) {
 	if err != nil || files == 0 {
 		t.Fatalf("read %d files: %v", files, err)
 	}
+}
+
+func (s *testImages) Describe(string, string) (manifest, config []byte, err error) {
+	return []byte("{}"), []byte("{}"), nil
+}
+
+func (s *testImages) Tag(_ context.Context, ref, _ string) error { return s.err(ref) }
+
+func (s *testImages) Push(_ context.Context, ref string, opts images.PushOptions) (string, error) {
+	opts.Progress(images.Progress{Stage: images.StagePushing, Complete: 1, Total: 1})
+	return "sha256:" + ref, s.err(ref)
+}
+
+func (s *testImages) Save(_ context.Context, refs []string, _ string, w io.Writer) error {
+	_, err := io.WriteString(w, strings.Join(refs, " "))
+	return err
+}
+
+func (s *testImages) Load(_ context.Context, archive io.Reader, _ images.LoadOptions) ([]*images.Image, error) {
+	b, err := io.ReadAll(archive)
+	return []*images.Image{{Reference: string(b), Digest: "sha256:" + string(b)}}, err
+}
+
+func (s *testImages) err(ref string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fails[ref]
 }

@@ -11,9 +11,10 @@ import (
 )
 
 func (a *app) imageCmd() *cobra.Command {
-	return group("image", "Pull, list and remove images", `  vzctl image pull docker.io/library/nginx:alpine
+	return group("image", "Pull, push, list and remove images", `  vzctl image pull docker.io/library/nginx:alpine
   vzctl image list`,
-		a.imagePullCmd(), a.imageListCmd(), a.imageRmCmd())
+		a.imagePullCmd(), a.imagePushCmd(), a.imageListCmd(), a.imageInspectCmd(), a.imageTagCmd(),
+		a.imageSaveCmd(), a.imageLoadCmd(), a.imageRmCmd())
 }
 
 func (a *app) imageListCmd() *cobra.Command {

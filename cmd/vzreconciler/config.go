@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/vzreconciler/vzreconciler/internal/images"
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
 
@@ -27,6 +28,8 @@ type config struct {
 	logLevel    string
 	pluginDirs  []string
 	runtime     string
+
+	registryMirrors, insecureRegistries, registryCAs []string
 }
 
 func defaultConfig() config {
@@ -52,6 +55,9 @@ func (c *config) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.logFormat, "log-format", c.logFormat, "text or json")
 	f.StringVar(&c.logLevel, "log-level", c.logLevel, "debug, info, warn or error")
 	f.StringSliceVar(&c.pluginDirs, "plugin-dir", c.pluginDirs, "directories of plugins, looked in before the installed ones")
+	f.StringSliceVar(&c.registryMirrors, "registry-mirror", c.registryMirrors, "HOST=URL: mirror that is asked for images before the registry itself, as docker.io=https://mirror.example.org; repeated for several")
+	f.StringSliceVar(&c.insecureRegistries, "insecure-registry", c.insecureRegistries, "host of a registry or mirror that has no TLS, or a certificate that nobody knows")
+	f.StringSliceVar(&c.registryCAs, "registry-ca-file", c.registryCAs, "HOST=FILE: certificates (PEM) to trust for a registry or mirror")
 	f.StringVar(&c.runtime, "runtime", c.runtime, "runtime of sandboxes that name none (default qemu; vz on macOS)")
 }
 
@@ -61,6 +67,9 @@ func (c *config) complete() error {
 		return err
 	}
 	if err := c.completeGit(); err != nil {
+		return err
+	}
+	if _, err := c.registries(); err != nil {
 		return err
 	}
 	if c.resync < time.Second {
@@ -114,4 +123,9 @@ func (c *config) completePaths() error {
 		}
 	}
 	return nil
+}
+
+// registries is what the flags say of image registries.
+func (c *config) registries() (images.Registries, error) {
+	return images.ParseRegistries(c.registryMirrors, c.insecureRegistries, c.registryCAs)
 }

@@ -38,10 +38,12 @@ func TestFlags(t *testing.T) {
 	cmdline := []string{
 		"--manifests", "/a,/b", "--manifests=/c", "--state-dir=/s", "--metrics-addr=", "--resync=5s",
 		"--max-prune=3", "--log-format=json", "--log-level=debug", "--plugin-dir=/p", "--runtime=fake",
+		"--registry-mirror=docker.io=https://mirror.lan", "--insecure-registry=a.lan,b.lan:5000",
 	}
 	want := config{
 		manifests: []string{"/a", "/b", "/c"}, gitInterval: time.Minute, stateDir: "/s", resync: 5 * time.Second,
 		maxPrune: 3, logFormat: "json", logLevel: "debug", pluginDirs: []string{"/p"}, runtime: "fake",
+		registryMirrors: []string{"docker.io=https://mirror.lan"}, insecureRegistries: []string{"a.lan", "b.lan:5000"},
 	}
 	got, err := parse(t, cmdline...)
 	if err != nil {

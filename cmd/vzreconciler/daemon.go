@@ -119,7 +119,11 @@ func build(cfg config, stateDir bundle.StateDir, sockets string, tracer trace.Tr
 	if len(agents) == 0 {
 		log.Warn("no guest agent is installed beside this program: no VM can start; build it with make build")
 	}
-	store, err := images.Open(stateDir.Images(), images.Options{Log: log})
+	registries, err := cfg.registries()
+	if err != nil {
+		return nil, err
+	}
+	store, err := images.Open(stateDir.Images(), images.Options{Log: log, Registries: registries})
 	if err != nil {
 		return nil, err
 	}

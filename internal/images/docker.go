@@ -19,25 +19,23 @@ import (
 // registries have, so that one is made: the same archive always gives the same.
 type dockerSource struct {
 	files
+	image *dockerImage       // nil: the only one
 	blobs map[v1.Hash]string // file in the archive
 }
 
 func (d *dockerSource) resolve(ctx context.Context) (v1.Descriptor, []byte, error) {
-	list, err := readSmall(d, "manifest.json", maxManifestBytes)
-	if err != nil {
-		return v1.Descriptor{}, nil, err
+	image := d.image
+	if image == nil {
+		saved, err := readDockerImages(d)
+		if err != nil {
+			return v1.Descriptor{}, nil, err
+		}
+		if len(saved) != 1 {
+			return v1.Descriptor{}, nil, fmt.Errorf("%w: the archive holds %d images, want one", ErrInvalid, len(saved))
+		}
+		image = &saved[0]
 	}
-	var saved []struct {
-		Config string
-		Layers []string
-	}
-	if err := json.Unmarshal(list, &saved); err != nil {
-		return v1.Descriptor{}, nil, fmt.Errorf("%w: its manifest.json: %w", ErrInvalid, err)
-	}
-	if len(saved) != 1 {
-		return v1.Descriptor{}, nil, fmt.Errorf("%w: the archive holds %d images, want one", ErrInvalid, len(saved))
-	}
-	config, err := readSmall(d, saved[0].Config, maxConfigBytes)
+	config, err := readSmall(d, image.Config, maxConfigBytes)
 	if err != nil {
 		return v1.Descriptor{}, nil, err
 	}
@@ -45,12 +43,12 @@ func (d *dockerSource) resolve(ctx context.Context) (v1.Descriptor, []byte, erro
 	if err != nil {
 		return v1.Descriptor{}, nil, fmt.Errorf("%w: its config: %w", ErrInvalid, err)
 	}
-	layers := saved[0].Layers
+	layers := image.Layers
 	if len(parsed.RootFS.DiffIDs) != len(layers) || len(layers) > maxLayers {
 		return v1.Descriptor{}, nil, fmt.Errorf("%w: its config names %d layers, its manifest.json %d", ErrInvalid, len(parsed.RootFS.DiffIDs), len(layers))
 	}
 	m := v1.Manifest{SchemaVersion: 2, MediaType: types.DockerManifestSchema2, Config: describe(types.DockerConfigJSON, config)}
-	d.blobs = map[v1.Hash]string{m.Config.Digest: saved[0].Config}
+	d.blobs = map[v1.Hash]string{m.Config.Digest: image.Config}
 	for i, name := range layers {
 		desc, err := d.layer(ctx, name, parsed.RootFS.DiffIDs[i])
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -32,6 +33,8 @@ type EnsureOptions struct {
 	Policy PullPolicy
 	// Platform is DefaultPlatform if empty.
 	Platform string
+	// Secrets are credentials that come before those of the store's keychain.
+	Secrets []PullSecret
 	// Progress, if not nil, is called on the caller's goroutine.
 	Progress func(Progress)
 }
@@ -51,9 +54,13 @@ func (s *Store) Ensure(ctx context.Context, ref string, opts EnsureOptions) (*Im
 	if err != nil {
 		return nil, err
 	}
-	key := fmt.Sprintf("ref %s %s %s", r.canonical, platform.String(), opts.Policy)
+	keychain, err := newKeychain(opts.Secrets, s.opts.Keychain)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", r.canonical, err)
+	}
+	key := fmt.Sprintf("ref %s %s %s %x", r.canonical, platform.String(), opts.Policy, keychain.hash)
 	img, err := s.calls.do(ctx, key, opts.Progress, func(ctx context.Context, report func(Progress)) (*Image, error) {
-		return s.ensure(ctx, r, platform, opts.Policy, report)
+		return s.ensure(ctx, r, platform, opts.Policy, keychain, report)
 	})
 	if err != nil {
 		if err = classify(err, r.where()); errors.Is(err, ErrNoSpace) {
@@ -64,7 +71,7 @@ func (s *Store) Ensure(ctx context.Context, ref string, opts EnsureOptions) (*Im
 	return img, nil
 }
 
-func (s *Store) ensure(ctx context.Context, ref reference, platform v1.Platform, policy PullPolicy, report func(Progress)) (*Image, error) {
+func (s *Store) ensure(ctx context.Context, ref reference, platform v1.Platform, policy PullPolicy, keychain authn.Keychain, report func(Progress)) (*Image, error) {
 	report(Progress{Stage: StageResolving})
 	release, err := s.lock.acquire(ctx)
 	if err != nil {
@@ -81,7 +88,7 @@ func (s *Store) ensure(ctx context.Context, ref reference, platform v1.Platform,
 		return nil, fmt.Errorf("%w: it is not in the store, and its pull policy is Never", ErrNotFound)
 	case c != nil && (policy == Never || !ref.local() && (policy == IfNotPresent || ref.pinned())):
 	default:
-		src, err := s.open(ref)
+		src, err := s.open(ref, keychain)
 		if err != nil {
 			return nil, err
 		}
@@ -90,28 +97,29 @@ func (s *Store) ensure(ctx context.Context, ref reference, platform v1.Platform,
 			return nil, err
 		}
 	}
+	return s.keep(ctx, c, ref.canonical, ref.where(), report)
+}
+
+// keep makes a candidate complete and gives it a name in the store.
+func (s *Store) keep(ctx context.Context, c *candidate, canonical, where string, report func(Progress)) (*Image, error) {
 	defer s.use(c)()
 
 	// Two references may mean one image: the work is done once for each digest.
-	_, err = s.calls.do(ctx, "digest "+c.desc.Digest.String(), report, func(ctx context.Context, report func(Progress)) (*Image, error) {
-		return &Image{}, s.bring(ctx, c, ref.where(), report)
+	_, err := s.calls.do(ctx, "digest "+c.desc.Digest.String(), report, func(ctx context.Context, report func(Progress)) (*Image, error) {
+		return &Image{}, s.bring(ctx, c, where, report)
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := s.record(ref.canonical, c); err != nil {
+	if err := s.record(canonical, c); err != nil {
 		return nil, err
 	}
 	report(Progress{Stage: StageDone})
-	index, err := s.readIndex()
+	entry, err := s.find(canonical, c.platform)
 	if err != nil {
 		return nil, err
 	}
-	entry := findEntry(index, ref.canonical, platform)
-	if entry == nil {
-		return nil, fmt.Errorf("%w: it was removed at this moment", ErrNotFound)
-	}
-	return s.image(*entry)
+	return s.image(entry)
 }
 
 // local returns the image as the store has it, or nil if it is not there whole.
@@ -137,7 +145,7 @@ func (s *Store) local(ref reference, platform v1.Platform) (*candidate, error) {
 	return &candidate{desc: *entry, manifest: m, platform: *entry.Platform}, nil
 }
 
-func (s *Store) open(ref reference) (source, error) {
+func (s *Store) open(ref reference, keychain authn.Keychain) (source, error) {
 	switch ref.scheme {
 	case ociLayout:
 		dir, err := openDir(ref.path)
@@ -149,7 +157,7 @@ func (s *Store) open(ref reference) (source, error) {
 		archive, err := openTar(ref.path)
 		return &dockerSource{files: archive}, err
 	}
-	return openRegistry(ref.remote, s.opts.Keychain, s.http, s.patience), nil
+	return s.openMirrored(ref.remote, keychain)
 }
 
 // resolve asks the source what the reference means, for a limited time.
@@ -277,7 +285,7 @@ func (s *Store) fetchBlob(ctx context.Context, c *candidate, d v1.Descriptor, me
 			return nil
 		}
 		meter.add(-got)
-		if _, remote := c.source.(*registry); !remote && errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, remote := c.source.(*mirrored); !remote && errors.Is(err, io.ErrUnexpectedEOF) {
 			return fmt.Errorf("%w: it is truncated: %w", ErrInvalid, err)
 		}
 		return err

@@ -69,7 +69,7 @@ func classify(err error, where string) error {
 func classifyStatus(err *transport.Error, where string) error {
 	switch err.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%w: %s refuses: the image does not exist or needs credentials; log in with \"docker login %s\" (or skopeo, podman) as the user that runs the daemon: %w",
+		return fmt.Errorf("%w: %s refuses: the image does not exist or needs credentials; log in with \"vzctl registry login %s\" (or docker, podman) as the user that runs the daemon: %w",
 			ErrUnauthorized, where, where, err)
 	case http.StatusNotFound:
 		return fmt.Errorf("%w: %s has no such image: check its name and tag: %w", ErrNotFound, where, err)

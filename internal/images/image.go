@@ -52,10 +52,11 @@ const (
 	StageResolving = "Resolving"
 	StagePulling   = "Pulling"
 	StageUnpacking = "Unpacking"
+	StagePushing   = "Pushing"
 	StageDone      = "Done"
 )
 
-// Progress is how far an Ensure is: Complete of Total bytes of the stage, 0 and
+// Progress is how far an Ensure or a Push is: Complete of Total bytes of the stage, 0 and
 // 0 where there is nothing to count.
 type Progress struct {
 	Stage           string

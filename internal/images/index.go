@@ -44,6 +44,19 @@ func findEntry(index *v1.IndexManifest, ref string, platform v1.Platform) *v1.De
 	return nil
 }
 
+// find reads the index's entry for a reference and platform.
+func (s *Store) find(canonical string, platform v1.Platform) (v1.Descriptor, error) {
+	index, err := s.readIndex()
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	entry := findEntry(index, canonical, platform)
+	if entry == nil {
+		return v1.Descriptor{}, fmt.Errorf("%w: %s (%s) is not in the store", ErrNotFound, canonical, platform.String())
+	}
+	return *entry, nil
+}
+
 // record makes the index name an image for a reference.
 func (s *Store) record(ref string, c *candidate) error {
 	s.mu.Lock()

@@ -19,14 +19,21 @@ type ociSource struct {
 	tag string
 }
 
+// readIndex reads the layout's index.json.
+func (o *ociSource) readIndex() (index v1.IndexManifest, raw []byte, err error) {
+	if raw, err = readSmall(o, "index.json", maxManifestBytes); err != nil {
+		return index, nil, err
+	}
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return index, nil, fmt.Errorf("%w: its index.json: %w", ErrInvalid, err)
+	}
+	return index, raw, nil
+}
+
 func (o *ociSource) resolve(ctx context.Context) (v1.Descriptor, []byte, error) {
-	raw, err := readSmall(o, "index.json", maxManifestBytes)
+	index, raw, err := o.readIndex()
 	if err != nil {
 		return v1.Descriptor{}, nil, err
-	}
-	var index v1.IndexManifest
-	if err := json.Unmarshal(raw, &index); err != nil {
-		return v1.Descriptor{}, nil, fmt.Errorf("%w: its index.json: %w", ErrInvalid, err)
 	}
 	d, whole, err := o.choose(index.Manifests)
 	if err != nil {

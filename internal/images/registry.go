@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -37,46 +36,46 @@ func defaultPatience() patience {
 	return patience{resolve: resolveTimeout, stall: stallTimeout, backoff: []time.Duration{500 * time.Millisecond, time.Second, 3 * time.Second}}
 }
 
-func newTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:    2 * dialTimeout,
-		ResponseHeaderTimeout:  headerTimeout,
-		MaxResponseHeaderBytes: 1 << 20,
-		ForceAttemptHTTP2:      true,
-		MaxIdleConnsPerHost:    8,
-		IdleConnTimeout:        30 * time.Second,
-	}
-}
-
 // registry is an image in a registry.
 type registry struct {
-	ref      name.Reference
-	options  []remote.Option
-	puller   *remote.Puller
-	patience patience
+	ref     name.Reference
+	options []remote.Option
+
+	mu     sync.Mutex
+	puller *remote.Puller // remembers a log-in; nil when there is none to be remembered
 }
 
-func openRegistry(ref name.Reference, keychain authn.Keychain, rt http.RoundTripper, p patience) *registry {
-	return &registry{ref: ref, patience: p, options: []remote.Option{
-		remote.WithAuthFromKeychain(keychain),
-		remote.WithTransport(rt),
-		remote.WithUserAgent("vzreconciler"),
-		// Retries are ours: see retry.
-		remote.WithRetryBackoff(remote.Backoff{Duration: time.Millisecond, Steps: 1}),
-	}}
+func openRegistry(ref name.Reference, options []remote.Option) *registry {
+	return &registry{ref: ref, options: options}
 }
 
 func (r *registry) Close() error { return nil }
 
-func (r *registry) resolve(ctx context.Context) (v1.Descriptor, []byte, error) {
-	// A puller remembers a failed log-in: each try has its own.
-	puller, err := remote.NewPuller(r.options...)
-	if err != nil {
-		return v1.Descriptor{}, nil, err
+// use calls fn with a puller. One that failed is not used again: it would remember a
+// failed log-in.
+func (r *registry) use(fn func(*remote.Puller) error) error {
+	r.mu.Lock()
+	if r.puller == nil {
+		var err error
+		if r.puller, err = remote.NewPuller(r.options...); err != nil {
+			r.mu.Unlock()
+			return err
+		}
 	}
-	r.puller = puller
+	puller := r.puller
+	r.mu.Unlock()
+	err := fn(puller)
+	if err != nil {
+		r.mu.Lock()
+		if r.puller == puller {
+			r.puller = nil
+		}
+		r.mu.Unlock()
+	}
+	return err
+}
+
+func (r *registry) resolve(ctx context.Context) (v1.Descriptor, []byte, error) {
 	return r.get(ctx, r.ref)
 }
 
@@ -86,7 +85,11 @@ func (r *registry) manifest(ctx context.Context, d v1.Descriptor) ([]byte, error
 }
 
 func (r *registry) get(ctx context.Context, ref name.Reference) (v1.Descriptor, []byte, error) {
-	desc, err := r.puller.Get(ctx, ref)
+	var desc *remote.Descriptor
+	err := r.use(func(p *remote.Puller) (err error) {
+		desc, err = p.Get(ctx, ref)
+		return err
+	})
 	if err != nil {
 		return v1.Descriptor{}, nil, err
 	}
@@ -97,61 +100,27 @@ func (r *registry) get(ctx context.Context, ref name.Reference) (v1.Descriptor, 
 }
 
 func (r *registry) blob(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(r.patience.stall, func() { cancel(errStalled) })
-	stop := func() {
-		timer.Stop()
-		cancel(nil)
-	}
-	layer, err := r.puller.Layer(ctx, r.ref.Context().Digest(d.Digest.String()))
-	if err != nil {
-		stop()
-		return nil, err
-	}
-	body, err := layer.Compressed()
-	if err != nil {
-		err = stalled(ctx, err)
-		stop()
-		return nil, err
-	}
-	return &stallReader{ReadCloser: body, ctx: ctx, timer: timer, stall: r.patience.stall, stop: stop}, nil
+	var body io.ReadCloser
+	err := r.use(func(p *remote.Puller) error {
+		layer, err := p.Layer(ctx, r.ref.Context().Digest(d.Digest.String()))
+		if err == nil {
+			body, err = layer.Compressed()
+		}
+		return err
+	})
+	return unverified{body}, err
 }
 
-// stallReader ends a download on which nothing arrives for a while, however
-// long all of it may take.
-type stallReader struct {
-	io.ReadCloser
-	ctx   context.Context
-	timer *time.Timer
-	stall time.Duration
-	stop  func()
-}
+// unverified leaves out that the library found another digest: the store verifies by
+// itself, and can tell a body that was cut from one that is wrong.
+type unverified struct{ io.ReadCloser }
 
-func (s *stallReader) Read(p []byte) (int, error) {
-	s.timer.Reset(s.stall)
-	n, err := s.ReadCloser.Read(p)
-	switch {
-	case err == nil || errors.Is(err, io.EOF):
-		return n, err
-	case strings.HasPrefix(err.Error(), "error verifying "):
-		// The library found another digest. The store verifies by itself, and
-		// can tell a body that was cut from one that is wrong.
-		return n, io.EOF
+func (u unverified) Read(p []byte) (int, error) {
+	n, err := u.ReadCloser.Read(p)
+	if err != nil && strings.HasPrefix(err.Error(), "error verifying ") {
+		err = io.EOF
 	}
-	return n, stalled(s.ctx, err)
-}
-
-func (s *stallReader) Close() error {
-	defer s.stop()
-	return s.ReadCloser.Close()
-}
-
-// stalled returns errStalled in place of the error that it caused.
-func stalled(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), errStalled) {
-		return errStalled
-	}
-	return err
+	return n, err
 }
 
 // transient reports whether a failure may pass.

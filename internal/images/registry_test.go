@@ -229,7 +229,7 @@ func TestCredentialsComeFromTheDockerConfig(t *testing.T) {
 	s := open(t, Options{Keychain: authn.DefaultKeychain})
 	login("wr0ng")
 	_, err = s.Ensure(t.Context(), ref, EnsureOptions{Platform: amd64})
-	if !errors.Is(err, ErrUnauthorized) || !strings.Contains(err.Error(), "docker login "+srv.host) {
+	if !errors.Is(err, ErrUnauthorized) || !strings.Contains(err.Error(), "vzctl registry login "+srv.host) {
 		t.Errorf("wrong password: %v, want ErrUnauthorized that says what to do", err)
 	}
 	if strings.Contains(err.Error(), "wr0ng") {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,6 +29,9 @@ type Options struct {
 	// Keychain has the credentials for registries; nil means those that "docker
 	// login" and "podman login" keep for the user.
 	Keychain authn.Keychain
+	// Registries says how registries are reached that are not reached by their name
+	// over verified TLS.
+	Registries Registries
 	// MaxUnpackedBytes limits what one image unpacks to; 0 means 64 GiB.
 	MaxUnpackedBytes int64
 	// MinFreeBytes stay free on the disk while an image is unpacked; 0 means
@@ -43,7 +45,7 @@ type Store struct {
 	log      *slog.Logger
 	opts     Options
 	slots    chan struct{}
-	http     http.RoundTripper
+	reach    *reach
 	patience patience
 	lock     processLock
 	calls    flights
@@ -71,10 +73,14 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		dir: dir, log: opts.Log, opts: opts, slots: make(chan struct{}, opts.MaxConcurrentPulls),
-		http: newTransport(), patience: defaultPatience(), inUse: make(map[string]int),
+		patience: defaultPatience(), inUse: make(map[string]int),
 		lock: processLock{path: filepath.Join(dir, ".lock"), turn: make(chan struct{}, 1)},
 	}
-	if err := s.prepare(); err != nil {
+	var err error
+	if s.reach, err = newReach(opts.Registries); err == nil {
+		err = s.prepare()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open image store: %w", err)
 	}
 	return s, nil
@@ -121,15 +127,11 @@ func (s *Store) Get(ref, platform string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	index, err := s.readIndex()
+	entry, err := s.find(r.canonical, p)
 	if err != nil {
 		return nil, err
 	}
-	entry := findEntry(index, r.canonical, p)
-	if entry == nil {
-		return nil, fmt.Errorf("%w: %s (%s) is not in the store", ErrNotFound, r.canonical, p.String())
-	}
-	img, err := s.image(*entry)
+	img, err := s.image(entry)
 	if err != nil {
 		return nil, err
 	}
@@ -230,4 +232,28 @@ func allocated(fi fs.FileInfo) int64 {
 		return st.Blocks * 512
 	}
 	return fi.Size()
+}
+
+// Describe returns the manifest and the config of an image that is in the store, JSON
+// as its source has them; platform "" means DefaultPlatform.
+func (s *Store) Describe(ref, platform string) (manifest, config []byte, err error) {
+	r, p, err := parse(ref, platform)
+	if err != nil {
+		return nil, nil, err
+	}
+	entry, err := s.find(r.canonical, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, _, err := s.read(entry)
+	if err == nil {
+		manifest, err = s.readBlob(entry.Digest, maxManifestBytes)
+	}
+	if err == nil {
+		config, err = s.readBlob(m.Config.Digest, maxConfigBytes)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("image %s: its files are damaged (%w): pull it again", r.canonical, err)
+	}
+	return manifest, config, nil
 }

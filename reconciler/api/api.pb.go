@@ -3933,6 +3933,553 @@ func (x *RemoveImageResponse) GetFreedBytes() int64 {
 	return 0
 }
 
+type InspectImageRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Reference string                 `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// "linux/arm64"; empty means the host's.
+	Platform      string `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InspectImageRequest) Reset() {
+	*x = InspectImageRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InspectImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InspectImageRequest) ProtoMessage() {}
+
+func (x *InspectImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InspectImageRequest.ProtoReflect.Descriptor instead.
+func (*InspectImageRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *InspectImageRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *InspectImageRequest) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+type InspectImageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Image *Image                 `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	// The image's manifest and its config, JSON as its registry has them.
+	Manifest      []byte `protobuf:"bytes,2,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	Config        []byte `protobuf:"bytes,3,opt,name=config,proto3" json:"config,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InspectImageResponse) Reset() {
+	*x = InspectImageResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InspectImageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InspectImageResponse) ProtoMessage() {}
+
+func (x *InspectImageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InspectImageResponse.ProtoReflect.Descriptor instead.
+func (*InspectImageResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *InspectImageResponse) GetImage() *Image {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+func (x *InspectImageResponse) GetManifest() []byte {
+	if x != nil {
+		return x.Manifest
+	}
+	return nil
+}
+
+func (x *InspectImageResponse) GetConfig() []byte {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+type TagImageRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Reference string                 `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The name that it is to have too.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TagImageRequest) Reset() {
+	*x = TagImageRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TagImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TagImageRequest) ProtoMessage() {}
+
+func (x *TagImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TagImageRequest.ProtoReflect.Descriptor instead.
+func (*TagImageRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *TagImageRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *TagImageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type TagImageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TagImageResponse) Reset() {
+	*x = TagImageResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TagImageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TagImageResponse) ProtoMessage() {}
+
+func (x *TagImageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TagImageResponse.ProtoReflect.Descriptor instead.
+func (*TagImageResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{71}
+}
+
+type PushImageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reference     string                 `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	Platform      string                 `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushImageRequest) Reset() {
+	*x = PushImageRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushImageRequest) ProtoMessage() {}
+
+func (x *PushImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushImageRequest.ProtoReflect.Descriptor instead.
+func (*PushImageRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *PushImageRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *PushImageRequest) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+type PushImageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CompleteBytes int64                  `protobuf:"varint,1,opt,name=complete_bytes,json=completeBytes,proto3" json:"complete_bytes,omitempty"`
+	TotalBytes    int64                  `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	// Of the last message only.
+	Digest        string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushImageResponse) Reset() {
+	*x = PushImageResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushImageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushImageResponse) ProtoMessage() {}
+
+func (x *PushImageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushImageResponse.ProtoReflect.Descriptor instead.
+func (*PushImageResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *PushImageResponse) GetCompleteBytes() int64 {
+	if x != nil {
+		return x.CompleteBytes
+	}
+	return 0
+}
+
+func (x *PushImageResponse) GetTotalBytes() int64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *PushImageResponse) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+type SaveImagesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	References    []string               `protobuf:"bytes,1,rep,name=references,proto3" json:"references,omitempty"`
+	Platform      string                 `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveImagesRequest) Reset() {
+	*x = SaveImagesRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveImagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveImagesRequest) ProtoMessage() {}
+
+func (x *SaveImagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveImagesRequest.ProtoReflect.Descriptor instead.
+func (*SaveImagesRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *SaveImagesRequest) GetReferences() []string {
+	if x != nil {
+		return x.References
+	}
+	return nil
+}
+
+func (x *SaveImagesRequest) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+type LoadImagesStart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the archive's only image is to be called; empty: as the archive says.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Platform      string `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadImagesStart) Reset() {
+	*x = LoadImagesStart{}
+	mi := &file_reconciler_api_api_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadImagesStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadImagesStart) ProtoMessage() {}
+
+func (x *LoadImagesStart) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadImagesStart.ProtoReflect.Descriptor instead.
+func (*LoadImagesStart) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *LoadImagesStart) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LoadImagesStart) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+type LoadImagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*LoadImagesRequest_Start
+	//	*LoadImagesRequest_Data
+	Kind          isLoadImagesRequest_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadImagesRequest) Reset() {
+	*x = LoadImagesRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadImagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadImagesRequest) ProtoMessage() {}
+
+func (x *LoadImagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadImagesRequest.ProtoReflect.Descriptor instead.
+func (*LoadImagesRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *LoadImagesRequest) GetKind() isLoadImagesRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *LoadImagesRequest) GetStart() *LoadImagesStart {
+	if x != nil {
+		if x, ok := x.Kind.(*LoadImagesRequest_Start); ok {
+			return x.Start
+		}
+	}
+	return nil
+}
+
+func (x *LoadImagesRequest) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Kind.(*LoadImagesRequest_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+type isLoadImagesRequest_Kind interface {
+	isLoadImagesRequest_Kind()
+}
+
+type LoadImagesRequest_Start struct {
+	Start *LoadImagesStart `protobuf:"bytes,1,opt,name=start,proto3,oneof"` // the first message
+}
+
+type LoadImagesRequest_Data struct {
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+func (*LoadImagesRequest_Start) isLoadImagesRequest_Kind() {}
+
+func (*LoadImagesRequest_Data) isLoadImagesRequest_Kind() {}
+
+type LoadImagesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Images        []*Image               `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadImagesResponse) Reset() {
+	*x = LoadImagesResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadImagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadImagesResponse) ProtoMessage() {}
+
+func (x *LoadImagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadImagesResponse.ProtoReflect.Descriptor instead.
+func (*LoadImagesResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{77}
+}
+
+func (x *LoadImagesResponse) GetImages() []*Image {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
 // Volume is what is kept for a claim, or for one that is gone.
 type Volume struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -3957,7 +4504,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_reconciler_api_api_proto_msgTypes[68]
+	mi := &file_reconciler_api_api_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3969,7 +4516,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[68]
+	mi := &file_reconciler_api_api_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3982,7 +4529,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{68}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Volume) GetNamespace() string {
@@ -4057,7 +4604,7 @@ type ListVolumesRequest struct {
 
 func (x *ListVolumesRequest) Reset() {
 	*x = ListVolumesRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[69]
+	mi := &file_reconciler_api_api_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4069,7 +4616,7 @@ func (x *ListVolumesRequest) String() string {
 func (*ListVolumesRequest) ProtoMessage() {}
 
 func (x *ListVolumesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[69]
+	mi := &file_reconciler_api_api_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4082,7 +4629,7 @@ func (x *ListVolumesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumesRequest.ProtoReflect.Descriptor instead.
 func (*ListVolumesRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{69}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ListVolumesRequest) GetNamespace() string {
@@ -4101,7 +4648,7 @@ type ListVolumesResponse struct {
 
 func (x *ListVolumesResponse) Reset() {
 	*x = ListVolumesResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[70]
+	mi := &file_reconciler_api_api_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4113,7 +4660,7 @@ func (x *ListVolumesResponse) String() string {
 func (*ListVolumesResponse) ProtoMessage() {}
 
 func (x *ListVolumesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[70]
+	mi := &file_reconciler_api_api_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4126,7 +4673,7 @@ func (x *ListVolumesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumesResponse.ProtoReflect.Descriptor instead.
 func (*ListVolumesResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{70}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ListVolumesResponse) GetVolumes() []*Volume {
@@ -4146,7 +4693,7 @@ type RemoveVolumeRequest struct {
 
 func (x *RemoveVolumeRequest) Reset() {
 	*x = RemoveVolumeRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[71]
+	mi := &file_reconciler_api_api_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4158,7 +4705,7 @@ func (x *RemoveVolumeRequest) String() string {
 func (*RemoveVolumeRequest) ProtoMessage() {}
 
 func (x *RemoveVolumeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[71]
+	mi := &file_reconciler_api_api_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4171,7 +4718,7 @@ func (x *RemoveVolumeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveVolumeRequest.ProtoReflect.Descriptor instead.
 func (*RemoveVolumeRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{71}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *RemoveVolumeRequest) GetNamespace() string {
@@ -4197,7 +4744,7 @@ type RemoveVolumeResponse struct {
 
 func (x *RemoveVolumeResponse) Reset() {
 	*x = RemoveVolumeResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[72]
+	mi := &file_reconciler_api_api_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4209,7 +4756,7 @@ func (x *RemoveVolumeResponse) String() string {
 func (*RemoveVolumeResponse) ProtoMessage() {}
 
 func (x *RemoveVolumeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[72]
+	mi := &file_reconciler_api_api_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4222,7 +4769,7 @@ func (x *RemoveVolumeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveVolumeResponse.ProtoReflect.Descriptor instead.
 func (*RemoveVolumeResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{72}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *RemoveVolumeResponse) GetFreedBytes() int64 {
@@ -4254,7 +4801,7 @@ type Network struct {
 
 func (x *Network) Reset() {
 	*x = Network{}
-	mi := &file_reconciler_api_api_proto_msgTypes[73]
+	mi := &file_reconciler_api_api_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4266,7 +4813,7 @@ func (x *Network) String() string {
 func (*Network) ProtoMessage() {}
 
 func (x *Network) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[73]
+	mi := &file_reconciler_api_api_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4279,7 +4826,7 @@ func (x *Network) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Network.ProtoReflect.Descriptor instead.
 func (*Network) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{73}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *Network) GetName() string {
@@ -4369,7 +4916,7 @@ type NetworkEndpoint struct {
 
 func (x *NetworkEndpoint) Reset() {
 	*x = NetworkEndpoint{}
-	mi := &file_reconciler_api_api_proto_msgTypes[74]
+	mi := &file_reconciler_api_api_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4381,7 +4928,7 @@ func (x *NetworkEndpoint) String() string {
 func (*NetworkEndpoint) ProtoMessage() {}
 
 func (x *NetworkEndpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[74]
+	mi := &file_reconciler_api_api_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4394,7 +4941,7 @@ func (x *NetworkEndpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkEndpoint.ProtoReflect.Descriptor instead.
 func (*NetworkEndpoint) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{74}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *NetworkEndpoint) GetNamespace() string {
@@ -4497,7 +5044,7 @@ type NetworkPort struct {
 
 func (x *NetworkPort) Reset() {
 	*x = NetworkPort{}
-	mi := &file_reconciler_api_api_proto_msgTypes[75]
+	mi := &file_reconciler_api_api_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4509,7 +5056,7 @@ func (x *NetworkPort) String() string {
 func (*NetworkPort) ProtoMessage() {}
 
 func (x *NetworkPort) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[75]
+	mi := &file_reconciler_api_api_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4522,7 +5069,7 @@ func (x *NetworkPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkPort.ProtoReflect.Descriptor instead.
 func (*NetworkPort) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{75}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *NetworkPort) GetHost() string {
@@ -4576,7 +5123,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_reconciler_api_api_proto_msgTypes[76]
+	mi := &file_reconciler_api_api_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4588,7 +5135,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[76]
+	mi := &file_reconciler_api_api_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4601,7 +5148,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{76}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ListNetworksRequest) GetName() string {
@@ -4620,7 +5167,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_reconciler_api_api_proto_msgTypes[77]
+	mi := &file_reconciler_api_api_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4632,7 +5179,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_reconciler_api_api_proto_msgTypes[77]
+	mi := &file_reconciler_api_api_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4645,7 +5192,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_reconciler_api_api_proto_rawDescGZIP(), []int{77}
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*Network {
@@ -4906,7 +5453,40 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\"6\n" +
 	"\x13RemoveImageResponse\x12\x1f\n" +
 	"\vfreed_bytes\x18\x01 \x01(\x03R\n" +
-	"freedBytes\"\xc0\x02\n" +
+	"freedBytes\"O\n" +
+	"\x13InspectImageRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x1a\n" +
+	"\bplatform\x18\x02 \x01(\tR\bplatform\"|\n" +
+	"\x14InspectImageResponse\x120\n" +
+	"\x05image\x18\x01 \x01(\v2\x1a.vzreconciler.api.v1.ImageR\x05image\x12\x1a\n" +
+	"\bmanifest\x18\x02 \x01(\fR\bmanifest\x12\x16\n" +
+	"\x06config\x18\x03 \x01(\fR\x06config\"C\n" +
+	"\x0fTagImageRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x12\n" +
+	"\x10TagImageResponse\"L\n" +
+	"\x10PushImageRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x1a\n" +
+	"\bplatform\x18\x02 \x01(\tR\bplatform\"s\n" +
+	"\x11PushImageResponse\x12%\n" +
+	"\x0ecomplete_bytes\x18\x01 \x01(\x03R\rcompleteBytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x02 \x01(\x03R\n" +
+	"totalBytes\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\tR\x06digest\"O\n" +
+	"\x11SaveImagesRequest\x12\x1e\n" +
+	"\n" +
+	"references\x18\x01 \x03(\tR\n" +
+	"references\x12\x1a\n" +
+	"\bplatform\x18\x02 \x01(\tR\bplatform\"A\n" +
+	"\x0fLoadImagesStart\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bplatform\x18\x02 \x01(\tR\bplatform\"o\n" +
+	"\x11LoadImagesRequest\x12<\n" +
+	"\x05start\x18\x01 \x01(\v2$.vzreconciler.api.v1.LoadImagesStartH\x00R\x05start\x12\x14\n" +
+	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\x06\n" +
+	"\x04kind\"H\n" +
+	"\x12LoadImagesResponse\x122\n" +
+	"\x06images\x18\x01 \x03(\v2\x1a.vzreconciler.api.v1.ImageR\x06images\"\xc0\x02\n" +
 	"\x06Volume\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12'\n" +
@@ -4965,7 +5545,7 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x13ListNetworksRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"P\n" +
 	"\x14ListNetworksResponse\x128\n" +
-	"\bnetworks\x18\x01 \x03(\v2\x1c.vzreconciler.api.v1.NetworkR\bnetworks2\xbf\x17\n" +
+	"\bnetworks\x18\x01 \x03(\v2\x1c.vzreconciler.api.v1.NetworkR\bnetworks2\x91\x1b\n" +
 	"\aControl\x12Q\n" +
 	"\x06Status\x12\".vzreconciler.api.v1.StatusRequest\x1a#.vzreconciler.api.v1.StatusResponse\x12H\n" +
 	"\x03Get\x12\x1f.vzreconciler.api.v1.GetRequest\x1a .vzreconciler.api.v1.GetResponse\x12N\n" +
@@ -4999,7 +5579,14 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\tPullImage\x12%.vzreconciler.api.v1.PullImageRequest\x1a&.vzreconciler.api.v1.PullImageResponse0\x01\x12]\n" +
 	"\n" +
 	"ListImages\x12&.vzreconciler.api.v1.ListImagesRequest\x1a'.vzreconciler.api.v1.ListImagesResponse\x12`\n" +
-	"\vRemoveImage\x12'.vzreconciler.api.v1.RemoveImageRequest\x1a(.vzreconciler.api.v1.RemoveImageResponse\x12`\n" +
+	"\vRemoveImage\x12'.vzreconciler.api.v1.RemoveImageRequest\x1a(.vzreconciler.api.v1.RemoveImageResponse\x12c\n" +
+	"\fInspectImage\x12(.vzreconciler.api.v1.InspectImageRequest\x1a).vzreconciler.api.v1.InspectImageResponse\x12W\n" +
+	"\bTagImage\x12$.vzreconciler.api.v1.TagImageRequest\x1a%.vzreconciler.api.v1.TagImageResponse\x12\\\n" +
+	"\tPushImage\x12%.vzreconciler.api.v1.PushImageRequest\x1a&.vzreconciler.api.v1.PushImageResponse0\x01\x12S\n" +
+	"\n" +
+	"SaveImages\x12&.vzreconciler.api.v1.SaveImagesRequest\x1a\x1b.vzreconciler.wire.v1.Piece0\x01\x12_\n" +
+	"\n" +
+	"LoadImages\x12&.vzreconciler.api.v1.LoadImagesRequest\x1a'.vzreconciler.api.v1.LoadImagesResponse(\x01\x12`\n" +
 	"\vListVolumes\x12'.vzreconciler.api.v1.ListVolumesRequest\x1a(.vzreconciler.api.v1.ListVolumesResponse\x12c\n" +
 	"\fRemoveVolume\x12(.vzreconciler.api.v1.RemoveVolumeRequest\x1a).vzreconciler.api.v1.RemoveVolumeResponse\x12c\n" +
 	"\fListNetworks\x12(.vzreconciler.api.v1.ListNetworksRequest\x1a).vzreconciler.api.v1.ListNetworksResponseB5Z3github.com/vzreconciler/vzreconciler/reconciler/apib\x06proto3"
@@ -5017,7 +5604,7 @@ func file_reconciler_api_api_proto_rawDescGZIP() []byte {
 }
 
 var file_reconciler_api_api_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 79)
+var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 89)
 var file_reconciler_api_api_proto_goTypes = []any{
 	(WatchResponse_Type)(0),            // 0: vzreconciler.api.v1.WatchResponse.Type
 	(*Ref)(nil),                        // 1: vzreconciler.api.v1.Ref
@@ -5088,168 +5675,191 @@ var file_reconciler_api_api_proto_goTypes = []any{
 	(*ListImagesResponse)(nil),         // 66: vzreconciler.api.v1.ListImagesResponse
 	(*RemoveImageRequest)(nil),         // 67: vzreconciler.api.v1.RemoveImageRequest
 	(*RemoveImageResponse)(nil),        // 68: vzreconciler.api.v1.RemoveImageResponse
-	(*Volume)(nil),                     // 69: vzreconciler.api.v1.Volume
-	(*ListVolumesRequest)(nil),         // 70: vzreconciler.api.v1.ListVolumesRequest
-	(*ListVolumesResponse)(nil),        // 71: vzreconciler.api.v1.ListVolumesResponse
-	(*RemoveVolumeRequest)(nil),        // 72: vzreconciler.api.v1.RemoveVolumeRequest
-	(*RemoveVolumeResponse)(nil),       // 73: vzreconciler.api.v1.RemoveVolumeResponse
-	(*Network)(nil),                    // 74: vzreconciler.api.v1.Network
-	(*NetworkEndpoint)(nil),            // 75: vzreconciler.api.v1.NetworkEndpoint
-	(*NetworkPort)(nil),                // 76: vzreconciler.api.v1.NetworkPort
-	(*ListNetworksRequest)(nil),        // 77: vzreconciler.api.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),       // 78: vzreconciler.api.v1.ListNetworksResponse
-	nil,                                // 79: vzreconciler.api.v1.StatusResponse.PhasesEntry
-	(*timestamppb.Timestamp)(nil),      // 80: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 81: google.protobuf.Duration
-	(*wire.Segment)(nil),               // 82: vzreconciler.wire.v1.Segment
-	(*wire.Address)(nil),               // 83: vzreconciler.wire.v1.Address
-	(*wire.Input)(nil),                 // 84: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),          // 85: vzreconciler.wire.v1.TerminalSize
-	(*wire.EnvVar)(nil),                // 86: vzreconciler.wire.v1.EnvVar
-	(*wire.Statistics)(nil),            // 87: vzreconciler.wire.v1.Statistics
-	(*wire.CopyInStart)(nil),           // 88: vzreconciler.wire.v1.CopyInStart
-	(*wire.CopyOutStart)(nil),          // 89: vzreconciler.wire.v1.CopyOutStart
-	(*wire.Output)(nil),                // 90: vzreconciler.wire.v1.Output
-	(*wire.Piece)(nil),                 // 91: vzreconciler.wire.v1.Piece
+	(*InspectImageRequest)(nil),        // 69: vzreconciler.api.v1.InspectImageRequest
+	(*InspectImageResponse)(nil),       // 70: vzreconciler.api.v1.InspectImageResponse
+	(*TagImageRequest)(nil),            // 71: vzreconciler.api.v1.TagImageRequest
+	(*TagImageResponse)(nil),           // 72: vzreconciler.api.v1.TagImageResponse
+	(*PushImageRequest)(nil),           // 73: vzreconciler.api.v1.PushImageRequest
+	(*PushImageResponse)(nil),          // 74: vzreconciler.api.v1.PushImageResponse
+	(*SaveImagesRequest)(nil),          // 75: vzreconciler.api.v1.SaveImagesRequest
+	(*LoadImagesStart)(nil),            // 76: vzreconciler.api.v1.LoadImagesStart
+	(*LoadImagesRequest)(nil),          // 77: vzreconciler.api.v1.LoadImagesRequest
+	(*LoadImagesResponse)(nil),         // 78: vzreconciler.api.v1.LoadImagesResponse
+	(*Volume)(nil),                     // 79: vzreconciler.api.v1.Volume
+	(*ListVolumesRequest)(nil),         // 80: vzreconciler.api.v1.ListVolumesRequest
+	(*ListVolumesResponse)(nil),        // 81: vzreconciler.api.v1.ListVolumesResponse
+	(*RemoveVolumeRequest)(nil),        // 82: vzreconciler.api.v1.RemoveVolumeRequest
+	(*RemoveVolumeResponse)(nil),       // 83: vzreconciler.api.v1.RemoveVolumeResponse
+	(*Network)(nil),                    // 84: vzreconciler.api.v1.Network
+	(*NetworkEndpoint)(nil),            // 85: vzreconciler.api.v1.NetworkEndpoint
+	(*NetworkPort)(nil),                // 86: vzreconciler.api.v1.NetworkPort
+	(*ListNetworksRequest)(nil),        // 87: vzreconciler.api.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),       // 88: vzreconciler.api.v1.ListNetworksResponse
+	nil,                                // 89: vzreconciler.api.v1.StatusResponse.PhasesEntry
+	(*timestamppb.Timestamp)(nil),      // 90: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 91: google.protobuf.Duration
+	(*wire.Segment)(nil),               // 92: vzreconciler.wire.v1.Segment
+	(*wire.Address)(nil),               // 93: vzreconciler.wire.v1.Address
+	(*wire.Input)(nil),                 // 94: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),          // 95: vzreconciler.wire.v1.TerminalSize
+	(*wire.EnvVar)(nil),                // 96: vzreconciler.wire.v1.EnvVar
+	(*wire.Statistics)(nil),            // 97: vzreconciler.wire.v1.Statistics
+	(*wire.CopyInStart)(nil),           // 98: vzreconciler.wire.v1.CopyInStart
+	(*wire.CopyOutStart)(nil),          // 99: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Output)(nil),                // 100: vzreconciler.wire.v1.Output
+	(*wire.Piece)(nil),                 // 101: vzreconciler.wire.v1.Piece
 }
 var file_reconciler_api_api_proto_depIdxs = []int32{
-	80, // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	79, // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
-	5,  // 2: vzreconciler.api.v1.StatusResponse.source_errors:type_name -> vzreconciler.api.v1.SourceError
-	80, // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
-	6,  // 4: vzreconciler.api.v1.StatusResponse.runtimes:type_name -> vzreconciler.api.v1.RuntimeStatus
-	80, // 5: vzreconciler.api.v1.StatusResponse.suspended_since:type_name -> google.protobuf.Timestamp
-	4,  // 6: vzreconciler.api.v1.StatusResponse.sources:type_name -> vzreconciler.api.v1.SourceStatus
-	80, // 7: vzreconciler.api.v1.SourceStatus.last_sync:type_name -> google.protobuf.Timestamp
-	80, // 8: vzreconciler.api.v1.SourceStatus.commit_time:type_name -> google.protobuf.Timestamp
-	0,  // 9: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
-	1,  // 10: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	80, // 11: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
-	80, // 12: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
-	1,  // 13: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
-	14, // 14: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
-	1,  // 15: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 16: vzreconciler.api.v1.DeleteRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 17: vzreconciler.api.v1.ReadDocumentRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 18: vzreconciler.api.v1.ReplaceDocumentRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 19: vzreconciler.api.v1.PlanRequest.object:type_name -> vzreconciler.api.v1.Ref
-	27, // 20: vzreconciler.api.v1.PlanResponse.current:type_name -> vzreconciler.api.v1.PlanStep
-	27, // 21: vzreconciler.api.v1.PlanResponse.next:type_name -> vzreconciler.api.v1.PlanStep
-	1,  // 22: vzreconciler.api.v1.SuspendReconcilingRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 23: vzreconciler.api.v1.ResumeReconcilingRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 24: vzreconciler.api.v1.ReconcileNowRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 25: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
-	81, // 26: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
-	1,  // 27: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 28: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 29: vzreconciler.api.v1.PauseRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 30: vzreconciler.api.v1.ResumeRequest.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 31: vzreconciler.api.v1.KillRequest.object:type_name -> vzreconciler.api.v1.Ref
-	47, // 32: vzreconciler.api.v1.DialRequest.start:type_name -> vzreconciler.api.v1.DialStart
-	82, // 33: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
-	1,  // 34: vzreconciler.api.v1.DialStart.object:type_name -> vzreconciler.api.v1.Ref
-	83, // 35: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
-	49, // 36: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
-	84, // 37: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
-	1,  // 38: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
-	85, // 39: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	86, // 40: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
-	51, // 41: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
-	84, // 42: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
-	1,  // 43: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
-	1,  // 44: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	80, // 45: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
-	1,  // 46: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
-	56, // 47: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
-	1,  // 48: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
-	87, // 49: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
-	58, // 50: vzreconciler.api.v1.CopyInRequest.start:type_name -> vzreconciler.api.v1.CopyInStart
-	1,  // 51: vzreconciler.api.v1.CopyInStart.object:type_name -> vzreconciler.api.v1.Ref
-	88, // 52: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
-	1,  // 53: vzreconciler.api.v1.CopyOutRequest.object:type_name -> vzreconciler.api.v1.Ref
-	89, // 54: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
-	1,  // 55: vzreconciler.api.v1.ExportRequest.object:type_name -> vzreconciler.api.v1.Ref
-	64, // 56: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
-	80, // 57: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
-	64, // 58: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
-	80, // 59: vzreconciler.api.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
-	69, // 60: vzreconciler.api.v1.ListVolumesResponse.volumes:type_name -> vzreconciler.api.v1.Volume
-	75, // 61: vzreconciler.api.v1.Network.endpoints:type_name -> vzreconciler.api.v1.NetworkEndpoint
-	76, // 62: vzreconciler.api.v1.Network.ports:type_name -> vzreconciler.api.v1.NetworkPort
-	74, // 63: vzreconciler.api.v1.ListNetworksResponse.networks:type_name -> vzreconciler.api.v1.Network
-	2,  // 64: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
-	7,  // 65: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
-	7,  // 66: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
-	10, // 67: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
-	12, // 68: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
-	15, // 69: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
-	17, // 70: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
-	19, // 71: vzreconciler.api.v1.Control.Diff:input_type -> vzreconciler.api.v1.DiffRequest
-	21, // 72: vzreconciler.api.v1.Control.ReadDocument:input_type -> vzreconciler.api.v1.ReadDocumentRequest
-	23, // 73: vzreconciler.api.v1.Control.ReplaceDocument:input_type -> vzreconciler.api.v1.ReplaceDocumentRequest
-	25, // 74: vzreconciler.api.v1.Control.Plan:input_type -> vzreconciler.api.v1.PlanRequest
-	28, // 75: vzreconciler.api.v1.Control.SuspendReconciling:input_type -> vzreconciler.api.v1.SuspendReconcilingRequest
-	30, // 76: vzreconciler.api.v1.Control.ResumeReconciling:input_type -> vzreconciler.api.v1.ResumeReconcilingRequest
-	32, // 77: vzreconciler.api.v1.Control.ReconcileNow:input_type -> vzreconciler.api.v1.ReconcileNowRequest
-	34, // 78: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
-	36, // 79: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
-	38, // 80: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
-	40, // 81: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
-	42, // 82: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
-	44, // 83: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
-	46, // 84: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
-	48, // 85: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
-	50, // 86: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
-	52, // 87: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
-	54, // 88: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
-	57, // 89: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
-	60, // 90: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
-	61, // 91: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
-	62, // 92: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
-	65, // 93: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
-	67, // 94: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
-	70, // 95: vzreconciler.api.v1.Control.ListVolumes:input_type -> vzreconciler.api.v1.ListVolumesRequest
-	72, // 96: vzreconciler.api.v1.Control.RemoveVolume:input_type -> vzreconciler.api.v1.RemoveVolumeRequest
-	77, // 97: vzreconciler.api.v1.Control.ListNetworks:input_type -> vzreconciler.api.v1.ListNetworksRequest
-	3,  // 98: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
-	8,  // 99: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
-	9,  // 100: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
-	11, // 101: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
-	13, // 102: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
-	16, // 103: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
-	18, // 104: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
-	20, // 105: vzreconciler.api.v1.Control.Diff:output_type -> vzreconciler.api.v1.DiffResponse
-	22, // 106: vzreconciler.api.v1.Control.ReadDocument:output_type -> vzreconciler.api.v1.ReadDocumentResponse
-	24, // 107: vzreconciler.api.v1.Control.ReplaceDocument:output_type -> vzreconciler.api.v1.ReplaceDocumentResponse
-	26, // 108: vzreconciler.api.v1.Control.Plan:output_type -> vzreconciler.api.v1.PlanResponse
-	29, // 109: vzreconciler.api.v1.Control.SuspendReconciling:output_type -> vzreconciler.api.v1.SuspendReconcilingResponse
-	31, // 110: vzreconciler.api.v1.Control.ResumeReconciling:output_type -> vzreconciler.api.v1.ResumeReconcilingResponse
-	33, // 111: vzreconciler.api.v1.Control.ReconcileNow:output_type -> vzreconciler.api.v1.ReconcileNowResponse
-	35, // 112: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
-	37, // 113: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
-	39, // 114: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
-	41, // 115: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
-	43, // 116: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
-	45, // 117: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
-	82, // 118: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
-	90, // 119: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
-	90, // 120: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
-	53, // 121: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
-	55, // 122: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
-	59, // 123: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
-	91, // 124: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
-	91, // 125: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
-	63, // 126: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
-	66, // 127: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
-	68, // 128: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
-	71, // 129: vzreconciler.api.v1.Control.ListVolumes:output_type -> vzreconciler.api.v1.ListVolumesResponse
-	73, // 130: vzreconciler.api.v1.Control.RemoveVolume:output_type -> vzreconciler.api.v1.RemoveVolumeResponse
-	78, // 131: vzreconciler.api.v1.Control.ListNetworks:output_type -> vzreconciler.api.v1.ListNetworksResponse
-	98, // [98:132] is the sub-list for method output_type
-	64, // [64:98] is the sub-list for method input_type
-	64, // [64:64] is the sub-list for extension type_name
-	64, // [64:64] is the sub-list for extension extendee
-	0,  // [0:64] is the sub-list for field type_name
+	90,  // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	89,  // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
+	5,   // 2: vzreconciler.api.v1.StatusResponse.source_errors:type_name -> vzreconciler.api.v1.SourceError
+	90,  // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
+	6,   // 4: vzreconciler.api.v1.StatusResponse.runtimes:type_name -> vzreconciler.api.v1.RuntimeStatus
+	90,  // 5: vzreconciler.api.v1.StatusResponse.suspended_since:type_name -> google.protobuf.Timestamp
+	4,   // 6: vzreconciler.api.v1.StatusResponse.sources:type_name -> vzreconciler.api.v1.SourceStatus
+	90,  // 7: vzreconciler.api.v1.SourceStatus.last_sync:type_name -> google.protobuf.Timestamp
+	90,  // 8: vzreconciler.api.v1.SourceStatus.commit_time:type_name -> google.protobuf.Timestamp
+	0,   // 9: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
+	1,   // 10: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
+	90,  // 11: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
+	90,  // 12: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
+	1,   // 13: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
+	14,  // 14: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
+	1,   // 15: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
+	1,   // 16: vzreconciler.api.v1.DeleteRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,   // 17: vzreconciler.api.v1.ReadDocumentRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,   // 18: vzreconciler.api.v1.ReplaceDocumentRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,   // 19: vzreconciler.api.v1.PlanRequest.object:type_name -> vzreconciler.api.v1.Ref
+	27,  // 20: vzreconciler.api.v1.PlanResponse.current:type_name -> vzreconciler.api.v1.PlanStep
+	27,  // 21: vzreconciler.api.v1.PlanResponse.next:type_name -> vzreconciler.api.v1.PlanStep
+	1,   // 22: vzreconciler.api.v1.SuspendReconcilingRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,   // 23: vzreconciler.api.v1.ResumeReconcilingRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,   // 24: vzreconciler.api.v1.ReconcileNowRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,   // 25: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
+	91,  // 26: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	1,   // 27: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,   // 28: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,   // 29: vzreconciler.api.v1.PauseRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,   // 30: vzreconciler.api.v1.ResumeRequest.object:type_name -> vzreconciler.api.v1.Ref
+	1,   // 31: vzreconciler.api.v1.KillRequest.object:type_name -> vzreconciler.api.v1.Ref
+	47,  // 32: vzreconciler.api.v1.DialRequest.start:type_name -> vzreconciler.api.v1.DialStart
+	92,  // 33: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	1,   // 34: vzreconciler.api.v1.DialStart.object:type_name -> vzreconciler.api.v1.Ref
+	93,  // 35: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
+	49,  // 36: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
+	94,  // 37: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	1,   // 38: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
+	95,  // 39: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
+	96,  // 40: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
+	51,  // 41: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
+	94,  // 42: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	1,   // 43: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
+	1,   // 44: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
+	90,  // 45: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	1,   // 46: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
+	56,  // 47: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
+	1,   // 48: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
+	97,  // 49: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
+	58,  // 50: vzreconciler.api.v1.CopyInRequest.start:type_name -> vzreconciler.api.v1.CopyInStart
+	1,   // 51: vzreconciler.api.v1.CopyInStart.object:type_name -> vzreconciler.api.v1.Ref
+	98,  // 52: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
+	1,   // 53: vzreconciler.api.v1.CopyOutRequest.object:type_name -> vzreconciler.api.v1.Ref
+	99,  // 54: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
+	1,   // 55: vzreconciler.api.v1.ExportRequest.object:type_name -> vzreconciler.api.v1.Ref
+	64,  // 56: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
+	90,  // 57: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
+	64,  // 58: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
+	64,  // 59: vzreconciler.api.v1.InspectImageResponse.image:type_name -> vzreconciler.api.v1.Image
+	76,  // 60: vzreconciler.api.v1.LoadImagesRequest.start:type_name -> vzreconciler.api.v1.LoadImagesStart
+	64,  // 61: vzreconciler.api.v1.LoadImagesResponse.images:type_name -> vzreconciler.api.v1.Image
+	90,  // 62: vzreconciler.api.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
+	79,  // 63: vzreconciler.api.v1.ListVolumesResponse.volumes:type_name -> vzreconciler.api.v1.Volume
+	85,  // 64: vzreconciler.api.v1.Network.endpoints:type_name -> vzreconciler.api.v1.NetworkEndpoint
+	86,  // 65: vzreconciler.api.v1.Network.ports:type_name -> vzreconciler.api.v1.NetworkPort
+	84,  // 66: vzreconciler.api.v1.ListNetworksResponse.networks:type_name -> vzreconciler.api.v1.Network
+	2,   // 67: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
+	7,   // 68: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
+	7,   // 69: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
+	10,  // 70: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
+	12,  // 71: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
+	15,  // 72: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
+	17,  // 73: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
+	19,  // 74: vzreconciler.api.v1.Control.Diff:input_type -> vzreconciler.api.v1.DiffRequest
+	21,  // 75: vzreconciler.api.v1.Control.ReadDocument:input_type -> vzreconciler.api.v1.ReadDocumentRequest
+	23,  // 76: vzreconciler.api.v1.Control.ReplaceDocument:input_type -> vzreconciler.api.v1.ReplaceDocumentRequest
+	25,  // 77: vzreconciler.api.v1.Control.Plan:input_type -> vzreconciler.api.v1.PlanRequest
+	28,  // 78: vzreconciler.api.v1.Control.SuspendReconciling:input_type -> vzreconciler.api.v1.SuspendReconcilingRequest
+	30,  // 79: vzreconciler.api.v1.Control.ResumeReconciling:input_type -> vzreconciler.api.v1.ResumeReconcilingRequest
+	32,  // 80: vzreconciler.api.v1.Control.ReconcileNow:input_type -> vzreconciler.api.v1.ReconcileNowRequest
+	34,  // 81: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
+	36,  // 82: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
+	38,  // 83: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
+	40,  // 84: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
+	42,  // 85: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
+	44,  // 86: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
+	46,  // 87: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
+	48,  // 88: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
+	50,  // 89: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
+	52,  // 90: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
+	54,  // 91: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
+	57,  // 92: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
+	60,  // 93: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
+	61,  // 94: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
+	62,  // 95: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
+	65,  // 96: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
+	67,  // 97: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
+	69,  // 98: vzreconciler.api.v1.Control.InspectImage:input_type -> vzreconciler.api.v1.InspectImageRequest
+	71,  // 99: vzreconciler.api.v1.Control.TagImage:input_type -> vzreconciler.api.v1.TagImageRequest
+	73,  // 100: vzreconciler.api.v1.Control.PushImage:input_type -> vzreconciler.api.v1.PushImageRequest
+	75,  // 101: vzreconciler.api.v1.Control.SaveImages:input_type -> vzreconciler.api.v1.SaveImagesRequest
+	77,  // 102: vzreconciler.api.v1.Control.LoadImages:input_type -> vzreconciler.api.v1.LoadImagesRequest
+	80,  // 103: vzreconciler.api.v1.Control.ListVolumes:input_type -> vzreconciler.api.v1.ListVolumesRequest
+	82,  // 104: vzreconciler.api.v1.Control.RemoveVolume:input_type -> vzreconciler.api.v1.RemoveVolumeRequest
+	87,  // 105: vzreconciler.api.v1.Control.ListNetworks:input_type -> vzreconciler.api.v1.ListNetworksRequest
+	3,   // 106: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
+	8,   // 107: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
+	9,   // 108: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
+	11,  // 109: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
+	13,  // 110: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
+	16,  // 111: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
+	18,  // 112: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
+	20,  // 113: vzreconciler.api.v1.Control.Diff:output_type -> vzreconciler.api.v1.DiffResponse
+	22,  // 114: vzreconciler.api.v1.Control.ReadDocument:output_type -> vzreconciler.api.v1.ReadDocumentResponse
+	24,  // 115: vzreconciler.api.v1.Control.ReplaceDocument:output_type -> vzreconciler.api.v1.ReplaceDocumentResponse
+	26,  // 116: vzreconciler.api.v1.Control.Plan:output_type -> vzreconciler.api.v1.PlanResponse
+	29,  // 117: vzreconciler.api.v1.Control.SuspendReconciling:output_type -> vzreconciler.api.v1.SuspendReconcilingResponse
+	31,  // 118: vzreconciler.api.v1.Control.ResumeReconciling:output_type -> vzreconciler.api.v1.ResumeReconcilingResponse
+	33,  // 119: vzreconciler.api.v1.Control.ReconcileNow:output_type -> vzreconciler.api.v1.ReconcileNowResponse
+	35,  // 120: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
+	37,  // 121: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
+	39,  // 122: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
+	41,  // 123: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
+	43,  // 124: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
+	45,  // 125: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
+	92,  // 126: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
+	100, // 127: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
+	100, // 128: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
+	53,  // 129: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
+	55,  // 130: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
+	59,  // 131: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
+	101, // 132: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	101, // 133: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
+	63,  // 134: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
+	66,  // 135: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
+	68,  // 136: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
+	70,  // 137: vzreconciler.api.v1.Control.InspectImage:output_type -> vzreconciler.api.v1.InspectImageResponse
+	72,  // 138: vzreconciler.api.v1.Control.TagImage:output_type -> vzreconciler.api.v1.TagImageResponse
+	74,  // 139: vzreconciler.api.v1.Control.PushImage:output_type -> vzreconciler.api.v1.PushImageResponse
+	101, // 140: vzreconciler.api.v1.Control.SaveImages:output_type -> vzreconciler.wire.v1.Piece
+	78,  // 141: vzreconciler.api.v1.Control.LoadImages:output_type -> vzreconciler.api.v1.LoadImagesResponse
+	81,  // 142: vzreconciler.api.v1.Control.ListVolumes:output_type -> vzreconciler.api.v1.ListVolumesResponse
+	83,  // 143: vzreconciler.api.v1.Control.RemoveVolume:output_type -> vzreconciler.api.v1.RemoveVolumeResponse
+	88,  // 144: vzreconciler.api.v1.Control.ListNetworks:output_type -> vzreconciler.api.v1.ListNetworksResponse
+	106, // [106:145] is the sub-list for method output_type
+	67,  // [67:106] is the sub-list for method input_type
+	67,  // [67:67] is the sub-list for extension type_name
+	67,  // [67:67] is the sub-list for extension extendee
+	0,   // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_reconciler_api_api_proto_init() }
@@ -5273,13 +5883,17 @@ func file_reconciler_api_api_proto_init() {
 		(*CopyInRequest_Start)(nil),
 		(*CopyInRequest_Data)(nil),
 	}
+	file_reconciler_api_api_proto_msgTypes[76].OneofWrappers = []any{
+		(*LoadImagesRequest_Start)(nil),
+		(*LoadImagesRequest_Data)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reconciler_api_api_proto_rawDesc), len(file_reconciler_api_api_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   79,
+			NumMessages:   89,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -54,6 +54,11 @@ const (
 	Control_PullImage_FullMethodName          = "/vzreconciler.api.v1.Control/PullImage"
 	Control_ListImages_FullMethodName         = "/vzreconciler.api.v1.Control/ListImages"
 	Control_RemoveImage_FullMethodName        = "/vzreconciler.api.v1.Control/RemoveImage"
+	Control_InspectImage_FullMethodName       = "/vzreconciler.api.v1.Control/InspectImage"
+	Control_TagImage_FullMethodName           = "/vzreconciler.api.v1.Control/TagImage"
+	Control_PushImage_FullMethodName          = "/vzreconciler.api.v1.Control/PushImage"
+	Control_SaveImages_FullMethodName         = "/vzreconciler.api.v1.Control/SaveImages"
+	Control_LoadImages_FullMethodName         = "/vzreconciler.api.v1.Control/LoadImages"
 	Control_ListVolumes_FullMethodName        = "/vzreconciler.api.v1.Control/ListVolumes"
 	Control_RemoveVolume_FullMethodName       = "/vzreconciler.api.v1.Control/RemoveVolume"
 	Control_ListNetworks_FullMethodName       = "/vzreconciler.api.v1.Control/ListNetworks"
@@ -124,6 +129,12 @@ type ControlClient interface {
 	PullImage(ctx context.Context, in *PullImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullImageResponse], error)
 	ListImages(ctx context.Context, in *ListImagesRequest, opts ...grpc.CallOption) (*ListImagesResponse, error)
 	RemoveImage(ctx context.Context, in *RemoveImageRequest, opts ...grpc.CallOption) (*RemoveImageResponse, error)
+	InspectImage(ctx context.Context, in *InspectImageRequest, opts ...grpc.CallOption) (*InspectImageResponse, error)
+	TagImage(ctx context.Context, in *TagImageRequest, opts ...grpc.CallOption) (*TagImageResponse, error)
+	PushImage(ctx context.Context, in *PushImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PushImageResponse], error)
+	// SaveImages sends images as one archive, LoadImages takes one.
+	SaveImages(ctx context.Context, in *SaveImagesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[wire.Piece], error)
+	LoadImages(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[LoadImagesRequest, LoadImagesResponse], error)
 	ListVolumes(ctx context.Context, in *ListVolumesRequest, opts ...grpc.CallOption) (*ListVolumesResponse, error)
 	RemoveVolume(ctx context.Context, in *RemoveVolumeRequest, opts ...grpc.CallOption) (*RemoveVolumeResponse, error)
 	ListNetworks(ctx context.Context, in *ListNetworksRequest, opts ...grpc.CallOption) (*ListNetworksResponse, error)
@@ -516,6 +527,77 @@ func (c *controlClient) RemoveImage(ctx context.Context, in *RemoveImageRequest,
 	return out, nil
 }
 
+func (c *controlClient) InspectImage(ctx context.Context, in *InspectImageRequest, opts ...grpc.CallOption) (*InspectImageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InspectImageResponse)
+	err := c.cc.Invoke(ctx, Control_InspectImage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) TagImage(ctx context.Context, in *TagImageRequest, opts ...grpc.CallOption) (*TagImageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TagImageResponse)
+	err := c.cc.Invoke(ctx, Control_TagImage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) PushImage(ctx context.Context, in *PushImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PushImageResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[11], Control_PushImage_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PushImageRequest, PushImageResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_PushImageClient = grpc.ServerStreamingClient[PushImageResponse]
+
+func (c *controlClient) SaveImages(ctx context.Context, in *SaveImagesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[wire.Piece], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[12], Control_SaveImages_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SaveImagesRequest, wire.Piece]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_SaveImagesClient = grpc.ServerStreamingClient[wire.Piece]
+
+func (c *controlClient) LoadImages(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[LoadImagesRequest, LoadImagesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[13], Control_LoadImages_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[LoadImagesRequest, LoadImagesResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_LoadImagesClient = grpc.ClientStreamingClient[LoadImagesRequest, LoadImagesResponse]
+
 func (c *controlClient) ListVolumes(ctx context.Context, in *ListVolumesRequest, opts ...grpc.CallOption) (*ListVolumesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListVolumesResponse)
@@ -611,6 +693,12 @@ type ControlServer interface {
 	PullImage(*PullImageRequest, grpc.ServerStreamingServer[PullImageResponse]) error
 	ListImages(context.Context, *ListImagesRequest) (*ListImagesResponse, error)
 	RemoveImage(context.Context, *RemoveImageRequest) (*RemoveImageResponse, error)
+	InspectImage(context.Context, *InspectImageRequest) (*InspectImageResponse, error)
+	TagImage(context.Context, *TagImageRequest) (*TagImageResponse, error)
+	PushImage(*PushImageRequest, grpc.ServerStreamingServer[PushImageResponse]) error
+	// SaveImages sends images as one archive, LoadImages takes one.
+	SaveImages(*SaveImagesRequest, grpc.ServerStreamingServer[wire.Piece]) error
+	LoadImages(grpc.ClientStreamingServer[LoadImagesRequest, LoadImagesResponse]) error
 	ListVolumes(context.Context, *ListVolumesRequest) (*ListVolumesResponse, error)
 	RemoveVolume(context.Context, *RemoveVolumeRequest) (*RemoveVolumeResponse, error)
 	ListNetworks(context.Context, *ListNetworksRequest) (*ListNetworksResponse, error)
@@ -716,6 +804,21 @@ func (UnimplementedControlServer) ListImages(context.Context, *ListImagesRequest
 }
 func (UnimplementedControlServer) RemoveImage(context.Context, *RemoveImageRequest) (*RemoveImageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveImage not implemented")
+}
+func (UnimplementedControlServer) InspectImage(context.Context, *InspectImageRequest) (*InspectImageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method InspectImage not implemented")
+}
+func (UnimplementedControlServer) TagImage(context.Context, *TagImageRequest) (*TagImageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TagImage not implemented")
+}
+func (UnimplementedControlServer) PushImage(*PushImageRequest, grpc.ServerStreamingServer[PushImageResponse]) error {
+	return status.Error(codes.Unimplemented, "method PushImage not implemented")
+}
+func (UnimplementedControlServer) SaveImages(*SaveImagesRequest, grpc.ServerStreamingServer[wire.Piece]) error {
+	return status.Error(codes.Unimplemented, "method SaveImages not implemented")
+}
+func (UnimplementedControlServer) LoadImages(grpc.ClientStreamingServer[LoadImagesRequest, LoadImagesResponse]) error {
+	return status.Error(codes.Unimplemented, "method LoadImages not implemented")
 }
 func (UnimplementedControlServer) ListVolumes(context.Context, *ListVolumesRequest) (*ListVolumesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListVolumes not implemented")
@@ -1208,6 +1311,71 @@ func _Control_RemoveImage_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_InspectImage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(InspectImageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).InspectImage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_InspectImage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).InspectImage(ctx, req.(*InspectImageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_TagImage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TagImageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).TagImage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_TagImage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).TagImage(ctx, req.(*TagImageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_PushImage_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(PushImageRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ControlServer).PushImage(m, &grpc.GenericServerStream[PushImageRequest, PushImageResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_PushImageServer = grpc.ServerStreamingServer[PushImageResponse]
+
+func _Control_SaveImages_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SaveImagesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ControlServer).SaveImages(m, &grpc.GenericServerStream[SaveImagesRequest, wire.Piece]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_SaveImagesServer = grpc.ServerStreamingServer[wire.Piece]
+
+func _Control_LoadImages_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ControlServer).LoadImages(&grpc.GenericServerStream[LoadImagesRequest, LoadImagesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_LoadImagesServer = grpc.ClientStreamingServer[LoadImagesRequest, LoadImagesResponse]
+
 func _Control_ListVolumes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListVolumesRequest)
 	if err := dec(in); err != nil {
@@ -1350,6 +1518,14 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Control_RemoveImage_Handler,
 		},
 		{
+			MethodName: "InspectImage",
+			Handler:    _Control_InspectImage_Handler,
+		},
+		{
+			MethodName: "TagImage",
+			Handler:    _Control_TagImage_Handler,
+		},
+		{
 			MethodName: "ListVolumes",
 			Handler:    _Control_ListVolumes_Handler,
 		},
@@ -1420,6 +1596,21 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "PullImage",
 			Handler:       _Control_PullImage_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "PushImage",
+			Handler:       _Control_PushImage_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "SaveImages",
+			Handler:       _Control_SaveImages_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "LoadImages",
+			Handler:       _Control_LoadImages_Handler,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "reconciler/api/api.proto",

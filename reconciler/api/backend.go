@@ -101,6 +101,17 @@ type Backend interface {
 	ListImages(ctx context.Context) (*ListImagesResponse, error)
 	// RemoveImage removes an image that no sandbox uses.
 	RemoveImage(ctx context.Context, req *RemoveImageRequest) (*RemoveImageResponse, error)
+	// InspectImage tells all that the store knows of an image.
+	InspectImage(ctx context.Context, req *InspectImageRequest) (*InspectImageResponse, error)
+	// TagImage gives an image one more name.
+	TagImage(ctx context.Context, req *TagImageRequest) error
+	// PushImage sends an image to the registry that its name is of; the last message
+	// has the digest.
+	PushImage(ctx context.Context, req *PushImageRequest, send func(*PushImageResponse) error) error
+	// SaveImages writes images as one archive.
+	SaveImages(ctx context.Context, req *SaveImagesRequest, w io.Writer) error
+	// LoadImages brings in the images of an archive.
+	LoadImages(ctx context.Context, req *LoadImagesStart, archive io.Reader) (*LoadImagesResponse, error)
 	// ListVolumes returns the volumes of claims, and those that claims have left.
 	ListVolumes(ctx context.Context, req *ListVolumesRequest) (*ListVolumesResponse, error)
 	// RemoveVolume removes a volume that no claim is for and no sandbox has.

@@ -87,7 +87,8 @@ func (i *instance) Detach()               {}
 
 // store has every image, and tells when a certain one is asked for.
 type store struct {
-	expected atomic.Pointer[expectation]
+	reconciler.Images // what a fleet never asks for
+	expected          atomic.Pointer[expectation]
 }
 
 type expectation struct {

@@ -50,6 +50,11 @@ type Backend struct {
 	PullImageFunc          func(ctx context.Context, req *api.PullImageRequest, send func(*api.PullImageResponse) error) error
 	ListImagesFunc         func(ctx context.Context) (*api.ListImagesResponse, error)
 	RemoveImageFunc        func(ctx context.Context, req *api.RemoveImageRequest) (*api.RemoveImageResponse, error)
+	InspectImageFunc       func(ctx context.Context, req *api.InspectImageRequest) (*api.InspectImageResponse, error)
+	TagImageFunc           func(ctx context.Context, req *api.TagImageRequest) error
+	PushImageFunc          func(ctx context.Context, req *api.PushImageRequest, send func(*api.PushImageResponse) error) error
+	SaveImagesFunc         func(ctx context.Context, req *api.SaveImagesRequest, w io.Writer) error
+	LoadImagesFunc         func(ctx context.Context, req *api.LoadImagesStart, archive io.Reader) (*api.LoadImagesResponse, error)
 	ListVolumesFunc        func(ctx context.Context, req *api.ListVolumesRequest) (*api.ListVolumesResponse, error)
 	RemoveVolumeFunc       func(ctx context.Context, req *api.RemoveVolumeRequest) (*api.RemoveVolumeResponse, error)
 	ListNetworksFunc       func(ctx context.Context, req *api.ListNetworksRequest) (*api.ListNetworksResponse, error)
@@ -356,4 +361,44 @@ func (b *Backend) ListNetworks(ctx context.Context, req *api.ListNetworksRequest
 		return nil, unset("list networks")
 	}
 	return b.ListNetworksFunc(ctx, req)
+}
+
+// InspectImage calls InspectImageFunc.
+func (b *Backend) InspectImage(ctx context.Context, req *api.InspectImageRequest) (*api.InspectImageResponse, error) {
+	if b.InspectImageFunc == nil {
+		return nil, unset("inspect image")
+	}
+	return b.InspectImageFunc(ctx, req)
+}
+
+// TagImage calls TagImageFunc.
+func (b *Backend) TagImage(ctx context.Context, req *api.TagImageRequest) error {
+	if b.TagImageFunc == nil {
+		return unset("tag image")
+	}
+	return b.TagImageFunc(ctx, req)
+}
+
+// PushImage calls PushImageFunc.
+func (b *Backend) PushImage(ctx context.Context, req *api.PushImageRequest, send func(*api.PushImageResponse) error) error {
+	if b.PushImageFunc == nil {
+		return unset("push image")
+	}
+	return b.PushImageFunc(ctx, req, send)
+}
+
+// SaveImages calls SaveImagesFunc.
+func (b *Backend) SaveImages(ctx context.Context, req *api.SaveImagesRequest, w io.Writer) error {
+	if b.SaveImagesFunc == nil {
+		return unset("save images")
+	}
+	return b.SaveImagesFunc(ctx, req, w)
+}
+
+// LoadImages calls LoadImagesFunc.
+func (b *Backend) LoadImages(ctx context.Context, req *api.LoadImagesStart, archive io.Reader) (*api.LoadImagesResponse, error) {
+	if b.LoadImagesFunc == nil {
+		return nil, unset("load images")
+	}
+	return b.LoadImagesFunc(ctx, req, archive)
 }
