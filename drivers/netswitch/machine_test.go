@@ -37,8 +37,9 @@ type machine struct {
 	t     *testing.T
 	stack *stack.Stack
 	conn  atomic.Pointer[net.UnixConn]
-	// deaf machines do not read.
-	deaf atomic.Bool
+	// deaf machines do not read until they are healed.
+	deaf   atomic.Bool
+	healed chan struct{}
 }
 
 func newMachine(t *testing.T, e drivers.NetworkEndpoint, gateway netip.Addr) *machine {
@@ -52,7 +53,7 @@ func newMachine(t *testing.T, e drivers.NetworkEndpoint, gateway netip.Addr) *ma
 		t.Fatal(err)
 	}
 	link := channel.New(1024, 1500+header.EthernetMinimumSize, tcpip.LinkAddress(mac))
-	m := &machine{t: t, stack: stack.New(stack.Options{
+	m := &machine{t: t, healed: make(chan struct{}), stack: stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
 	})}
@@ -103,8 +104,7 @@ func (m *machine) serve(l *net.UnixListener, link *channel.Endpoint) {
 		m.conn.Store(c)
 		for {
 			if m.deaf.Load() {
-				time.Sleep(time.Millisecond)
-				continue
+				<-m.healed
 			}
 			frame, err := readFrame(c)
 			if err != nil {
@@ -198,7 +198,7 @@ type lab struct {
 
 func newLab(t *testing.T, mode drivers.NetworkMode, names ...string) (*lab, []*machine) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "vzn") // short: sockets are in it
+	dir, err := os.MkdirTemp("", "vzn") //nolint:usetesting // short: sockets are in it
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func TestASandboxThatDoesNotReadHoldsUpNobody(t *testing.T) {
 	l, m := newLab(t, drivers.NetworkIsolated, "a", "b", "deaf")
 	m[0].echo(80)
 	m[2].deaf.Store(true)
-	defer m[2].deaf.Store(false)
+	defer close(m[2].healed)
 	to := full(l.at(2, 9))
 	flood, err := gonet.DialUDP(m[1].stack, nil, &to, ipv4.ProtocolNumber)
 	if err != nil {
@@ -86,7 +86,7 @@ func TestWhatBearsAnothersAddressIsCountedAndGoesNowhere(t *testing.T) {
 	m[1].send(frame([]byte{255, 255, 255, 255, 255, 255}, mac(1), typeARP, arpFor(mac(1), a))) // claims a's
 	m[1].send([]byte{1, 2, 3})
 	m[1].send(nil)
-	st := l.await2(func(st drivers.NetworkState) bool {
+	st := l.awaitCounts(func(st drivers.NetworkState) bool {
 		return st.Endpoints[1].SpoofedFrames+st.Endpoints[1].DroppedFrames >= 6
 	})
 	if e := st.Endpoints[1]; e.SpoofedFrames != 4 || e.DroppedFrames != 2 {
@@ -106,10 +106,10 @@ func arpFor(mac []byte, addr netip.Addr) []byte {
 	return b
 }
 
-// await2 is await for what counts alone change.
-func (l *lab) await2(ok func(drivers.NetworkState) bool) drivers.NetworkState {
+// awaitCounts is await where counters alone change.
+func (l *lab) awaitCounts(ok func(drivers.NetworkState) bool) drivers.NetworkState {
 	l.t.Helper()
-	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+	for begin := time.Now(); ; pause(l.t.Context(), time.Millisecond) {
 		st, _ := l.s.State(l.t.Context())
 		if ok(st) {
 			return st
@@ -120,8 +120,18 @@ func (l *lab) await2(ok func(drivers.NetworkState) bool) drivers.NetworkState {
 	}
 }
 
+func listenHere(t *testing.T, at string) (net.Listener, error) {
+	var lc net.ListenConfig
+	return lc.Listen(t.Context(), "tcp4", at)
+}
+
+func dialHere(t *testing.T, network, to string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(t.Context(), network, to)
+}
+
 func TestTheHostIsNotReached(t *testing.T) {
-	host, err := net.Listen("tcp4", "0.0.0.0:0")
+	host, err := listenHere(t, "0.0.0.0:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +184,7 @@ func TestTheWayOut(t *testing.T) {
 	if !ok {
 		t.Skip("this host has no address but its loopback's, so nothing can stand for the world")
 	}
-	world, err := net.Listen("tcp4", netip.AddrPortFrom(own, 0).String())
+	world, err := listenHere(t, netip.AddrPortFrom(own, 0).String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +219,7 @@ func TestTheWayOut(t *testing.T) {
 }
 
 func TestPublishedPortsAreChangedWhileTheyAreUsed(t *testing.T) {
-	taken, err := net.Listen("tcp4", "127.0.0.1:0")
+	taken, err := listenHere(t, "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +230,7 @@ func TestPublishedPortsAreChangedWhileTheyAreUsed(t *testing.T) {
 	second := taken.Addr().(*net.TCPAddr).AddrPort()
 	l.config.Ports = []drivers.PublishedPort{{ID: "default/a", Protocol: "tcp", Host: first, Port: 80}}
 	l.configure()
-	under, err := net.Dial("tcp", first.String())
+	under, err := dialHere(t, "tcp", first.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +253,7 @@ func TestPublishedPortsAreChangedWhileTheyAreUsed(t *testing.T) {
 	}
 	taken.Close()
 	l.await(func(st drivers.NetworkState) bool { return problem(st, second) == "" })
-	c, err := net.Dial("tcp", second.String())
+	c, err := dialHere(t, "tcp", second.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +262,7 @@ func TestPublishedPortsAreChangedWhileTheyAreUsed(t *testing.T) {
 	}
 	l.config.Ports = l.config.Ports[1:]
 	l.configure()
-	if c, err := net.Dial("tcp", first.String()); err == nil {
+	if c, err := dialHere(t, "tcp", first.String()); err == nil {
 		c.Close()
 		t.Error("a port that is published no more answers")
 	}
@@ -279,7 +289,7 @@ func TestPublishedDatagrams(t *testing.T) {
 	host := freePort(t)
 	l.config.Ports = []drivers.PublishedPort{{ID: "default/a", Protocol: "udp", Host: host, Port: 7}}
 	l.configure()
-	c, err := net.Dial("udp", host.String())
+	c, err := dialHere(t, "udp", host.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +310,7 @@ func TestPublishedDatagrams(t *testing.T) {
 
 func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := listenHere(t, "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
