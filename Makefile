@@ -6,7 +6,7 @@ PREFIX    ?= /usr/local
 LDFLAGS   := -s -w -X github.com/vzreconciler/vzreconciler/internal/version.Version=$(VERSION)
 BUILD     := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 GUESTS    := amd64 arm64
-PLUGINS   := runtime-qemu
+PLUGINS   := runtime-qemu network-switch
 # On a Mac, who signs runtime-vz: "-" is nobody (ad hoc), else a certificate's name.
 SIGN      ?= -
 # The module that stands in for Apple's framework on Linux, see drivers/vz/doc.go.

@@ -18,6 +18,7 @@ const (
 	CapabilityExec                 = "exec"                 // Exec: further processes with their stdio
 	CapabilityHostPaths            = "hostPaths"            // Volume.HostPath
 	CapabilityNestedVirtualization = "nestedVirtualization" // Configuration.NestedVirtualization
+	CapabilityNetworks             = "networks"             // Configuration.Interfaces
 	CapabilityPause                = "pause"                // Pause and Resume
 	CapabilitySaveState            = "saveState"            // SaveState and RestoreState
 	CapabilitySnapshotDisk         = "snapshotDisk"         // SnapshotDisk
@@ -32,7 +33,7 @@ const (
 func Capabilities() []string {
 	return []string{
 		CapabilityAttach, CapabilityContainers, CapabilityCopy, CapabilityDial, CapabilityDiskVolumes, CapabilityExec,
-		CapabilityHostPaths, CapabilityNestedVirtualization, CapabilityPause, CapabilitySaveState, CapabilitySnapshotDisk,
+		CapabilityHostPaths, CapabilityNestedVirtualization, CapabilityNetworks, CapabilityPause, CapabilitySaveState, CapabilitySnapshotDisk,
 		CapabilityStatistics, CapabilityStdin, CapabilityTerminal, CapabilityUpdate, CapabilityVolumes,
 	}
 }

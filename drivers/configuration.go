@@ -44,14 +44,16 @@ type Configuration struct {
 	CacheDir string `json:"cacheDir"`
 	// SocketDir is a short private directory for sockets: a bundle's path may be
 	// too long for a Unix socket's name.
-	SocketDir            string            `json:"socketDir"`
-	Containers           []Container       `json:"containers"`
-	Volumes              []Volume          `json:"volumes,omitempty"`
-	FSGroup              *FSGroup          `json:"fsGroup,omitempty"`
-	Sysctls              map[string]string `json:"sysctls,omitempty"`
-	DNS                  DNS               `json:"dns,omitzero"`
-	HostAliases          []HostAlias       `json:"hostAliases,omitempty"`
-	NestedVirtualization bool              `json:"nestedVirtualization,omitempty"`
+	SocketDir   string            `json:"socketDir"`
+	Containers  []Container       `json:"containers"`
+	Volumes     []Volume          `json:"volumes,omitempty"`
+	FSGroup     *FSGroup          `json:"fsGroup,omitempty"`
+	Sysctls     map[string]string `json:"sysctls,omitempty"`
+	DNS         DNS               `json:"dns,omitzero"`
+	HostAliases []HostAlias       `json:"hostAliases,omitempty"`
+	// Interfaces are the machine's on networks; none means that it has no network.
+	Interfaces           []NetworkInterface `json:"interfaces,omitempty"`
+	NestedVirtualization bool               `json:"nestedVirtualization,omitempty"`
 	// RuntimeData is the runtime's own configuration, checked against
 	// Info.RuntimeDataSchema.
 	RuntimeData json.RawMessage `json:"runtimeData,omitempty"`

@@ -22,7 +22,7 @@ func (r *report) validatePrune(m *metav1.ObjectMeta) {
 	}
 	path := keyed(field.NewPath("metadata", "annotations"), AnnotationPrune)
 	oneOf(r, path, value, PruneDisabled, PruneEnabled)
-	if kind := r.root.get("kind").text(); kind == KindConfigMap || kind == KindSecret || kind == KindPersistentVolumeClaim || kind == KindRuntimeClass {
+	if kind := r.root.get("kind").text(); kind == KindConfigMap || kind == KindSecret || kind == KindPersistentVolumeClaim || kind == KindRuntimeClass || kind == KindNetwork {
 		r.warnAt(r.locate(pathString(path)), pathString(path), "has no effect on a %s", kind)
 	}
 }

@@ -69,6 +69,7 @@ func setDefaults(s *Sandbox) {
 	for i := range pod.Volumes {
 		setVolumeDefaults(&pod.Volumes[i])
 	}
+	setNetworkDefaults(s)
 	setVMDefaults(&s.Spec.VM, pod)
 }
 

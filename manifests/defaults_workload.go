@@ -65,7 +65,9 @@ func (r *report) finishTemplate(path *field.Path, template *corev1.PodTemplateSp
 	s := podDocument{Spec: *template.Spec.DeepCopy()}.sandbox()
 	s.Name = "template"
 	s.Spec.VolumeClaimTemplates = templatesOf(claims)
+	s.Annotations = template.Annotations
 	setDefaults(s)
+	r.validateNetworks(path.Child("metadata", "annotations"), s)
 	r.validateMachine(s, path.Child("spec"))
 }
 

@@ -98,7 +98,7 @@ apiVersion: v1
 kind: Sandbox
 ---
 apiVersion: vzreconciler.dev/v1alpha1
-kind: Network
+kind: EgressPolicy
 metadata: {name: default}
 ---
 apiVersion: apps/v1
@@ -114,7 +114,7 @@ kind: 7
 			`x.yaml:2:7: Sandbox default/web: there is no kind "Pdo" (did you mean "Pod"?)`,
 			`x.yaml:5:13: Sandbox default/web: there is no kind Sandbox in "vzreconciler.dev/v1"; it is in vzreconciler.dev/v1alpha1, agents.x-k8s.io/v1beta1, agents.x-k8s.io/v1alpha1 (did you mean "vzreconciler.dev/v1alpha1"?)`,
 			`x.yaml:9:13: there is no kind Sandbox in "v1"; it is in vzreconciler.dev/v1alpha1, agents.x-k8s.io/v1beta1, agents.x-k8s.io/v1alpha1 (did you mean "vzreconciler.dev/v1alpha1"?)`,
-			`x.yaml:13:7: Network default/default: kind Network is not supported yet`,
+			`x.yaml:13:7: EgressPolicy default/default: kind EgressPolicy is not supported yet`,
 			`x.yaml:17:7: there is no kind "Deployment"`,
 			`x.yaml:19:1: apiVersion: required: every object has an apiVersion and a kind`,
 			`x.yaml:22:7: kind: want a string, have a whole number`,

@@ -99,6 +99,8 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[corev1.Secret](),
 		reflect.TypeFor[corev1.PersistentVolumeClaim](),
 		reflect.TypeFor[nodev1.RuntimeClass](),
+		reflect.TypeFor[Network](),
+		reflect.TypeFor[networkDocument](),
 		reflect.TypeFor[batchv1.Job](),
 		reflect.TypeFor[batchv1.CronJob](),
 		reflect.TypeFor[appsv1.StatefulSet](),
@@ -108,6 +110,8 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		return documentField
 	case reflect.TypeFor[SandboxTemplateSpec]():
 		return sandboxTemplateField
+	case reflect.TypeFor[NetworkSpec]():
+		return networkField
 	case reflect.TypeFor[batchv1.JobSpec]():
 		return jobField
 	case reflect.TypeFor[batchv1.CronJobSpec]():
@@ -137,6 +141,7 @@ func uses(t reflect.Type) func(name string) fieldUse {
 		reflect.TypeFor[SandboxClaimEnv](),
 		reflect.TypeFor[Kernel](),
 		reflect.TypeFor[Dependency](),
+		reflect.TypeFor[NetworkAttachment](),
 		reflect.TypeFor[corev1.Capabilities](),
 		reflect.TypeFor[corev1.ConfigMapEnvSource](),
 		reflect.TypeFor[corev1.ConfigMapKeySelector](),

@@ -42,9 +42,9 @@ func objectMetaField(name string) fieldUse {
 func sandboxField(name string) fieldUse {
 	switch name {
 	case "operatingMode", "replicas", "shutdownTime", "shutdownPolicy", "podTemplate", "vm", "volumeClaimTemplates",
-		"dependsOn", "progressDeadlineSeconds":
+		"dependsOn", "progressDeadlineSeconds", "networks":
 		return fieldUse{class: supported}
-	case "networks", "sockets":
+	case "sockets":
 		return fieldUse{class: notYet}
 	case "service":
 		return noEffect(noCluster)
@@ -61,10 +61,10 @@ func podField(name string) fieldUse {
 	case "runtimeClassName":
 		return limited("the name of a RuntimeClass, or of a runtime plugin itself")
 	case "volumes", "containers", "restartPolicy", "terminationGracePeriodSeconds", "securityContext",
-		"hostname", "hostAliases", "dnsConfig", "imagePullSecrets":
+		"hostname", "subdomain", "hostAliases", "dnsConfig", "imagePullSecrets":
 		return fieldUse{class: supported}
 	case "ephemeralContainers", "activeDeadlineSeconds", "shareProcessNamespace",
-		"subdomain", "setHostnameAsFQDN", "hostnameOverride", "overhead",
+		"setHostnameAsFQDN", "hostnameOverride", "overhead",
 		"resources", "resourceClaims":
 		return fieldUse{class: notYet}
 	case "nodeSelector", "nodeName", "affinity", "schedulerName", "tolerations", "priorityClassName", "priority",
@@ -131,10 +131,8 @@ func containerSecurityField(name string) fieldUse {
 
 func portField(name string) fieldUse {
 	switch name {
-	case "name", "containerPort", "protocol":
+	case "name", "containerPort", "protocol", "hostPort", "hostIP":
 		return fieldUse{class: supported}
-	case "hostPort", "hostIP":
-		return fieldUse{class: notYet}
 	}
 	return fieldUse{}
 }
@@ -224,6 +222,17 @@ func claimField(name string) fieldUse {
 		return noMeaning("there are no PersistentVolumes to choose from: each claim gets a volume of its own")
 	case "dataSourceRef":
 		return fieldUse{notYet, "use dataSource"}
+	}
+	return fieldUse{}
+}
+
+// networkField knows the fields of a Network's spec.
+func networkField(name string) fieldUse {
+	switch name {
+	case "mode", "subnet", "mtu":
+		return fieldUse{class: supported}
+	case "ipv6Subnet":
+		return fieldUse{notYet, "networks are IPv4"}
 	}
 	return fieldUse{}
 }

@@ -82,7 +82,6 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 	for mark, cases := range map[string][]string{
 		"spec": {
 			"volumeClaimTemplates: [{metadata: {name: a}, spec: {dataSourceRef: {kind: PersistentVolumeClaim, name: b}}}]",
-			"networks: [{name: default}]",
 			"sockets: [{hostPath: a, containerPath: /a}]",
 		},
 		"pod": {
@@ -95,7 +94,6 @@ func TestLaterFieldsAreRefusedNotIgnored(t *testing.T) {
 			"volumes: [{name: a, emptyDir: {mode: 1}}]",
 		},
 		"container": {
-			"ports: [{containerPort: 80, hostPort: 8080}]",
 			"lifecycle: {preStop: {exec: {command: [a]}}}",
 			"securityContext: {privileged: true}",
 			"env: [{name: A, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}]",

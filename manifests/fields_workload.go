@@ -29,10 +29,8 @@ func cronJobField(name string) fieldUse {
 func statefulSetField(name string) fieldUse {
 	switch name {
 	case "replicas", "selector", "template", "podManagementPolicy", "updateStrategy", "revisionHistoryLimit",
-		"minReadySeconds", "ordinals", "volumeClaimTemplates", "persistentVolumeClaimRetentionPolicy":
+		"minReadySeconds", "ordinals", "serviceName", "volumeClaimTemplates", "persistentVolumeClaimRetentionPolicy":
 		return fieldUse{class: supported}
-	case "serviceName":
-		return noEffect(noCluster)
 	}
 	return fieldUse{}
 }

@@ -37,6 +37,7 @@ func kinds() []kind {
 		{"v1", "Secret", reflect.TypeFor[corev1.Secret](), decodeSecret},
 		{"v1", "PersistentVolumeClaim", reflect.TypeFor[corev1.PersistentVolumeClaim](), decodeClaim},
 		{"node.k8s.io/v1", KindRuntimeClass, reflect.TypeFor[nodev1.RuntimeClass](), decodeRuntimeClass},
+		{APIVersion, KindNetwork, reflect.TypeFor[networkDocument](), decodeNetwork},
 		{"apps/v1", KindStatefulSet, reflect.TypeFor[appsv1.StatefulSet](), decodeStatefulSet},
 		{"batch/v1", KindJob, reflect.TypeFor[batchv1.Job](), decodeJob},
 		{"batch/v1", KindCronJob, reflect.TypeFor[batchv1.CronJob](), decodeCronJob},
@@ -49,7 +50,7 @@ func kinds() []kind {
 // laterKinds are the kinds that are known and not supported yet, by apiVersion.
 func laterKinds() map[string][]string {
 	return map[string][]string{
-		APIVersion:             {"Network", "EgressPolicy"},
+		APIVersion:             {"EgressPolicy"},
 		"networking.k8s.io/v1": {"NetworkPolicy"},
 	}
 }
@@ -157,6 +158,12 @@ type (
 	}
 )
 
+// networkDocument is a document that is read as a Network.
+type networkDocument struct {
+	Network `json:",inline"`
+	Status  json.RawMessage `json:"status,omitempty"`
+}
+
 // agentSandboxLifecycle is when a sandbox ends, in both versions of agent-sandbox's
 // spec.
 type agentSandboxLifecycle struct {
@@ -228,6 +235,15 @@ func (l agentSandboxLifecycle) addTo(s *SandboxSpec) {
 func decodeConfigMap(data []byte, obj *Object) error {
 	obj.ConfigMap = &corev1.ConfigMap{}
 	return json.Unmarshal(data, obj.ConfigMap)
+}
+
+func decodeNetwork(data []byte, obj *Object) error {
+	var doc networkDocument
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return err
+	}
+	obj.Network = &doc.Network
+	return nil
 }
 
 func decodeClaim(data []byte, obj *Object) error {

@@ -240,6 +240,12 @@ func (r *report) finish(k kind, obj *Object) {
 		r.types.dropHarmless(obj.RuntimeClass)
 		obj.Key = Key{Kind: KindRuntimeClass, Namespace: DefaultNamespace, Name: obj.RuntimeClass.Name}
 		r.validateRuntimeClass(obj.RuntimeClass)
+	case obj.Network != nil:
+		n := obj.Network
+		r.types.dropHarmless(n)
+		setNamespace(&n.ObjectMeta)
+		r.validateNetwork(n)
+		obj.Key = NetworkKey(n.Name)
 	case isWorkload(k.kind):
 		r.finishWorkload(k, obj)
 	}

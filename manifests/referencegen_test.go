@@ -44,9 +44,9 @@ func TestReferenceIsUpToDate(t *testing.T) {
 	is := map[string]string{
 		"Pod": "a Sandbox whose `spec` is the `spec.podTemplate.spec` below", "ConfigMap": "values for variables and files",
 		"Secret": "the same, kept in memory only", "PersistentVolumeClaim": "a volume that outlives the sandboxes with it",
-		"RuntimeClass": "a name for a runtime plugin",
-		"StatefulSet":  "sandboxes with stable names, updated one after the other",
-		"Job":          "sandboxes that run to completion", "CronJob": "Jobs at the times of a schedule",
+		"RuntimeClass": "a name for a runtime plugin", "Network": "what sandboxes are attached to",
+		"StatefulSet": "sandboxes with stable names, updated one after the other",
+		"Job":         "sandboxes that run to completion", "CronJob": "Jobs at the times of a schedule",
 		"SandboxTemplate": "what the sandboxes of pools and claims are made from",
 		"SandboxWarmPool": "sandboxes kept ready for claims", "SandboxClaim": "one sandbox, taken from a pool or made",
 	}

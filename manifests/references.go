@@ -8,8 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// A Reference is a ConfigMap, a Secret, a PersistentVolumeClaim or a RuntimeClass
-// that a sandbox needs.
+// A Reference is a ConfigMap, a Secret, a PersistentVolumeClaim, a RuntimeClass or a
+// Network that a sandbox needs.
 type Reference struct {
 	Key Key
 	// Optional says that the sandbox starts without the object too, and without
@@ -61,6 +61,10 @@ func (s *Sandbox) References() []Reference {
 	if class := pod.RuntimeClassName; class != nil && *class != "" {
 		// Without one it is a runtime's own name.
 		refs.found[RuntimeClassKey(*class)] = &needed{}
+	}
+	for _, n := range s.Spec.Networks {
+		// The default one is there without a manifest.
+		refs.found[NetworkKey(n.Name)] = &needed{required: n.Name != DefaultNetwork, keys: map[string]bool{}}
 	}
 	return refs.sorted()
 }

@@ -134,7 +134,7 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		sandboxWith(map[string]string{"spec": "vm: {cpus: 0}"}),
 		sandboxWith(map[string]string{"spec": "vm: {memory: 1GB}"}),
 		sandboxWith(map[string]string{"spec": "vm: {runtimeData: 1}"}),
-		sandboxWith(map[string]string{"container": "ports: [{containerPort: 80, hostPort: 80}]"}),
+		sandboxWith(map[string]string{"spec": "networks: [{name: default, mtu: 1}]"}),
 		sandboxWith(map[string]string{"container": "resources: {limits: {gpu: 1}}"}),
 		sandboxWith(map[string]string{"container": "livenessProbe: {exec: {command: [a]}, period: 1}"}),
 		"apiVersion: agents.x-k8s.io/v1beta1\nkind: Sandbox\nmetadata: {name: a}\nspec: {operatingMode: Paused, podTemplate: {spec: {containers: [{name: a, image: b}]}}}\n",

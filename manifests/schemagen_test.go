@@ -161,6 +161,8 @@ func isRequired(f fieldInfo) bool {
 	case "Container.image", "ObjectMeta.name", "LocalObjectReference.name", "SecretVolumeSource.secretName",
 		"StatefulSetSpec.selector":
 		return true
+	case "StatefulSetSpec.serviceName":
+		return false
 	}
 	for own := range f.owner.Fields() {
 		name, options, _ := strings.Cut(own.Tag.Get("json"), ",")
@@ -199,6 +201,11 @@ func constrain(s *jsonschema.Schema, f fieldInfo) {
 	case "SandboxSpec.shutdownPolicy", "agentSandboxLifecycle.shutdownPolicy":
 		enum("Retain", "Delete")
 		s.Default = "Retain"
+	case "NetworkSpec.mode":
+		enum("NAT", "Isolated")
+		s.Default = "NAT"
+	case "NetworkSpec.mtu", "NetworkAttachment.mtu":
+		between(minMTU, maxMTU)
 	case "VM.cpus":
 		between(1, maxCPUs)
 	case "VM.rosetta":

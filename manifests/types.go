@@ -19,6 +19,7 @@ const (
 	KindConfigMap             = "ConfigMap"
 	KindSecret                = "Secret"
 	KindPersistentVolumeClaim = "PersistentVolumeClaim"
+	KindNetwork               = "Network"
 
 	// KindRuntimeClass belongs to no namespace: its key has DefaultNamespace.
 	KindRuntimeClass = "RuntimeClass"
@@ -97,6 +98,7 @@ type Object struct {
 	ConfigMap *corev1.ConfigMap
 	Secret    *corev1.Secret
 	Claim     *corev1.PersistentVolumeClaim
+	Network   *Network
 
 	RuntimeClass *nodev1.RuntimeClass
 
@@ -146,7 +148,8 @@ type SandboxSpec struct {
 	PodTemplate PodTemplate `json:"podTemplate"`
 	// vm is what a VM has and a Pod has not.
 	VM VM `json:"vm,omitzero"`
-	// networks the VM is attached to.
+	// networks the VM has an interface on, at most 4; the first is its way out. Without any it has no network. Of what is
+	// written as a Pod, the annotation vzreconciler.dev/networks names them.
 	Networks []NetworkAttachment `json:"networks,omitempty"`
 	// sockets forwarded between host and guest.
 	Sockets []Socket `json:"sockets,omitempty"`
@@ -238,14 +241,6 @@ type Kernel struct {
 	Args []string `json:"args,omitempty"`
 }
 
-// NetworkAttachment attaches the VM to a Network.
-type NetworkAttachment struct {
-	Name        string `json:"name"`
-	IPv4Address string `json:"ipv4Address,omitempty"`
-	MACAddress  string `json:"macAddress,omitempty"`
-	MTU         int32  `json:"mtu,omitempty"`
-}
-
 // Socket forwards a Unix socket between host and guest.
 type Socket struct {
 	HostPath      string `json:"hostPath"`
@@ -300,6 +295,8 @@ const (
 	ConditionFinished    = "Finished"    // ran to completion
 	ConditionReconciling = "Reconciling" // on the way to what the manifest says
 	ConditionStalled     = "Stalled"     // cannot get further without help
+
+	ConditionNetworkAttached = "NetworkAttached" // its networks carry its frames, and its ports of the host are there
 )
 
 // SandboxStatus is what is true of a sandbox now.
@@ -313,6 +310,8 @@ type SandboxStatus struct {
 	// initContainerStatuses are the Pod's too: one that has run to completion is ready.
 	InitContainerStatuses []corev1.ContainerStatus `json:"initContainerStatuses,omitempty"`
 	PodIPs                []string                 `json:"podIPs,omitempty"`
+	// networks that the sandbox has an address on.
+	Networks []NetworkStatus `json:"networks,omitempty"`
 	// startTime is when the VM that runs now was started.
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// lastApplied is the last change that was applied.

@@ -66,6 +66,11 @@ func (r *report) validateSandbox(s *Sandbox, pod *field.Path) {
 	oneOf(r, spec.Child("shutdownPolicy"), *s.Spec.ShutdownPolicy, ShutdownPolicyRetain, ShutdownPolicyDelete)
 	inRange(r, spec.Child("progressDeadlineSeconds"), int64(*s.Spec.ProgressDeadlineSeconds), 1, math.MaxInt32)
 	r.validateDependencies(spec.Child("dependsOn"), s)
+	annotations := template.Child("annotations")
+	if _, ok := s.Spec.PodTemplate.ObjectMeta.Annotations[AnnotationNetworks]; !ok {
+		annotations = field.NewPath("metadata", "annotations")
+	}
+	r.validateNetworks(annotations, s)
 	r.validateMachine(s, pod)
 }
 
@@ -76,8 +81,12 @@ func (r *report) validateMachine(s *Sandbox, pod *field.Path) {
 	if s.Spec.PodTemplate.Spec.Hostname != hostnameFor(s.Name) {
 		r.validateHostname(pod.Child("hostname"), s.Spec.PodTemplate.Spec.Hostname)
 	}
+	if s.Spec.PodTemplate.Spec.Subdomain != "" {
+		r.validateHostname(pod.Child("subdomain"), s.Spec.PodTemplate.Spec.Subdomain)
+	}
 	r.validatePod(pod, s)
 	r.validateClaims(s, pod)
+	r.validateHostPorts(s, pod)
 	r.validateLimits(pod.Child("initContainers"), s.Spec.PodTemplate.Spec.InitContainers, &s.Spec.VM)
 	r.validateLimits(pod.Child("containers"), s.Spec.PodTemplate.Spec.Containers, &s.Spec.VM)
 }

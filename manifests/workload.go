@@ -41,6 +41,8 @@ func (o *Object) Meta() *metav1.ObjectMeta {
 		return &o.Claim.ObjectMeta
 	case o.RuntimeClass != nil:
 		return &o.RuntimeClass.ObjectMeta
+	case o.Network != nil:
+		return &o.Network.ObjectMeta
 	case o.Job != nil:
 		return &o.Job.ObjectMeta
 	case o.CronJob != nil:

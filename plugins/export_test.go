@@ -16,9 +16,10 @@ import (
 // ServeProtocol1 is Serve as it was when there was protocol 1 only: with its
 // routes and no others.
 func ServeProtocol1(newRuntime func(log *slog.Logger) drivers.Runtime) {
-	serve(newRuntime, ServeOptions{}, func(rt drivers.Runtime, _ *wire.Streams) map[int]goplugin.PluginSet {
-		return map[int]goplugin.PluginSet{1: {runtimeName: &protocol1{rt: rt}}}
-	})
+	serve(func(log *slog.Logger, _ *wire.Streams) (work, map[int]goplugin.PluginSet) {
+		rt := newRuntime(log)
+		return runtimeWork(rt), map[int]goplugin.PluginSet{1: {runtimeName: &protocol1{rt: rt}}}
+	}, ServeOptions{})
 }
 
 type protocol1 struct {

@@ -48,24 +48,15 @@ func protocols(rt drivers.Runtime, streams *wire.Streams) map[int]goplugin.Plugi
 // the plugin's manifest says that it speaks it too.
 func (p *Plugin) offered() map[int]goplugin.PluginSet {
 	sets := protocols(nil, nil)
+	if p.Kind == KindNetwork {
+		sets = networkProtocols(nil)
+	}
 	maps.DeleteFunc(sets, func(v int, _ goplugin.PluginSet) bool { return !slices.Contains(p.ProtocolVersions, v) })
 	return sets
 }
 
-// speaks reports whether this package can talk to a plugin in a version.
-func speaks(version int) bool {
-	_, ok := protocols(nil, nil)[version]
-	return ok
-}
-
-func spokenVersions() []int {
-	var versions []int
-	for v := range protocols(nil, nil) {
-		versions = append(versions, v)
-	}
-	slices.Sort(versions)
-	return versions
-}
+// spokenVersions are those of the runtime protocol.
+func spokenVersions() []int { return slices.Sorted(maps.Keys(protocols(nil, nil))) }
 
 // runtimePlugin is go-plugin's view of a runtime.
 type runtimePlugin struct {

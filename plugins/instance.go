@@ -24,7 +24,11 @@ const maxMessage = 16 << 20
 // Instance is the runtime of one sandbox in its plugin process.
 type Instance struct {
 	drivers.Runtime
+	*served
+}
 
+// served is a plugin process that has answered.
+type served struct {
 	bundle  string
 	record  record
 	conn    *grpc.ClientConn
@@ -33,14 +37,14 @@ type Instance struct {
 	release sync.Once
 }
 
-// connect returns the Instance of a process that runs, once it has answered.
-// done is closed when the process is gone; nil means that it has to be watched.
-func connect(ctx context.Context, r record, bundle string, done <-chan struct{}) (_ *Instance, err error) {
+// connect returns a process that runs, once it has answered. done is closed when
+// the process is gone; nil means that it has to be watched.
+func connect(ctx context.Context, r record, bundle string, done <-chan struct{}) (_ *served, err error) {
 	keys, err := launcherTLS(tlsPath(bundle))
 	if err != nil {
 		return nil, err
 	}
-	i := &Instance{bundle: bundle, record: r, done: done, unwatch: func() {}}
+	i := &served{bundle: bundle, record: r, done: done, unwatch: func() {}}
 	if done == nil {
 		var watching context.Context
 		watching, i.unwatch = context.WithCancel(context.WithoutCancel(ctx))
@@ -60,10 +64,6 @@ func connect(ctx context.Context, r record, bundle string, done <-chan struct{})
 	if err != nil {
 		i.unwatch()
 		return nil, err
-	}
-	i.Runtime = &client{
-		rpc:  runtimepb.NewRuntimeClient(i.conn),
-		dial: func(ctx context.Context) (net.Conn, error) { return r.dial(ctx, "") },
 	}
 	if err := i.ping(ctx); err != nil {
 		i.Release()
@@ -111,7 +111,7 @@ func (r record) checkPeer(conn net.Conn) error {
 }
 
 // ping returns when the plugin has answered.
-func (i *Instance) ping(ctx context.Context) error {
+func (i *served) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	_, err := grpc_health_v1.NewHealthClient(i.conn).Check(ctx,
@@ -123,15 +123,23 @@ func (i *Instance) ping(ctx context.Context) error {
 }
 
 // PID returns the number of the plugin process.
-func (i *Instance) PID() int { return i.record.Process.PID }
+func (i *served) PID() int { return i.record.Process.PID }
 
 // Plugin returns the name and the version of the plugin that was launched.
-func (i *Instance) Plugin() (name, version string) {
+func (i *served) Plugin() (name, version string) {
 	return i.record.Plugin, i.record.PluginVersion
 }
 
 // Done is closed when the plugin process is gone. After Release it may stay open.
-func (i *Instance) Done() <-chan struct{} { return i.done }
+func (i *served) Done() <-chan struct{} { return i.done }
+
+// runtime is the process as the runtime that it serves.
+func (i *served) runtime() *Instance {
+	return &Instance{&client{
+		rpc:  runtimepb.NewRuntimeClient(i.conn),
+		dial: func(ctx context.Context) (net.Conn, error) { return i.record.dial(ctx, "") },
+	}, i}
+}
 
 // Shutdown releases the runtime and ends its process: the last call. Done tells
 // when it is gone; End or CleanUp then removes its files.
@@ -147,7 +155,7 @@ func (i *Instance) Shutdown(ctx context.Context) error {
 // End kills the plugin process, and with it the machine, and removes its sockets
 // and keys and its record from the bundle. It may be called when the process is
 // gone already, and more than once.
-func (i *Instance) End(ctx context.Context) error {
+func (i *served) End(ctx context.Context) error {
 	defer i.Release()
 	if err := endAll(ctx, i.bundle, i.record.Process); err != nil {
 		return fmt.Errorf("end plugin %s: %w", i.record.Plugin, err)
@@ -160,7 +168,7 @@ func (i *Instance) End(ctx context.Context) error {
 
 // Release lets go of the process without ending it, as a daemon does that shuts
 // down. Reattach finds it again.
-func (i *Instance) Release() {
+func (i *served) Release() {
 	i.release.Do(func() {
 		i.unwatch()
 		_ = i.conn.Close()

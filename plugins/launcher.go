@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,10 +80,10 @@ func (l *Launcher) Launch(ctx context.Context, p *Plugin, bundle string) (*Insta
 	if err != nil {
 		return nil, fmt.Errorf("launch %s: %w", p, err)
 	}
-	return inst, nil
+	return inst.runtime(), nil
 }
 
-func (l *Launcher) launch(ctx context.Context, p *Plugin, bundle string) (*Instance, error) {
+func (l *Launcher) launch(ctx context.Context, p *Plugin, bundle string) (*served, error) {
 	bundle, err := filepath.Abs(bundle)
 	if err != nil {
 		return nil, err
@@ -136,7 +137,7 @@ func (l *Launcher) launch(ctx context.Context, p *Plugin, bundle string) (*Insta
 
 // rely puts a process that serves on record before it connects to it: a daemon
 // that is killed from here on finds it again.
-func (l *Launcher) rely(ctx context.Context, proc *process, r *record, bundle string) (*Instance, error) {
+func (l *Launcher) rely(ctx context.Context, proc *process, r *record, bundle string) (*served, error) {
 	id, err := procfs.Lookup(proc.cmd.Process.Pid)
 	if err != nil {
 		return nil, fmt.Errorf("it ended right after its start; see %s", proc.logPath)
@@ -240,6 +241,14 @@ func size(path string) int64 {
 // on record has gone to another process, the error is ErrNoInstance. Any other
 // error means that the process is there and cannot be used: CleanUp ends it.
 func (l *Launcher) Reattach(ctx context.Context, bundle string) (*Instance, error) {
+	inst, err := l.reattach(ctx, bundle, spokenVersions())
+	if err != nil {
+		return nil, err
+	}
+	return inst.runtime(), nil
+}
+
+func (l *Launcher) reattach(ctx context.Context, bundle string, versions []int) (*served, error) {
 	r, err := readRecord(bundle)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -249,9 +258,9 @@ func (l *Launcher) Reattach(ctx context.Context, bundle string) (*Instance, erro
 		return nil, fmt.Errorf("%s: %w: %w", bundle, ErrNoInstance, err)
 	case !r.Process.Alive():
 		return nil, fmt.Errorf("%s: %w: process %d is gone", bundle, ErrNoInstance, r.Process.PID)
-	case !speaks(r.ProtocolVersion):
+	case !slices.Contains(versions, r.ProtocolVersion):
 		return nil, fmt.Errorf("reattach to process %d: it speaks protocol version %d, this program %v",
-			r.Process.PID, r.ProtocolVersion, spokenVersions())
+			r.Process.PID, r.ProtocolVersion, versions)
 	}
 	inst, err := connect(ctx, r, bundle, nil)
 	if err != nil {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/plugins/networkpb"
 	"github.com/vzreconciler/vzreconciler/plugins/runtimepb"
 )
 
@@ -28,14 +30,46 @@ const (
 
 // life ends the server when the plugin's work is over.
 type life struct {
-	rt     drivers.Runtime
+	work   work
 	log    *slog.Logger
 	server *grpc.Server
 	limit  time.Duration
 
 	mu     sync.Mutex
-	unused *time.Timer // nil once there was a Bootstrap or RestoreState
+	unused *time.Timer // nil once there was a call that begins the work
 	calls  int         // under way
+}
+
+// work is what a plugin serves, as far as its process's life depends on it.
+type work struct {
+	// begins are the methods by which it is put to use, ends the one that is its last.
+	begins []string
+	ends   string
+	// idle says what was not asked for; stop ends the work in good order.
+	idle string
+	stop func(context.Context) error
+}
+
+// runtimeWork is that of a runtime plugin.
+func runtimeWork(rt drivers.Runtime) work {
+	return work{
+		begins: []string{runtimepb.Runtime_Bootstrap_FullMethodName, runtimepb.Runtime_RestoreState_FullMethodName},
+		ends:   runtimepb.Runtime_Shutdown_FullMethodName,
+		idle:   "a sandbox",
+		stop: func(ctx context.Context) error {
+			return errors.Join(rt.Stop(ctx, drivers.StopOptions{GracePeriod: termGrace}), rt.Shutdown(ctx))
+		},
+	}
+}
+
+// networkWork is that of a network plugin.
+func networkWork(n drivers.Network) work {
+	return work{
+		begins: []string{networkpb.Network_Configure_FullMethodName},
+		ends:   networkpb.Network_Shutdown_FullMethodName,
+		idle:   "a network",
+		stop:   n.Shutdown,
+	}
 }
 
 // begin starts the time that the plugin has to be used, and waits for a signal
@@ -56,17 +90,17 @@ func (l *life) giveUp() {
 	if l.unused == nil || l.calls > 0 {
 		return
 	}
-	l.log.Warn("nobody has asked for a sandbox", "within", l.limit)
+	l.log.Warn("nobody has asked for "+l.work.idle, "within", l.limit)
 	// Stop waits for handlers, which take the lock.
 	go l.server.Stop()
 }
 
 // enter counts a call; the caller calls leave at its end.
-func (l *life) enter(bootstrap bool) {
+func (l *life) enter(begins bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.calls++
-	if bootstrap && l.unused != nil {
+	if begins && l.unused != nil {
 		l.unused.Stop()
 		l.unused = nil
 	}
@@ -81,11 +115,10 @@ func (l *life) leave() {
 }
 
 func (l *life) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	l.enter(info.FullMethod == runtimepb.Runtime_Bootstrap_FullMethodName ||
-		info.FullMethod == runtimepb.Runtime_RestoreState_FullMethodName)
+	l.enter(slices.Contains(l.work.begins, info.FullMethod))
 	defer l.leave()
 	resp, err := next(ctx, req)
-	if err == nil && info.FullMethod == runtimepb.Runtime_Shutdown_FullMethodName {
+	if err == nil && info.FullMethod == l.work.ends {
 		l.end()
 	}
 	return resp, err
@@ -107,14 +140,13 @@ func (l *life) end() {
 	}()
 }
 
-// terminate stops the sandbox in good order: the host shuts down.
+// terminate stops the work in good order: the host shuts down.
 func (l *life) terminate() {
-	l.log.Info("terminated: stopping the sandbox")
+	l.log.Info("terminated: stopping " + l.work.idle)
 	ctx, cancel := context.WithTimeout(context.Background(), termTimeout)
 	defer cancel()
-	err := errors.Join(l.rt.Stop(ctx, drivers.StopOptions{GracePeriod: termGrace}), l.rt.Shutdown(ctx))
-	if err != nil {
-		l.log.Error("stop the sandbox", "error", err)
+	if err := l.work.stop(ctx); err != nil {
+		l.log.Error("stop "+l.work.idle, "error", err)
 	}
 	l.server.Stop()
 }

@@ -65,7 +65,7 @@ func TestPluginGivesUpAMinuteAfterTheLastCall(t *testing.T) {
 					t.Errorf("it gave up after %s, want %s", took, tt.want)
 				}
 				// Ends the goroutine that waits for SIGTERM.
-				l.rt = NewClient(refusing{})
+				l.work = runtimeWork(NewClient(refusing{}))
 				close(terminated)
 				synctest.Wait()
 			})
@@ -135,7 +135,7 @@ func (s *slowStop) Invoke(ctx context.Context, method string, _, _ any, _ ...grp
 func TestTerminationWaitsForASandboxThatUsesUpItsGracePeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &slowStop{takes: termGrace + 25*time.Second}
-		l := &life{rt: NewClient(conn), log: slog.New(slog.DiscardHandler), server: grpc.NewServer()}
+		l := &life{work: runtimeWork(NewClient(conn)), log: slog.New(slog.DiscardHandler), server: grpc.NewServer()}
 		l.terminate()
 		if conn.err != nil {
 			t.Errorf("the stop was cut off: %v", conn.err)

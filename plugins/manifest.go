@@ -50,7 +50,7 @@ type Manifest struct {
 	// Name is what sandboxes' manifests say.
 	Name    string `json:"name"`
 	Version string `json:"version"`
-	// ProtocolVersions are those of the runtime protocol that the plugin speaks.
+	// ProtocolVersions are those of its kind's protocol that the plugin speaks.
 	ProtocolVersions []int `json:"protocolVersions,omitempty"`
 	// Command is the program, relative to the plugin's directory or absolute.
 	Command string   `json:"command"`
@@ -134,8 +134,12 @@ func (m Manifest) validate() error {
 	if m.Version == "" {
 		errs = append(errs, errors.New("version: missing"))
 	}
-	if m.Kind == KindRuntime {
-		errs = append(errs, m.validateProtocol())
+	switch m.Kind {
+	case KindRuntime:
+		errs = append(errs, m.validateProtocol(spokenVersions()))
+	case KindNetwork:
+		errs = append(errs, m.validateProtocol([]int{NetworkProtocolVersion}))
+	case KindCLI:
 	}
 	for _, n := range m.Needs {
 		if needs := []Need{NeedImage, NeedKernel}; !slices.Contains(needs, n) {
@@ -159,13 +163,13 @@ func (m Manifest) validate() error {
 	return errors.Join(errs...)
 }
 
-func (m Manifest) validateProtocol() error {
+func (m Manifest) validateProtocol(spoken []int) error {
 	if len(m.ProtocolVersions) == 0 {
 		return errors.New("protocolVersions: missing")
 	}
-	if !slices.ContainsFunc(m.ProtocolVersions, speaks) {
+	if !slices.ContainsFunc(m.ProtocolVersions, func(v int) bool { return slices.Contains(spoken, v) }) {
 		return fmt.Errorf("protocolVersions: the plugin speaks %v, this program %v: install a matching version of either",
-			m.ProtocolVersions, spokenVersions())
+			m.ProtocolVersions, spoken)
 	}
 	return nil
 }

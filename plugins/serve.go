@@ -41,13 +41,25 @@ const gcPercent = 40
 // Everything the plugin has to say goes to log, a bounded file in the sandbox's
 // bundle. What it prints goes there too.
 func Serve(newRuntime func(log *slog.Logger) drivers.Runtime, opts ServeOptions) {
-	serve(newRuntime, opts, protocols)
+	serve(func(log *slog.Logger, streams *wire.Streams) (work, map[int]goplugin.PluginSet) {
+		rt := newRuntime(log)
+		return runtimeWork(rt), protocols(rt, streams)
+	}, opts)
 }
 
-// serve serves the runtime in the given versions of the protocol.
-func serve(newRuntime func(log *slog.Logger) drivers.Runtime, opts ServeOptions,
-	versions func(drivers.Runtime, *wire.Streams) map[int]goplugin.PluginSet,
-) {
+// ServeNetwork is the main of a network plugin: it is to a drivers.Network what
+// Serve is to a drivers.Runtime. It returns after Shutdown, after SIGTERM, or when
+// nobody calls Configure.
+func ServeNetwork(newNetwork func(log *slog.Logger) drivers.Network, opts ServeOptions) {
+	serve(func(log *slog.Logger, _ *wire.Streams) (work, map[int]goplugin.PluginSet) {
+		n := newNetwork(log)
+		return networkWork(n), networkProtocols(n)
+	}, opts)
+}
+
+// serve serves what begin returns, in the given versions of its protocol. What may
+// go beside its calls is in the streams.
+func serve(begin func(log *slog.Logger, streams *wire.Streams) (work, map[int]goplugin.PluginSet), opts ServeOptions) {
 	debug.SetGCPercent(gcPercent)
 	// go-plugin puts others into these variables; unreferenced, the files would
 	// be closed by the garbage collector, and their descriptors given to others.
@@ -79,9 +91,9 @@ func serve(newRuntime func(log *slog.Logger) drivers.Runtime, opts ServeOptions,
 		opts.UnusedTimeout = unusedTimeout
 	}
 
-	rt := newRuntime(log)
 	streams := &wire.Streams{}
-	l := &life{rt: rt, log: log}
+	work, versions := begin(log, streams)
+	l := &life{work: work, log: log}
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, syscall.SIGTERM)
 	defer signal.Stop(terminated)
@@ -89,7 +101,7 @@ func serve(newRuntime func(log *slog.Logger) drivers.Runtime, opts ServeOptions,
 	log.Info("plugin serves", "pid", os.Getpid())
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig:  handshake(),
-		VersionedPlugins: versions(rt, streams),
+		VersionedPlugins: versions,
 		TLSProvider:      func() (*tls.Config, error) { return keys, keysErr },
 		Logger:           hclog.New(&hclog.LoggerOptions{Name: "go-plugin", Level: hclog.Warn, Output: out}),
 		GRPCServer: func(base []grpc.ServerOption) *grpc.Server {

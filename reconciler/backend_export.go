@@ -90,7 +90,7 @@ func (m *Manager) exportConfiguration(o *object, container string) (drivers.Conf
 	cfg.ID += "/export"
 	cfg.CPUs, cfg.MemoryBytes = 1, min(cfg.MemoryBytes, exportMemory)
 	cfg.Containers = []drivers.Container{c}
-	cfg.Volumes, cfg.Sysctls, cfg.HostAliases, cfg.DNS = nil, nil, nil, drivers.DNS{}
+	cfg.Volumes, cfg.Interfaces, cfg.Sysctls, cfg.HostAliases, cfg.DNS = nil, nil, nil, nil, drivers.DNS{}
 	cfg.NestedVirtualization = false
 	return cfg, r.Built.Runtime, nil
 }

@@ -22,14 +22,16 @@ import (
 	"github.com/vzreconciler/vzreconciler/reconciler/bundle"
 )
 
-// config is a ConfigMap, a Secret, a PersistentVolumeClaim or a SandboxTemplate:
-// nothing runs for it, sandboxes use it, or are made from it. What it holds is only known from the manifests; a Secret is
+// config is a ConfigMap, a Secret, a PersistentVolumeClaim, a SandboxTemplate, a
+// RuntimeClass or a Network: nothing runs for it by itself, sandboxes use it, or are
+// made from it. What it holds is only known from the manifests; a Secret is
 // never on disk.
 type config struct {
 	identity configIdentity
 	// object is nil until a manifest with it was seen since the daemon started.
 	object *manifests.Object
-	// problem is the manifest's, unbound the volume's, of a claim.
+	// problem is the manifest's, unbound that of what it stands for: a claim's volume,
+	// a network.
 	problem, unbound *problem
 	volume           *volumes.Volume
 }
@@ -161,6 +163,7 @@ func (m *Manager) configFiles() map[manifests.Key]string {
 // lookAtConfigs takes in the verdicts on config objects, and wakes the sandboxes
 // that use one which has changed.
 func (m *Manager) lookAtConfigs(verdicts map[manifests.Key]verdict) {
+	defer m.kickNetworks(verdicts)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	dirty := false
@@ -185,6 +188,7 @@ func (m *Manager) lookAtConfigs(verdicts map[manifests.Key]verdict) {
 		now, changed, durable := nextConfig(key, was, v)
 		if changed || was.unbound != nil { // What could not be done is tried again.
 			m.bindClaim(now)
+			m.bindNetwork(now)
 		}
 		if !changed && now.trouble().equal(was.trouble()) {
 			continue
@@ -306,6 +310,9 @@ func (m *Manager) unrefer(o *object) {
 		delete(m.users[key], o.key)
 		if len(m.users[key]) == 0 {
 			delete(m.users, key)
+			if key.Kind == manifests.KindNetwork {
+				m.kickNetwork(key.Name) // It may have waited for the end of this one.
+			}
 		}
 	}
 	for _, key := range o.dependencies {

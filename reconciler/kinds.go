@@ -38,6 +38,8 @@ func parseKind(text string) (kindSelector, error) {
 		sel.keys = []string{manifests.KindPersistentVolumeClaim}
 	case "runtimeclass", "runtimeclasses":
 		sel.keys = []string{manifests.KindRuntimeClass}
+	case "network", "networks", "net":
+		sel.keys = []string{manifests.KindNetwork}
 	case "job", "jobs":
 		sel.keys = []string{manifests.KindJob}
 	case "cronjob", "cronjobs", "cj":
@@ -54,12 +56,12 @@ func parseKind(text string) (kindSelector, error) {
 		sel.keys = []string{kindRevision}
 	case "all", "":
 		sel.keys = []string{
-			manifests.KindConfigMap, manifests.KindCronJob, manifests.KindJob, manifests.KindPersistentVolumeClaim,
+			manifests.KindConfigMap, manifests.KindCronJob, manifests.KindJob, manifests.KindNetwork, manifests.KindPersistentVolumeClaim,
 			manifests.KindRuntimeClass, manifests.KindSandbox, manifests.KindSandboxClaim, manifests.KindSandboxTemplate,
 			manifests.KindSandboxWarmPool, manifests.KindSecret, manifests.KindStatefulSet,
 		}
 	default:
-		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, statefulsets, jobs, cronjobs, sandboxtemplates, sandboxwarmpools, sandboxclaims, configmaps, secrets, persistentvolumeclaims and runtimeclasses", drivers.ErrInvalidArgument, text)
+		return sel, fmt.Errorf("%w: unknown kind %q: there are sandboxes, pods, statefulsets, jobs, cronjobs, sandboxtemplates, sandboxwarmpools, sandboxclaims, configmaps, secrets, persistentvolumeclaims, runtimeclasses and networks", drivers.ErrInvalidArgument, text)
 	}
 	return sel, nil
 }

@@ -50,6 +50,7 @@ type Manager struct {
 	attached attachments
 	awaited  map[manifests.Key][]manifests.Key // see awaitClaims
 	volumes  *volumes.Store
+	networks networks
 	phases   map[manifests.Phase]int
 	synced   syncState
 	// disksSeen is when the disks were looked at; only look uses it.
@@ -89,6 +90,8 @@ func New(opts Options) (*Manager, error) {
 		attached: attachments{},
 		awaited:  map[manifests.Key][]manifests.Key{},
 		volumes:  volumes.Open(opts.StateDir.Volumes()),
+
+		networks: networks{each: map[string]*network{}},
 
 		phases:  map[manifests.Phase]int{},
 		exports: exports{running: map[manifests.Key]*exportCall{}},
@@ -130,6 +133,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.spawn(func() { m.keepComplete(m.life) })
 	m.spawn(func() { m.pruneKernels(m.life) })
 	m.spawn(func() { m.discardExports(m.life) })
+	m.beginNetworks()
 	err := m.opts.Source.Run(m.life, m.look)
 	if ctx.Err() != nil {
 		err = nil

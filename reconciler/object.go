@@ -47,6 +47,7 @@ type object struct {
 	holding      bool                  // volumes: see attachments
 	disks        []heldDisk            // of the VM that runs
 	live         string                // the hash of what can change while it runs
+	onNetworks   string                // what its networks were last told of it
 	containers   containers
 	probers      map[proberKey]*prober
 	vmBackoff    backoff // before the next VM after one that was lost

@@ -50,6 +50,8 @@ type Options struct {
 	// HostPaths are the directories of this host that sandboxes may have as volumes,
 	// and what is in them.
 	HostPaths []string
+	// Networks may be nil: then sandboxes cannot be attached to any.
+	Networks Networks
 	// DefaultRuntime is for sandboxes that name none; empty means that of the
 	// platform.
 	DefaultRuntime string

@@ -55,6 +55,29 @@ type Instance interface {
 	Detach()
 }
 
+// Networks starts and finds the processes that drive networks, one for each. A
+// process is known by its network's directory. Its methods are safe for concurrent
+// use with different directories.
+type Networks interface {
+	// Launch starts a fresh process for a directory that has none.
+	Launch(ctx context.Context, dir string) (NetworkInstance, error)
+	// Reattach finds the process that an earlier daemon started; without one the
+	// error is drivers.ErrNotFound.
+	Reattach(ctx context.Context, dir string) (NetworkInstance, error)
+	// CleanUp ends whatever is left of an earlier process. There may be nothing.
+	CleanUp(ctx context.Context, dir string) error
+}
+
+// NetworkInstance is the process that drives one network.
+type NetworkInstance interface {
+	drivers.Network
+	PID() int
+	// Done is closed when the process is gone.
+	Done() <-chan struct{}
+	// Detach lets go of the process without disturbing it.
+	Detach()
+}
+
 // Images is the store of images on this host. It is implemented by images.Store.
 type Images interface {
 	// Ensure brings an image here, as the policy says, and unpacks it.

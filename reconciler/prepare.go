@@ -63,8 +63,12 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 	if err != nil {
 		return err
 	}
+	interfaces, err := m.interfaces(o.key, sandbox)
+	if err != nil {
+		return err
+	}
 	cfg, secrets, err := bundle.Configuration(bundle.Input{
-		Sandbox: sandbox, ConfigMaps: refs.configMaps, Secrets: refs.secrets, Volumes: volumes,
+		Sandbox: sandbox, ConfigMaps: refs.configMaps, Secrets: refs.secrets, Volumes: volumes, Interfaces: interfaces,
 		HostPaths: m.opts.HostPaths, Images: byContainer(sandbox, found), VolumeImages: byVolume(sandbox, found), Kernel: kernel, Agent: agent,
 		CacheDir: m.opts.StateDir.CacheDir(), SocketDir: m.opts.SocketDir,
 	})

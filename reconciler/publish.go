@@ -21,7 +21,9 @@ func (m *Manager) publish(o *object, d Desired, refs referred, now time.Time) er
 		return nil
 	}
 	f := o.facts(d, refs, now)
+	f.network = m.networkFact(o)
 	st := f.status()
+	st.PodIPs, st.Networks = m.addresses(o)
 	if d.Goal == GoalHold && !o.intent.known {
 		// Not looked at yet: what is meant to be is as it was.
 		st.Conditions = o.status.Conditions

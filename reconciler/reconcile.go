@@ -77,6 +77,7 @@ func (m *Manager) reconcile(key manifests.Key) (again time.Time, err error) {
 		m.begin(o, p.Actions[0], goal)
 	}
 	m.syncProbers(o)
+	m.syncNetworks(o)
 	o.keepProgress(d, now)
 	err = errors.Join(o.diskError, m.publish(o, d, refs, now))
 	again = earliest(p.Again, o.expiry(now))

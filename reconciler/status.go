@@ -56,6 +56,7 @@ type facts struct {
 	containers []corev1.ContainerStatus
 	inits      []corev1.ContainerStatus // of the init containers
 	unready    map[string]string        // why a container that runs is not ready
+	network    *networkFact             // nil for a sandbox on none
 	// deadline is when the sandbox should be Ready, deadlineAfter the time it had;
 	// zero when nothing is under way.
 	deadline      time.Time
@@ -151,6 +152,7 @@ func (f *facts) status() manifests.SandboxStatus {
 	f.synced(c)
 	f.imageReady(c)
 	f.booted(c)
+	f.networkAttached(c)
 	ready := f.ready(c)
 	f.suspended(c)
 	f.finished(c)
@@ -215,6 +217,13 @@ func (f *facts) booted(c *conditionSet) {
 		c.setBool(manifests.ConditionBooted, false, f.lostReason, f.lost)
 	default:
 		c.setBool(manifests.ConditionBooted, false, ReasonNotBooted, "")
+	}
+}
+
+// networkAttached is there while there is a VM with a network.
+func (f *facts) networkAttached(c *conditionSet) {
+	if n := f.network; n != nil && f.vmUp {
+		c.setBool(manifests.ConditionNetworkAttached, n.reason == ReasonNetworkAttached, n.reason, n.message)
 	}
 }
 

@@ -80,8 +80,13 @@ func (v *view) json() (json.RawMessage, error) {
 }
 
 func configVersion(kind string) string {
-	if kind == manifests.KindSandboxTemplate {
+	switch kind {
+	case manifests.KindSandboxTemplate:
 		return manifests.ExtensionsAPIVersion
+	case manifests.KindNetwork:
+		return manifests.APIVersion
+	case manifests.KindRuntimeClass:
+		return "node.k8s.io/v1"
 	}
 	return "v1"
 }
@@ -92,9 +97,6 @@ func (c *config) view() *view {
 		key: c.identity.Key, apiVersion: configVersion(c.identity.Key.Kind), kind: c.identity.Key.Kind, uid: c.identity.UID,
 		generation: c.identity.Generation, created: c.identity.CreationTimestamp, source: c.identity.Source,
 		problem: c.trouble(),
-	}
-	if v.kind == manifests.KindRuntimeClass {
-		v.apiVersion = "node.k8s.io/v1"
 	}
 	if c.object != nil {
 		v.manifest, v.revision = c.object.Manifest, c.object.Revision

@@ -121,7 +121,7 @@ func (m *Manager) makeReplica(w *workloadObject, r workload.Replica, revisions [
 		return nil
 	}
 	template := revisions[i].Template.DeepCopy()
-	template.Spec.Hostname = r.Name
+	template.Spec.Hostname, template.Spec.Subdomain = r.Name, w.record.Workload.StatefulSet.Spec.ServiceName
 	meta := metav1.ObjectMeta{Name: r.Name, Namespace: w.key.Namespace, Labels: map[string]string{
 		appsv1.StatefulSetPodNameLabel:  r.Name,
 		appsv1.PodIndexLabel:            strconv.Itoa(r.Ordinal),

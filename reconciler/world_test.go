@@ -52,6 +52,7 @@ type world struct {
 	images   *testImages
 	kernels  *testKernels
 	runtimes *testRuntimes
+	networks *testNetworks
 	maxPrune int
 	tracer   trace.Tracer
 	log      *slog.Logger
@@ -79,6 +80,7 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 		defer func() {
 			w.stop()
 			w.runtimes.killAll()
+			w.networks.killAll()
 			synctest.Wait()
 		}()
 		test(t, w)
@@ -94,6 +96,7 @@ func newWorld(t *testing.T) *world {
 		images:   &testImages{pulled: map[string]int{}, fails: map[string]error{}},
 		kernels:  &testKernels{},
 		runtimes: newTestRuntimes(),
+		networks: &testNetworks{running: map[string]*testNetwork{}},
 	}
 	people := slog.DiscardHandler
 	if os.Getenv("VZ_TEST_LOG") != "" {
@@ -138,7 +141,7 @@ func (w *world) options() Options {
 	return Options{
 		StateDir: w.state, SocketDir: filepath.Join(string(w.state), "s"), ManifestDirs: []string{w.dir}, Source: w.source(),
 		MaxPrune: w.maxPrune, Log: w.log, Tracer: w.tracer, Metrics: metrics.New(w.reg), Events: w.events,
-		Images: w.images, Kernels: w.kernels, Runtimes: w.runtimes, DefaultRuntime: "fake",
+		Images: w.images, Kernels: w.kernels, Runtimes: w.runtimes, Networks: w.networks, DefaultRuntime: "fake",
 		Agents: map[string]string{runtime.GOARCH: "/agent"}, MaxBoots: 2,
 	}
 }

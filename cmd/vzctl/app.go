@@ -102,7 +102,7 @@ then as the program vzctl-VERB on PATH.`,
 	add(groupDeclare, a.scaleCmd(), a.rolloutCmd())
 	add(groupOperate, a.runCmd(), a.execCmd(), a.attachCmd(), a.cpCmd(), a.exportCmd(), a.logsCmd(), a.statsCmd(), a.stopCmd(), a.startCmd(), a.restartCmd())
 	add(groupOperate, a.dialCmd(), a.portForwardCmd(), a.pauseCmd(), a.resumeCmd(), a.killCmd())
-	add(groupThings, a.imageCmd(), a.registryCmd(), a.volumeCmd(), a.kernelCmd(), a.pluginCmd())
+	add(groupThings, a.imageCmd(), a.registryCmd(), a.volumeCmd(), a.networkCmd(), a.kernelCmd(), a.pluginCmd())
 	add(groupHost, a.serviceCmd(), a.systemCmd(), a.completionCmd())
 	root.SetHelpCommandGroupID(groupHost)
 	help := root.HelpFunc()

@@ -58,7 +58,7 @@ func decodeObjects(raws [][]byte) ([]object, error) {
 // isSandbox reports whether the object is a VM, whatever kind it was written as.
 func (o *object) isSandbox() bool {
 	switch o.Kind {
-	case manifests.KindConfigMap, manifests.KindSecret, manifests.KindPersistentVolumeClaim, manifests.KindSandboxTemplate, manifests.KindRuntimeClass, kindRevision:
+	case manifests.KindConfigMap, manifests.KindSecret, manifests.KindPersistentVolumeClaim, manifests.KindSandboxTemplate, manifests.KindRuntimeClass, manifests.KindNetwork, kindRevision:
 		return false
 	}
 	return !o.isWorkload()

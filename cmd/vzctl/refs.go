@@ -41,6 +41,7 @@ func kinds() []kind {
 		{"configmap", manifests.KindConfigMap, []string{"configmaps", "cm"}},
 		{"secret", manifests.KindSecret, []string{"secrets"}},
 		{"runtimeclass", manifests.KindRuntimeClass, []string{"runtimeclasses"}},
+		{"network", manifests.KindNetwork, []string{"networks", "net"}},
 		{"persistentvolumeclaim", manifests.KindPersistentVolumeClaim, []string{"persistentvolumeclaims", "pvc"}},
 	}
 }

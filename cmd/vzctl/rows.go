@@ -54,6 +54,9 @@ func (r rows) header(table string) []printer.Cell {
 	case manifests.KindRuntimeClass:
 		names = append(names, "NAME", "HANDLER", "AGE")
 		names = append(names, r.labelsHeader()...)
+	case manifests.KindNetwork:
+		names = append(names, "NAME", "AGE")
+		names = append(names, r.labelsHeader()...)
 	case kindRevision:
 		names = append(names, "NAME", "CONTROLLER", "REVISION", "AGE")
 		names = append(names, r.labelsHeader()...)
@@ -137,6 +140,9 @@ func (r rows) row(o *object) []printer.Cell {
 		addLabels()
 	case manifests.KindRuntimeClass:
 		add(o.Handler)
+		add(r.age(o))
+		addLabels()
+	case manifests.KindNetwork:
 		add(r.age(o))
 		addLabels()
 	case kindRevision:

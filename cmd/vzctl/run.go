@@ -26,7 +26,6 @@ type runFlags struct {
 	output     string
 	timeout    time.Duration
 	keys       string
-	publish    []string
 	volumes    []string
 }
 
@@ -44,6 +43,7 @@ COMMAND takes the place of the image's arguments, --entrypoint that of its progr
 		Example: `  vzctl run --rm docker.io/library/alpine:3 uname -a
   vzctl run -d --name web -m 512m --restart always docker.io/library/nginx:alpine
   vzctl run --rm -e TERM --env-file job.env -w /srv registry.example.com/job:7
+  vzctl run -d -p 8080:80 docker.io/library/nginx:alpine
   vzctl run --name web --dry-run docker.io/library/nginx:alpine > manifests/web.yaml`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -90,12 +90,11 @@ COMMAND takes the place of the image's arguments, --entrypoint that of its progr
 	fl.BoolVar(&f.dryRun, "dry-run", false, "only print the manifest")
 	fl.StringVar(&f.keys, "detach-keys", defaultDetachKeys, "keys that leave the terminal and the command running")
 	fl.StringVarP(&f.output, "output", "o", "yaml", "form of the printed manifest: yaml or json")
-	fl.StringArrayVarP(&f.publish, "publish", "p", nil, "not supported yet")
+	fl.StringArrayVar(&f.networks, "network", nil, "network to put it on (default none, or \"default\" with --publish); may be repeated")
+	fl.StringArrayVarP(&f.publish, "publish", "p", nil, "[IP:]HOSTPORT:PORT[/udp] of the host's to lead to it (default IP 127.0.0.1); may be repeated")
 	fl.StringArrayVar(&f.volumes, "volume", nil, "not supported yet")
-	for _, name := range []string{"publish", "volume"} {
-		// It fails for flags that do not exist only.
-		_ = fl.MarkHidden(name)
-	}
+	// It fails for flags that do not exist only.
+	_ = fl.MarkHidden("volume")
 	a.completeFlag(cmd, "restart", "no", "on-failure", "always")
 	a.completeFlag(cmd, "output", "yaml", "json")
 	return cmd
@@ -104,8 +103,6 @@ COMMAND takes the place of the image's arguments, --entrypoint that of its progr
 // runManifest returns the manifest that run was asked for, checked.
 func (a *app) runManifest(f *runFlags, image string) ([]byte, error) {
 	switch {
-	case len(f.publish) > 0:
-		return nil, usagef("--publish: ports cannot be published yet: a sandbox has no network of its own")
 	case len(f.volumes) > 0, a.verbose && strings.HasPrefix(image, "/") && strings.Contains(image, ":/"):
 		return nil, usagef("--volume: directories of the host cannot be mounted yet (and -v is --verbose)")
 	case f.rm && f.detach:

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
 	"github.com/vzreconciler/vzreconciler/manifests"
@@ -150,7 +151,9 @@ func TestNamesOfRunsAreValid(t *testing.T) {
 func TestRunRefusesWhatIsNotMeant(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
 		{"", "say which image"},
-		{"-p 80:80 nginx", "cannot be published"},
+		{"-p 80 nginx", "want [IP:]HOSTPORT:PORT"},
+		{"-p 80-81:80-81 nginx", "one port on each side"},
+		{"-p host:80:80 nginx", "hostIP: want an IP address"},
 		{"--volume /a:/b nginx", "cannot be mounted"},
 		{"-v /a:/b nginx", "cannot be mounted"},
 		{"--rm -d nginx", "--detach"},
@@ -492,5 +495,32 @@ func TestAttachGivesInputToContainersThatTakeIt(t *testing.T) {
 		if out.code != test.code || test.code == 7 && out.stdout != "said" {
 			t.Errorf("%s: code %d, output %q, %s", name, out.code, out.stdout, out.stderr)
 		}
+	}
+}
+
+func TestRunPublishesPortsOnTheDefaultNetwork(t *testing.T) {
+	data, err := (&runOptions{
+		name: "web", namespace: "default", image: "docker.io/library/nginx:1", restart: "no",
+		publish: []string{"8080:80", "0.0.0.0:53:53/udp", "[::1]:1:2"},
+	}).manifest(fromHere, fileHere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, errs := manifests.Parse("x.yaml", data)
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	spec := objects[0].Sandbox.Spec
+	if len(spec.Networks) != 1 || spec.Networks[0].Name != manifests.DefaultNetwork {
+		t.Errorf("networks %+v", spec.Networks)
+	}
+	got := spec.PodTemplate.Spec.Containers[0].Ports
+	want := []corev1.ContainerPort{
+		{ContainerPort: 80, HostPort: 8080, HostIP: "127.0.0.1", Protocol: corev1.ProtocolTCP},
+		{ContainerPort: 53, HostPort: 53, HostIP: "0.0.0.0", Protocol: corev1.ProtocolUDP},
+		{ContainerPort: 2, HostPort: 1, HostIP: "::1", Protocol: corev1.ProtocolTCP},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("ports %+v", got)
 	}
 }

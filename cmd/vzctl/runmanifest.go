@@ -32,6 +32,8 @@ type runOptions struct {
 	user            string
 	labels          []string
 	stdin, tty      bool
+	networks        []string
+	publish         []string
 }
 
 // The manifest that run writes, with its fields in the order in which people
@@ -49,6 +51,7 @@ type (
 		Labels    map[string]string `yaml:"labels,omitempty"`
 	}
 	runSpec struct {
+		Networks    []runNetwork   `yaml:"networks,omitempty"`
 		PodTemplate runPodTemplate `yaml:"podTemplate"`
 		VM          *runVM         `yaml:"vm,omitempty"`
 	}
@@ -66,10 +69,20 @@ type (
 		Args            []string            `yaml:"args,omitempty"`
 		WorkingDir      string              `yaml:"workingDir,omitempty"`
 		Env             []runVariable       `yaml:"env,omitempty"`
+		Ports           []runPort           `yaml:"ports,omitempty"`
 		Stdin           bool                `yaml:"stdin,omitempty"`
 		StdinOnce       bool                `yaml:"stdinOnce,omitempty"`
 		TTY             bool                `yaml:"tty,omitempty"`
 		SecurityContext *runSecurityContext `yaml:"securityContext,omitempty"`
+	}
+	runNetwork struct {
+		Name string `yaml:"name"`
+	}
+	runPort struct {
+		ContainerPort uint16 `yaml:"containerPort"`
+		HostPort      uint16 `yaml:"hostPort"`
+		HostIP        string `yaml:"hostIP,omitempty"`
+		Protocol      string `yaml:"protocol,omitempty"`
 	}
 	runVariable struct {
 		Name  string `yaml:"name"`
@@ -105,12 +118,22 @@ func (o *runOptions) manifest(getenv func(string) (string, bool), readFile func(
 	if c.SecurityContext, err = parseRunUser(o.user); err != nil {
 		return nil, err
 	}
+	if c.Ports, err = parsePorts(o.publish); err != nil {
+		return nil, err
+	}
 	m := runManifest{APIVersion: manifests.APIVersion, Kind: manifests.KindSandbox, Metadata: runMetadata{Name: o.name}}
 	if o.namespace != manifests.DefaultNamespace {
 		m.Metadata.Namespace = o.namespace
 	}
 	if m.Metadata.Labels, err = parseLabels(o.labels); err != nil {
 		return nil, err
+	}
+	networks := o.networks
+	if len(networks) == 0 && len(c.Ports) > 0 {
+		networks = []string{manifests.DefaultNetwork}
+	}
+	for _, name := range networks {
+		m.Spec.Networks = append(m.Spec.Networks, runNetwork{name})
 	}
 	m.Spec.PodTemplate.Spec = runPodSpec{Containers: []runContainer{c}}
 	if m.Spec.PodTemplate.Spec.RestartPolicy, err = parseRestart(o.restart); err != nil {
@@ -193,6 +216,31 @@ func (o *runOptions) variables(getenv func(string) (string, bool), readFile func
 		}
 	}
 	return list, nil
+}
+
+// parsePorts reads docker's [IP:]HOSTPORT:PORT[/PROTOCOL].
+func parsePorts(texts []string) ([]runPort, error) {
+	var ports []runPort
+	for _, text := range texts {
+		spec, protocol, _ := strings.Cut(text, "/")
+		i := strings.LastIndexByte(spec, ':')
+		if i < 0 {
+			return nil, usagef("--publish=%s: want [IP:]HOSTPORT:PORT[/udp]", text)
+		}
+		host, port := spec[:i], spec[i+1:]
+		var p runPort
+		if j := strings.LastIndexByte(host, ':'); j >= 0 {
+			p.HostIP, host = strings.Trim(host[:j], "[]"), host[j+1:]
+		}
+		inside, err := strconv.ParseUint(port, 10, 16)
+		outside, herr := strconv.ParseUint(host, 10, 16)
+		if err != nil || herr != nil {
+			return nil, usagef("--publish=%s: want [IP:]HOSTPORT:PORT[/udp], with one port on each side", text)
+		}
+		p.ContainerPort, p.HostPort, p.Protocol = uint16(inside), uint16(outside), strings.ToUpper(protocol)
+		ports = append(ports, p)
+	}
+	return ports, nil
 }
 
 // parseRunUser reads UID[:GID].

@@ -84,7 +84,7 @@ func (r *Runtime) Info(context.Context) (drivers.Info, error) {
 		Version: r.opts.Version,
 		Capabilities: []string{
 			drivers.CapabilityAttach, drivers.CapabilityContainers, drivers.CapabilityCopy, drivers.CapabilityDial, drivers.CapabilityDiskVolumes, drivers.CapabilityExec,
-			drivers.CapabilityPause, drivers.CapabilitySaveState, drivers.CapabilitySnapshotDisk, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityUpdate, drivers.CapabilityVolumes,
+			drivers.CapabilityNetworks, drivers.CapabilityPause, drivers.CapabilitySaveState, drivers.CapabilitySnapshotDisk, drivers.CapabilityStatistics, drivers.CapabilityStdin, drivers.CapabilityTerminal, drivers.CapabilityUpdate, drivers.CapabilityVolumes,
 		},
 		Platforms:         []string{"linux/" + runtime.GOARCH},
 		RuntimeDataSchema: schema(),

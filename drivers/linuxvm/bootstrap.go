@@ -107,6 +107,9 @@ func (s *sandbox) prepare(req drivers.BootstrapRequest) (*vm, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, ok := s.hv.(Networked); !ok && len(config.Interfaces) > 0 {
+		return nil, fmt.Errorf("interfaces: %w on %s", drivers.ErrUnsupported, s.hv.Name())
+	}
 	hash, err := hashOf(config)
 	if err != nil {
 		return nil, err
@@ -151,6 +154,7 @@ func machineConfig(v *vm) MachineConfig {
 		SocketDir:            c.SocketDir,
 		CacheDir:             c.CacheDir,
 		StateDir:             v.bundle,
+		Interfaces:           interfaces(c.Interfaces),
 		NestedVirtualization: c.NestedVirtualization,
 		RuntimeData:          c.RuntimeData,
 	}

@@ -94,6 +94,9 @@ func checkConfiguration(c drivers.Configuration) error {
 			return bad("%s: %q is not an absolute path", name, path)
 		}
 	}
+	if err := checkInterfaces(c.Interfaces); err != nil {
+		return bad("%w", err)
+	}
 	volumes, err := checkVolumes(c.Volumes)
 	if err != nil {
 		return bad("%w", err)

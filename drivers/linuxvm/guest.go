@@ -57,9 +57,10 @@ func configureRequest(c drivers.Configuration, s secrets, serials map[string]str
 		Hostname:    c.Hostname,
 		DiskSerial:  dataSerial,
 		Sysctls:     c.Sysctls,
-		Nameservers: c.DNS.Nameservers,
+		Nameservers: resolver(c, c.DNS).Nameservers,
 		Searches:    c.DNS.Searches,
 		DnsOptions:  c.DNS.Options,
+		Interfaces:  interfaceRequests(c.Interfaces),
 	}
 	for _, a := range c.HostAliases {
 		req.HostAliases = append(req.HostAliases, &agentpb.HostAlias{Ip: a.IP, Hostnames: a.Hostnames})

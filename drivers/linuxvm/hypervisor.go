@@ -50,6 +50,13 @@ type Sharer interface {
 	SharesHostPaths() bool
 }
 
+// Networked is a Hypervisor whose machines can have Interfaces.
+type Networked interface {
+	Hypervisor
+	// Networked says nothing but that.
+	Networked()
+}
+
 // Saver is a Machine whose memory and devices can be saved.
 type Saver interface {
 	// Save writes them to a file that it makes at path, private to the user. The CPUs
@@ -88,7 +95,8 @@ type MachineConfig struct {
 	KernelArgs []string
 	Disks      []Disk
 	// Shares are folders of the host's.
-	Shares []Share
+	Shares     []Share
+	Interfaces []Interface
 	// Console receives what the guest prints on its serial console. Writes must
 	// not block for long.
 	Console io.Writer
@@ -124,4 +132,12 @@ type Share struct {
 	File bool
 	// ReadOnly keeps the whole machine from writing to it.
 	ReadOnly bool
+}
+
+// Interface is a network interface. The machine serves its frames on a stream
+// socket at Socket, each after its length, to one at a time and to the next when
+// that is gone.
+type Interface struct {
+	Socket string
+	MAC    string
 }

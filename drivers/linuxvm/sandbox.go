@@ -130,6 +130,9 @@ func (s *sandbox) Info(context.Context) (drivers.Info, error) {
 	if sharer, ok := s.hv.(Sharer); !ok || !sharer.SharesHostPaths() {
 		can = slices.DeleteFunc(can, func(c string) bool { return c == drivers.CapabilityHostPaths })
 	}
+	if _, ok := s.hv.(Networked); !ok {
+		can = slices.DeleteFunc(can, func(c string) bool { return c == drivers.CapabilityNetworks })
+	}
 	return drivers.Info{
 		Name:              s.hv.Name(),
 		Version:           s.opts.Version,

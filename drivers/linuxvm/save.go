@@ -41,6 +41,9 @@ func (s *sandbox) SaveState(ctx context.Context, path string, opts drivers.SaveO
 	if i := slices.IndexFunc(v.config.Volumes, func(c drivers.Volume) bool { return c.HostPath != nil }); i >= 0 {
 		return fmt.Errorf("%s: %w: volume %q is a folder of the host's, which may have changed when the machine goes on", op, drivers.ErrUnsupported, v.config.Volumes[i].Name)
 	}
+	if list := v.config.Interfaces; len(list) > 0 {
+		return fmt.Errorf("%s: %w: the sandbox is on network %s, where another cannot have its address", op, drivers.ErrUnsupported, list[0].Network)
+	}
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s: %w: %s is there already", op, drivers.ErrInvalidArgument, path)
 	}

@@ -26,6 +26,7 @@ func (s *sandbox) Update(ctx context.Context, live drivers.Live) error {
 			return fmt.Errorf("%s: container %q: %w", op, l.Container, drivers.ErrNotFound)
 		}
 	}
+	live.DNS = resolver(v.config, live.DNS)
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	_, err = v.client.agent.Update(ctx, wire.FromLive(live))

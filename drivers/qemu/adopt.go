@@ -17,7 +17,7 @@ func (h *Hypervisor) Adopt(ctx context.Context, cfg linuxvm.MachineConfig, was d
 	if err != nil {
 		return nil, fmt.Errorf("take over the virtual machine process %d: %w", id.PID, err)
 	}
-	m := h.newMachine(cfg.ID, "qemu", adopted(id.PID, cfg.SocketDir, cfg.ID))
+	m := h.newMachine(cfg.ID, "qemu", adopted(id.PID, cfg.SocketDir, cfg.ID), cfg.Interfaces)
 	m.process, m.description = process, was
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

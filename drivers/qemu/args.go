@@ -44,7 +44,8 @@ type Spec struct {
 	Initrd     string
 	Disks      []linuxvm.Disk
 	// Shares are folders of the host's.
-	Shares []Share
+	Shares     []Share
+	Interfaces []linuxvm.Interface
 	// Incoming has QEMU wait for a saved state, and for being told to run.
 	Incoming bool
 	// Sockets says whether MonitorFD, AgentFD and ConsoleFD are there. Without
@@ -108,6 +109,9 @@ func Args(s Spec) []string {
 	}
 	for i, d := range s.Disks {
 		args = append(args, disk(fmt.Sprintf("disk%d", i), d)...)
+	}
+	for i, n := range s.Interfaces {
+		args = append(args, netInterface(fmt.Sprintf("net%d", i), n)...)
 	}
 	return args
 }
@@ -201,6 +205,14 @@ func disk(id string, d linuxvm.Disk) []string {
 		// A write for which the host has no space is kept, and the machine stands still:
 		// see space.go. The guest is told of other errors.
 		"-device", "virtio-blk-pci,romfile=,werror=enospc,rerror=report,drive=" + id + ",serial=" + escape(d.Serial),
+	}
+}
+
+// netInterface listens for the network, which may come and go as it likes.
+func netInterface(id string, n linuxvm.Interface) []string {
+	return []string{
+		"-netdev", "stream,id=" + id + ",server=on,addr.type=unix,addr.path=" + escape(n.Socket),
+		"-device", "virtio-net-pci,romfile=,netdev=" + id + ",mac=" + n.MAC,
 	}
 }
 

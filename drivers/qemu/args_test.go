@@ -37,6 +37,8 @@ func TestArgsMatchGoldenCommandLines(t *testing.T) {
 	small.Disks, small.Kernel.VMLinux, small.CPUs = nil, "", 1
 	nested := config()
 	nested.NestedVirtualization = true
+	networked := config()
+	networked.Interfaces = []linuxvm.Interface{{Socket: "/s/net,1.sock", MAC: "02:00:00:00:00:01"}, {Socket: "/s/net2.sock", MAC: "02:00:00:00:00:02"}}
 	bare := newSpec(small, "linux", "q35", "tcg", "")
 	bare.Sockets = false
 	incoming := newSpec(config(), "linux", "q35", "tcg", "")
@@ -45,6 +47,7 @@ func TestArgsMatchGoldenCommandLines(t *testing.T) {
 		"q35-tcg":    newSpec(config(), "linux", "q35", "tcg", "/usr/share/qemu/qboot.rom"),
 		"q35-kvm":    newSpec(small, "linux", "q35", "kvm", ""),
 		"q35-nested": newSpec(nested, "linux", "q35", "kvm", ""),
+		"networks":   newSpec(networked, "linux", "q35", "kvm", ""),
 		"virt-hvf":   newSpec(config(), "darwin", "virt", "hvf", ""),
 		"incoming":   incoming,
 		"bare":       bare,

@@ -36,7 +36,7 @@ func (h *Hypervisor) launch(ctx context.Context, cfg linuxvm.MachineConfig, p pl
 		return nil, err
 	}
 	defer sockets.closeFiles()
-	m := h.newMachine(cfg.ID, filepath.Base(p.binary), sockets)
+	m := h.newMachine(cfg.ID, filepath.Base(p.binary), sockets, cfg.Interfaces)
 	defer func() {
 		if err != nil {
 			sockets.release()

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/vzreconciler/vzreconciler/drivers"
+	"github.com/vzreconciler/vzreconciler/drivers/linuxvm"
 	"github.com/vzreconciler/vzreconciler/drivers/qemu/qmp"
 )
 
@@ -24,6 +26,7 @@ type machine struct {
 	qmp         *qmp.Client
 	sockets     *sockets
 	description drivers.Machine
+	interfaces  []linuxvm.Interface
 
 	log *slog.Logger
 	// space is that of patience; noSpace holds a token when a write has found none.
@@ -43,8 +46,11 @@ type machine struct {
 	migration chan struct{}
 }
 
-func (h *Hypervisor) newMachine(id, program string, s *sockets) *machine {
-	return &machine{program: program, sockets: s, log: h.log.With("id", id), space: h.patience.space, noSpace: make(chan struct{}, 1), exited: make(chan struct{}), migration: make(chan struct{}, 1)}
+func (h *Hypervisor) newMachine(id, program string, s *sockets, interfaces []linuxvm.Interface) *machine {
+	return &machine{
+		program: program, sockets: s, interfaces: interfaces, log: h.log.With("id", id), space: h.patience.space,
+		noSpace: make(chan struct{}, 1), exited: make(chan struct{}), migration: make(chan struct{}, 1),
+	}
 }
 
 // watch waits for the end of the process and tells it to all.
@@ -57,6 +63,9 @@ func (m *machine) watch() {
 	}
 	m.qmp.Close()
 	m.sockets.release()
+	for _, i := range m.interfaces {
+		_ = os.Remove(i.Socket)
+	}
 
 	m.mu.Lock()
 	if !m.killed {

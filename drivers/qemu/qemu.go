@@ -34,7 +34,7 @@ type Hypervisor struct {
 	patience patience
 }
 
-var _ linuxvm.Hypervisor = (*Hypervisor)(nil)
+var _ linuxvm.Networked = (*Hypervisor)(nil)
 
 // New returns a Hypervisor. Whether QEMU is there is found out by Probe and Start.
 func New(opts Options) *Hypervisor {
@@ -53,6 +53,9 @@ func New(opts Options) *Hypervisor {
 
 // Name is the name of the runtime.
 func (h *Hypervisor) Name() string { return "qemu" }
+
+// Networked implements linuxvm.Networked.
+func (h *Hypervisor) Networked() {}
 
 // RequiredModules names what a kernel needs to see the devices of Args, the
 // agent's port first of all.
@@ -154,6 +157,7 @@ func newSpec(cfg linuxvm.MachineConfig, goos, typ, accelerator, firmware string)
 		Kernel:               cfg.Kernel.Image,
 		Initrd:               cfg.Initrd,
 		Disks:                cfg.Disks,
+		Interfaces:           cfg.Interfaces,
 		Sockets:              true,
 	}
 	if typ == "q35" && cfg.Kernel.VMLinux != "" {

@@ -4779,6 +4779,429 @@ func (x *RemoveVolumeResponse) GetFreedBytes() int64 {
 	return 0
 }
 
+// Network is what sandboxes are attached to.
+type Network struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// NAT or Isolated.
+	Mode string `protobuf:"bytes,2,opt,name=mode,proto3" json:"mode,omitempty"`
+	// Empty before a sandbox was first attached, unless the manifest says it.
+	Subnet  string `protobuf:"bytes,3,opt,name=subnet,proto3" json:"subnet,omitempty"`
+	Gateway string `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	Mtu     int32  `protobuf:"varint,5,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	// Of the process that drives it; 0 while nothing is on it.
+	Pid int64 `protobuf:"varint,6,opt,name=pid,proto3" json:"pid,omitempty"`
+	// What is wrong with it, for people.
+	Problem       string             `protobuf:"bytes,7,opt,name=problem,proto3" json:"problem,omitempty"`
+	Endpoints     []*NetworkEndpoint `protobuf:"bytes,8,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Ports         []*NetworkPort     `protobuf:"bytes,9,rep,name=ports,proto3" json:"ports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Network) Reset() {
+	*x = Network{}
+	mi := &file_reconciler_api_api_proto_msgTypes[83]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Network) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Network) ProtoMessage() {}
+
+func (x *Network) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[83]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Network.ProtoReflect.Descriptor instead.
+func (*Network) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{83}
+}
+
+func (x *Network) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Network) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *Network) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
+}
+
+func (x *Network) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *Network) GetMtu() int32 {
+	if x != nil {
+		return x.Mtu
+	}
+	return 0
+}
+
+func (x *Network) GetPid() int64 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *Network) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *Network) GetEndpoints() []*NetworkEndpoint {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *Network) GetPorts() []*NetworkPort {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+// NetworkEndpoint is a sandbox's place on a network. The counters are as the
+// sandbox sees them, since the network's process began.
+type NetworkEndpoint struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Namespace      string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name           string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Address        string                 `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	Mac            string                 `protobuf:"bytes,4,opt,name=mac,proto3" json:"mac,omitempty"`
+	Connected      bool                   `protobuf:"varint,5,opt,name=connected,proto3" json:"connected,omitempty"`
+	ReceivedBytes  uint64                 `protobuf:"varint,6,opt,name=received_bytes,json=receivedBytes,proto3" json:"received_bytes,omitempty"`
+	SentBytes      uint64                 `protobuf:"varint,7,opt,name=sent_bytes,json=sentBytes,proto3" json:"sent_bytes,omitempty"`
+	ReceivedFrames uint64                 `protobuf:"varint,8,opt,name=received_frames,json=receivedFrames,proto3" json:"received_frames,omitempty"`
+	SentFrames     uint64                 `protobuf:"varint,9,opt,name=sent_frames,json=sentFrames,proto3" json:"sent_frames,omitempty"`
+	// Frames that bore another's address, and others that were not carried.
+	SpoofedFrames uint64 `protobuf:"varint,10,opt,name=spoofed_frames,json=spoofedFrames,proto3" json:"spoofed_frames,omitempty"`
+	DroppedFrames uint64 `protobuf:"varint,11,opt,name=dropped_frames,json=droppedFrames,proto3" json:"dropped_frames,omitempty"`
+	// Connections to where the network does not lead.
+	DeniedConnections uint64 `protobuf:"varint,12,opt,name=denied_connections,json=deniedConnections,proto3" json:"denied_connections,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *NetworkEndpoint) Reset() {
+	*x = NetworkEndpoint{}
+	mi := &file_reconciler_api_api_proto_msgTypes[84]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkEndpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkEndpoint) ProtoMessage() {}
+
+func (x *NetworkEndpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[84]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkEndpoint.ProtoReflect.Descriptor instead.
+func (*NetworkEndpoint) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{84}
+}
+
+func (x *NetworkEndpoint) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *NetworkEndpoint) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NetworkEndpoint) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *NetworkEndpoint) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *NetworkEndpoint) GetConnected() bool {
+	if x != nil {
+		return x.Connected
+	}
+	return false
+}
+
+func (x *NetworkEndpoint) GetReceivedBytes() uint64 {
+	if x != nil {
+		return x.ReceivedBytes
+	}
+	return 0
+}
+
+func (x *NetworkEndpoint) GetSentBytes() uint64 {
+	if x != nil {
+		return x.SentBytes
+	}
+	return 0
+}
+
+func (x *NetworkEndpoint) GetReceivedFrames() uint64 {
+	if x != nil {
+		return x.ReceivedFrames
+	}
+	return 0
+}
+
+func (x *NetworkEndpoint) GetSentFrames() uint64 {
+	if x != nil {
+		return x.SentFrames
+	}
+	return 0
+}
+
+func (x *NetworkEndpoint) GetSpoofedFrames() uint64 {
+	if x != nil {
+		return x.SpoofedFrames
+	}
+	return 0
+}
+
+func (x *NetworkEndpoint) GetDroppedFrames() uint64 {
+	if x != nil {
+		return x.DroppedFrames
+	}
+	return 0
+}
+
+func (x *NetworkEndpoint) GetDeniedConnections() uint64 {
+	if x != nil {
+		return x.DeniedConnections
+	}
+	return 0
+}
+
+type NetworkPort struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ADDRESS:PORT of the host.
+	Host      string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	Protocol  string `protobuf:"bytes,2,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	Port      uint32 `protobuf:"varint,5,opt,name=port,proto3" json:"port,omitempty"`
+	// Why the port of the host cannot be had.
+	Error         string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkPort) Reset() {
+	*x = NetworkPort{}
+	mi := &file_reconciler_api_api_proto_msgTypes[85]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkPort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkPort) ProtoMessage() {}
+
+func (x *NetworkPort) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[85]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkPort.ProtoReflect.Descriptor instead.
+func (*NetworkPort) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{85}
+}
+
+func (x *NetworkPort) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *NetworkPort) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *NetworkPort) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *NetworkPort) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NetworkPort) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *NetworkPort) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+type ListNetworksRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // empty: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNetworksRequest) Reset() {
+	*x = ListNetworksRequest{}
+	mi := &file_reconciler_api_api_proto_msgTypes[86]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNetworksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNetworksRequest) ProtoMessage() {}
+
+func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[86]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
+func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{86}
+}
+
+func (x *ListNetworksRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ListNetworksResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Networks      []*Network             `protobuf:"bytes,1,rep,name=networks,proto3" json:"networks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNetworksResponse) Reset() {
+	*x = ListNetworksResponse{}
+	mi := &file_reconciler_api_api_proto_msgTypes[87]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNetworksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNetworksResponse) ProtoMessage() {}
+
+func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_reconciler_api_api_proto_msgTypes[87]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
+func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
+	return file_reconciler_api_api_proto_rawDescGZIP(), []int{87}
+}
+
+func (x *ListNetworksResponse) GetNetworks() []*Network {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
 var File_reconciler_api_api_proto protoreflect.FileDescriptor
 
 const file_reconciler_api_api_proto_rawDesc = "" +
@@ -5085,7 +5508,44 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"7\n" +
 	"\x14RemoveVolumeResponse\x12\x1f\n" +
 	"\vfreed_bytes\x18\x01 \x01(\x03R\n" +
-	"freedBytes2\xac\x1a\n" +
+	"freedBytes\"\x9d\x02\n" +
+	"\aNetwork\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04mode\x18\x02 \x01(\tR\x04mode\x12\x16\n" +
+	"\x06subnet\x18\x03 \x01(\tR\x06subnet\x12\x18\n" +
+	"\agateway\x18\x04 \x01(\tR\agateway\x12\x10\n" +
+	"\x03mtu\x18\x05 \x01(\x05R\x03mtu\x12\x10\n" +
+	"\x03pid\x18\x06 \x01(\x03R\x03pid\x12\x18\n" +
+	"\aproblem\x18\a \x01(\tR\aproblem\x12B\n" +
+	"\tendpoints\x18\b \x03(\v2$.vzreconciler.api.v1.NetworkEndpointR\tendpoints\x126\n" +
+	"\x05ports\x18\t \x03(\v2 .vzreconciler.api.v1.NetworkPortR\x05ports\"\x9a\x03\n" +
+	"\x0fNetworkEndpoint\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x10\n" +
+	"\x03mac\x18\x04 \x01(\tR\x03mac\x12\x1c\n" +
+	"\tconnected\x18\x05 \x01(\bR\tconnected\x12%\n" +
+	"\x0ereceived_bytes\x18\x06 \x01(\x04R\rreceivedBytes\x12\x1d\n" +
+	"\n" +
+	"sent_bytes\x18\a \x01(\x04R\tsentBytes\x12'\n" +
+	"\x0freceived_frames\x18\b \x01(\x04R\x0ereceivedFrames\x12\x1f\n" +
+	"\vsent_frames\x18\t \x01(\x04R\n" +
+	"sentFrames\x12%\n" +
+	"\x0espoofed_frames\x18\n" +
+	" \x01(\x04R\rspoofedFrames\x12%\n" +
+	"\x0edropped_frames\x18\v \x01(\x04R\rdroppedFrames\x12-\n" +
+	"\x12denied_connections\x18\f \x01(\x04R\x11deniedConnections\"\x99\x01\n" +
+	"\vNetworkPort\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1a\n" +
+	"\bprotocol\x18\x02 \x01(\tR\bprotocol\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x12\n" +
+	"\x04port\x18\x05 \x01(\rR\x04port\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\")\n" +
+	"\x13ListNetworksRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"P\n" +
+	"\x14ListNetworksResponse\x128\n" +
+	"\bnetworks\x18\x01 \x03(\v2\x1c.vzreconciler.api.v1.NetworkR\bnetworks2\x91\x1b\n" +
 	"\aControl\x12Q\n" +
 	"\x06Status\x12\".vzreconciler.api.v1.StatusRequest\x1a#.vzreconciler.api.v1.StatusResponse\x12H\n" +
 	"\x03Get\x12\x1f.vzreconciler.api.v1.GetRequest\x1a .vzreconciler.api.v1.GetResponse\x12N\n" +
@@ -5128,7 +5588,8 @@ const file_reconciler_api_api_proto_rawDesc = "" +
 	"\n" +
 	"LoadImages\x12&.vzreconciler.api.v1.LoadImagesRequest\x1a'.vzreconciler.api.v1.LoadImagesResponse(\x01\x12`\n" +
 	"\vListVolumes\x12'.vzreconciler.api.v1.ListVolumesRequest\x1a(.vzreconciler.api.v1.ListVolumesResponse\x12c\n" +
-	"\fRemoveVolume\x12(.vzreconciler.api.v1.RemoveVolumeRequest\x1a).vzreconciler.api.v1.RemoveVolumeResponseB5Z3github.com/vzreconciler/vzreconciler/reconciler/apib\x06proto3"
+	"\fRemoveVolume\x12(.vzreconciler.api.v1.RemoveVolumeRequest\x1a).vzreconciler.api.v1.RemoveVolumeResponse\x12c\n" +
+	"\fListNetworks\x12(.vzreconciler.api.v1.ListNetworksRequest\x1a).vzreconciler.api.v1.ListNetworksResponseB5Z3github.com/vzreconciler/vzreconciler/reconciler/apib\x06proto3"
 
 var (
 	file_reconciler_api_api_proto_rawDescOnce sync.Once
@@ -5143,7 +5604,7 @@ func file_reconciler_api_api_proto_rawDescGZIP() []byte {
 }
 
 var file_reconciler_api_api_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 84)
+var file_reconciler_api_api_proto_msgTypes = make([]protoimpl.MessageInfo, 89)
 var file_reconciler_api_api_proto_goTypes = []any{
 	(WatchResponse_Type)(0),            // 0: vzreconciler.api.v1.WatchResponse.Type
 	(*Ref)(nil),                        // 1: vzreconciler.api.v1.Ref
@@ -5229,34 +5690,39 @@ var file_reconciler_api_api_proto_goTypes = []any{
 	(*ListVolumesResponse)(nil),        // 81: vzreconciler.api.v1.ListVolumesResponse
 	(*RemoveVolumeRequest)(nil),        // 82: vzreconciler.api.v1.RemoveVolumeRequest
 	(*RemoveVolumeResponse)(nil),       // 83: vzreconciler.api.v1.RemoveVolumeResponse
-	nil,                                // 84: vzreconciler.api.v1.StatusResponse.PhasesEntry
-	(*timestamppb.Timestamp)(nil),      // 85: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 86: google.protobuf.Duration
-	(*wire.Segment)(nil),               // 87: vzreconciler.wire.v1.Segment
-	(*wire.Address)(nil),               // 88: vzreconciler.wire.v1.Address
-	(*wire.Input)(nil),                 // 89: vzreconciler.wire.v1.Input
-	(*wire.TerminalSize)(nil),          // 90: vzreconciler.wire.v1.TerminalSize
-	(*wire.EnvVar)(nil),                // 91: vzreconciler.wire.v1.EnvVar
-	(*wire.Statistics)(nil),            // 92: vzreconciler.wire.v1.Statistics
-	(*wire.CopyInStart)(nil),           // 93: vzreconciler.wire.v1.CopyInStart
-	(*wire.CopyOutStart)(nil),          // 94: vzreconciler.wire.v1.CopyOutStart
-	(*wire.Output)(nil),                // 95: vzreconciler.wire.v1.Output
-	(*wire.Piece)(nil),                 // 96: vzreconciler.wire.v1.Piece
+	(*Network)(nil),                    // 84: vzreconciler.api.v1.Network
+	(*NetworkEndpoint)(nil),            // 85: vzreconciler.api.v1.NetworkEndpoint
+	(*NetworkPort)(nil),                // 86: vzreconciler.api.v1.NetworkPort
+	(*ListNetworksRequest)(nil),        // 87: vzreconciler.api.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),       // 88: vzreconciler.api.v1.ListNetworksResponse
+	nil,                                // 89: vzreconciler.api.v1.StatusResponse.PhasesEntry
+	(*timestamppb.Timestamp)(nil),      // 90: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 91: google.protobuf.Duration
+	(*wire.Segment)(nil),               // 92: vzreconciler.wire.v1.Segment
+	(*wire.Address)(nil),               // 93: vzreconciler.wire.v1.Address
+	(*wire.Input)(nil),                 // 94: vzreconciler.wire.v1.Input
+	(*wire.TerminalSize)(nil),          // 95: vzreconciler.wire.v1.TerminalSize
+	(*wire.EnvVar)(nil),                // 96: vzreconciler.wire.v1.EnvVar
+	(*wire.Statistics)(nil),            // 97: vzreconciler.wire.v1.Statistics
+	(*wire.CopyInStart)(nil),           // 98: vzreconciler.wire.v1.CopyInStart
+	(*wire.CopyOutStart)(nil),          // 99: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Output)(nil),                // 100: vzreconciler.wire.v1.Output
+	(*wire.Piece)(nil),                 // 101: vzreconciler.wire.v1.Piece
 }
 var file_reconciler_api_api_proto_depIdxs = []int32{
-	85,  // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
-	84,  // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
+	90,  // 0: vzreconciler.api.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	89,  // 1: vzreconciler.api.v1.StatusResponse.phases:type_name -> vzreconciler.api.v1.StatusResponse.PhasesEntry
 	5,   // 2: vzreconciler.api.v1.StatusResponse.source_errors:type_name -> vzreconciler.api.v1.SourceError
-	85,  // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
+	90,  // 3: vzreconciler.api.v1.StatusResponse.last_sync:type_name -> google.protobuf.Timestamp
 	6,   // 4: vzreconciler.api.v1.StatusResponse.runtimes:type_name -> vzreconciler.api.v1.RuntimeStatus
-	85,  // 5: vzreconciler.api.v1.StatusResponse.suspended_since:type_name -> google.protobuf.Timestamp
+	90,  // 5: vzreconciler.api.v1.StatusResponse.suspended_since:type_name -> google.protobuf.Timestamp
 	4,   // 6: vzreconciler.api.v1.StatusResponse.sources:type_name -> vzreconciler.api.v1.SourceStatus
-	85,  // 7: vzreconciler.api.v1.SourceStatus.last_sync:type_name -> google.protobuf.Timestamp
-	85,  // 8: vzreconciler.api.v1.SourceStatus.commit_time:type_name -> google.protobuf.Timestamp
+	90,  // 7: vzreconciler.api.v1.SourceStatus.last_sync:type_name -> google.protobuf.Timestamp
+	90,  // 8: vzreconciler.api.v1.SourceStatus.commit_time:type_name -> google.protobuf.Timestamp
 	0,   // 9: vzreconciler.api.v1.WatchResponse.type:type_name -> vzreconciler.api.v1.WatchResponse.Type
 	1,   // 10: vzreconciler.api.v1.EventsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	85,  // 11: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
-	85,  // 12: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
+	90,  // 11: vzreconciler.api.v1.Event.first_time:type_name -> google.protobuf.Timestamp
+	90,  // 12: vzreconciler.api.v1.Event.last_time:type_name -> google.protobuf.Timestamp
 	1,   // 13: vzreconciler.api.v1.Event.object:type_name -> vzreconciler.api.v1.Ref
 	14,  // 14: vzreconciler.api.v1.ApplyResponse.results:type_name -> vzreconciler.api.v1.ApplyResult
 	1,   // 15: vzreconciler.api.v1.ApplyResult.object:type_name -> vzreconciler.api.v1.Ref
@@ -5270,125 +5736,130 @@ var file_reconciler_api_api_proto_depIdxs = []int32{
 	1,   // 23: vzreconciler.api.v1.ResumeReconcilingRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,   // 24: vzreconciler.api.v1.ReconcileNowRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,   // 25: vzreconciler.api.v1.StopRequest.object:type_name -> vzreconciler.api.v1.Ref
-	86,  // 26: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
+	91,  // 26: vzreconciler.api.v1.StopRequest.grace_period:type_name -> google.protobuf.Duration
 	1,   // 27: vzreconciler.api.v1.StartRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,   // 28: vzreconciler.api.v1.RestartRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,   // 29: vzreconciler.api.v1.PauseRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,   // 30: vzreconciler.api.v1.ResumeRequest.object:type_name -> vzreconciler.api.v1.Ref
 	1,   // 31: vzreconciler.api.v1.KillRequest.object:type_name -> vzreconciler.api.v1.Ref
 	47,  // 32: vzreconciler.api.v1.DialRequest.start:type_name -> vzreconciler.api.v1.DialStart
-	87,  // 33: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	92,  // 33: vzreconciler.api.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
 	1,   // 34: vzreconciler.api.v1.DialStart.object:type_name -> vzreconciler.api.v1.Ref
-	88,  // 35: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
+	93,  // 35: vzreconciler.api.v1.DialStart.address:type_name -> vzreconciler.wire.v1.Address
 	49,  // 36: vzreconciler.api.v1.ExecRequest.start:type_name -> vzreconciler.api.v1.ExecStart
-	89,  // 37: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
+	94,  // 37: vzreconciler.api.v1.ExecRequest.input:type_name -> vzreconciler.wire.v1.Input
 	1,   // 38: vzreconciler.api.v1.ExecStart.object:type_name -> vzreconciler.api.v1.Ref
-	90,  // 39: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
-	91,  // 40: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
+	95,  // 39: vzreconciler.api.v1.ExecStart.terminal_size:type_name -> vzreconciler.wire.v1.TerminalSize
+	96,  // 40: vzreconciler.api.v1.ExecStart.env:type_name -> vzreconciler.wire.v1.EnvVar
 	51,  // 41: vzreconciler.api.v1.AttachRequest.start:type_name -> vzreconciler.api.v1.AttachStart
-	89,  // 42: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
+	94,  // 42: vzreconciler.api.v1.AttachRequest.input:type_name -> vzreconciler.wire.v1.Input
 	1,   // 43: vzreconciler.api.v1.AttachStart.object:type_name -> vzreconciler.api.v1.Ref
 	1,   // 44: vzreconciler.api.v1.LogsRequest.object:type_name -> vzreconciler.api.v1.Ref
-	85,  // 45: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
+	90,  // 45: vzreconciler.api.v1.LogsRequest.since:type_name -> google.protobuf.Timestamp
 	1,   // 46: vzreconciler.api.v1.StatisticsRequest.objects:type_name -> vzreconciler.api.v1.Ref
 	56,  // 47: vzreconciler.api.v1.StatisticsResponse.items:type_name -> vzreconciler.api.v1.SandboxStatistics
 	1,   // 48: vzreconciler.api.v1.SandboxStatistics.object:type_name -> vzreconciler.api.v1.Ref
-	92,  // 49: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
+	97,  // 49: vzreconciler.api.v1.SandboxStatistics.statistics:type_name -> vzreconciler.wire.v1.Statistics
 	58,  // 50: vzreconciler.api.v1.CopyInRequest.start:type_name -> vzreconciler.api.v1.CopyInStart
 	1,   // 51: vzreconciler.api.v1.CopyInStart.object:type_name -> vzreconciler.api.v1.Ref
-	93,  // 52: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
+	98,  // 52: vzreconciler.api.v1.CopyInStart.copy:type_name -> vzreconciler.wire.v1.CopyInStart
 	1,   // 53: vzreconciler.api.v1.CopyOutRequest.object:type_name -> vzreconciler.api.v1.Ref
-	94,  // 54: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
+	99,  // 54: vzreconciler.api.v1.CopyOutRequest.copy:type_name -> vzreconciler.wire.v1.CopyOutStart
 	1,   // 55: vzreconciler.api.v1.ExportRequest.object:type_name -> vzreconciler.api.v1.Ref
 	64,  // 56: vzreconciler.api.v1.PullImageResponse.image:type_name -> vzreconciler.api.v1.Image
-	85,  // 57: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
+	90,  // 57: vzreconciler.api.v1.Image.pulled_at:type_name -> google.protobuf.Timestamp
 	64,  // 58: vzreconciler.api.v1.ListImagesResponse.images:type_name -> vzreconciler.api.v1.Image
 	64,  // 59: vzreconciler.api.v1.InspectImageResponse.image:type_name -> vzreconciler.api.v1.Image
 	76,  // 60: vzreconciler.api.v1.LoadImagesRequest.start:type_name -> vzreconciler.api.v1.LoadImagesStart
 	64,  // 61: vzreconciler.api.v1.LoadImagesResponse.images:type_name -> vzreconciler.api.v1.Image
-	85,  // 62: vzreconciler.api.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
+	90,  // 62: vzreconciler.api.v1.Volume.created_at:type_name -> google.protobuf.Timestamp
 	79,  // 63: vzreconciler.api.v1.ListVolumesResponse.volumes:type_name -> vzreconciler.api.v1.Volume
-	2,   // 64: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
-	7,   // 65: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
-	7,   // 66: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
-	10,  // 67: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
-	12,  // 68: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
-	15,  // 69: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
-	17,  // 70: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
-	19,  // 71: vzreconciler.api.v1.Control.Diff:input_type -> vzreconciler.api.v1.DiffRequest
-	21,  // 72: vzreconciler.api.v1.Control.ReadDocument:input_type -> vzreconciler.api.v1.ReadDocumentRequest
-	23,  // 73: vzreconciler.api.v1.Control.ReplaceDocument:input_type -> vzreconciler.api.v1.ReplaceDocumentRequest
-	25,  // 74: vzreconciler.api.v1.Control.Plan:input_type -> vzreconciler.api.v1.PlanRequest
-	28,  // 75: vzreconciler.api.v1.Control.SuspendReconciling:input_type -> vzreconciler.api.v1.SuspendReconcilingRequest
-	30,  // 76: vzreconciler.api.v1.Control.ResumeReconciling:input_type -> vzreconciler.api.v1.ResumeReconcilingRequest
-	32,  // 77: vzreconciler.api.v1.Control.ReconcileNow:input_type -> vzreconciler.api.v1.ReconcileNowRequest
-	34,  // 78: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
-	36,  // 79: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
-	38,  // 80: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
-	40,  // 81: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
-	42,  // 82: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
-	44,  // 83: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
-	46,  // 84: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
-	48,  // 85: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
-	50,  // 86: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
-	52,  // 87: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
-	54,  // 88: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
-	57,  // 89: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
-	60,  // 90: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
-	61,  // 91: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
-	62,  // 92: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
-	65,  // 93: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
-	67,  // 94: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
-	69,  // 95: vzreconciler.api.v1.Control.InspectImage:input_type -> vzreconciler.api.v1.InspectImageRequest
-	71,  // 96: vzreconciler.api.v1.Control.TagImage:input_type -> vzreconciler.api.v1.TagImageRequest
-	73,  // 97: vzreconciler.api.v1.Control.PushImage:input_type -> vzreconciler.api.v1.PushImageRequest
-	75,  // 98: vzreconciler.api.v1.Control.SaveImages:input_type -> vzreconciler.api.v1.SaveImagesRequest
-	77,  // 99: vzreconciler.api.v1.Control.LoadImages:input_type -> vzreconciler.api.v1.LoadImagesRequest
-	80,  // 100: vzreconciler.api.v1.Control.ListVolumes:input_type -> vzreconciler.api.v1.ListVolumesRequest
-	82,  // 101: vzreconciler.api.v1.Control.RemoveVolume:input_type -> vzreconciler.api.v1.RemoveVolumeRequest
-	3,   // 102: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
-	8,   // 103: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
-	9,   // 104: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
-	11,  // 105: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
-	13,  // 106: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
-	16,  // 107: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
-	18,  // 108: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
-	20,  // 109: vzreconciler.api.v1.Control.Diff:output_type -> vzreconciler.api.v1.DiffResponse
-	22,  // 110: vzreconciler.api.v1.Control.ReadDocument:output_type -> vzreconciler.api.v1.ReadDocumentResponse
-	24,  // 111: vzreconciler.api.v1.Control.ReplaceDocument:output_type -> vzreconciler.api.v1.ReplaceDocumentResponse
-	26,  // 112: vzreconciler.api.v1.Control.Plan:output_type -> vzreconciler.api.v1.PlanResponse
-	29,  // 113: vzreconciler.api.v1.Control.SuspendReconciling:output_type -> vzreconciler.api.v1.SuspendReconcilingResponse
-	31,  // 114: vzreconciler.api.v1.Control.ResumeReconciling:output_type -> vzreconciler.api.v1.ResumeReconcilingResponse
-	33,  // 115: vzreconciler.api.v1.Control.ReconcileNow:output_type -> vzreconciler.api.v1.ReconcileNowResponse
-	35,  // 116: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
-	37,  // 117: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
-	39,  // 118: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
-	41,  // 119: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
-	43,  // 120: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
-	45,  // 121: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
-	87,  // 122: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
-	95,  // 123: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
-	95,  // 124: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
-	53,  // 125: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
-	55,  // 126: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
-	59,  // 127: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
-	96,  // 128: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
-	96,  // 129: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
-	63,  // 130: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
-	66,  // 131: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
-	68,  // 132: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
-	70,  // 133: vzreconciler.api.v1.Control.InspectImage:output_type -> vzreconciler.api.v1.InspectImageResponse
-	72,  // 134: vzreconciler.api.v1.Control.TagImage:output_type -> vzreconciler.api.v1.TagImageResponse
-	74,  // 135: vzreconciler.api.v1.Control.PushImage:output_type -> vzreconciler.api.v1.PushImageResponse
-	96,  // 136: vzreconciler.api.v1.Control.SaveImages:output_type -> vzreconciler.wire.v1.Piece
-	78,  // 137: vzreconciler.api.v1.Control.LoadImages:output_type -> vzreconciler.api.v1.LoadImagesResponse
-	81,  // 138: vzreconciler.api.v1.Control.ListVolumes:output_type -> vzreconciler.api.v1.ListVolumesResponse
-	83,  // 139: vzreconciler.api.v1.Control.RemoveVolume:output_type -> vzreconciler.api.v1.RemoveVolumeResponse
-	102, // [102:140] is the sub-list for method output_type
-	64,  // [64:102] is the sub-list for method input_type
-	64,  // [64:64] is the sub-list for extension type_name
-	64,  // [64:64] is the sub-list for extension extendee
-	0,   // [0:64] is the sub-list for field type_name
+	85,  // 64: vzreconciler.api.v1.Network.endpoints:type_name -> vzreconciler.api.v1.NetworkEndpoint
+	86,  // 65: vzreconciler.api.v1.Network.ports:type_name -> vzreconciler.api.v1.NetworkPort
+	84,  // 66: vzreconciler.api.v1.ListNetworksResponse.networks:type_name -> vzreconciler.api.v1.Network
+	2,   // 67: vzreconciler.api.v1.Control.Status:input_type -> vzreconciler.api.v1.StatusRequest
+	7,   // 68: vzreconciler.api.v1.Control.Get:input_type -> vzreconciler.api.v1.GetRequest
+	7,   // 69: vzreconciler.api.v1.Control.Watch:input_type -> vzreconciler.api.v1.GetRequest
+	10,  // 70: vzreconciler.api.v1.Control.Events:input_type -> vzreconciler.api.v1.EventsRequest
+	12,  // 71: vzreconciler.api.v1.Control.Apply:input_type -> vzreconciler.api.v1.ApplyRequest
+	15,  // 72: vzreconciler.api.v1.Control.Delete:input_type -> vzreconciler.api.v1.DeleteRequest
+	17,  // 73: vzreconciler.api.v1.Control.ConfirmPrune:input_type -> vzreconciler.api.v1.ConfirmPruneRequest
+	19,  // 74: vzreconciler.api.v1.Control.Diff:input_type -> vzreconciler.api.v1.DiffRequest
+	21,  // 75: vzreconciler.api.v1.Control.ReadDocument:input_type -> vzreconciler.api.v1.ReadDocumentRequest
+	23,  // 76: vzreconciler.api.v1.Control.ReplaceDocument:input_type -> vzreconciler.api.v1.ReplaceDocumentRequest
+	25,  // 77: vzreconciler.api.v1.Control.Plan:input_type -> vzreconciler.api.v1.PlanRequest
+	28,  // 78: vzreconciler.api.v1.Control.SuspendReconciling:input_type -> vzreconciler.api.v1.SuspendReconcilingRequest
+	30,  // 79: vzreconciler.api.v1.Control.ResumeReconciling:input_type -> vzreconciler.api.v1.ResumeReconcilingRequest
+	32,  // 80: vzreconciler.api.v1.Control.ReconcileNow:input_type -> vzreconciler.api.v1.ReconcileNowRequest
+	34,  // 81: vzreconciler.api.v1.Control.Stop:input_type -> vzreconciler.api.v1.StopRequest
+	36,  // 82: vzreconciler.api.v1.Control.Start:input_type -> vzreconciler.api.v1.StartRequest
+	38,  // 83: vzreconciler.api.v1.Control.Restart:input_type -> vzreconciler.api.v1.RestartRequest
+	40,  // 84: vzreconciler.api.v1.Control.Pause:input_type -> vzreconciler.api.v1.PauseRequest
+	42,  // 85: vzreconciler.api.v1.Control.Resume:input_type -> vzreconciler.api.v1.ResumeRequest
+	44,  // 86: vzreconciler.api.v1.Control.Kill:input_type -> vzreconciler.api.v1.KillRequest
+	46,  // 87: vzreconciler.api.v1.Control.Dial:input_type -> vzreconciler.api.v1.DialRequest
+	48,  // 88: vzreconciler.api.v1.Control.Exec:input_type -> vzreconciler.api.v1.ExecRequest
+	50,  // 89: vzreconciler.api.v1.Control.Attach:input_type -> vzreconciler.api.v1.AttachRequest
+	52,  // 90: vzreconciler.api.v1.Control.Logs:input_type -> vzreconciler.api.v1.LogsRequest
+	54,  // 91: vzreconciler.api.v1.Control.Statistics:input_type -> vzreconciler.api.v1.StatisticsRequest
+	57,  // 92: vzreconciler.api.v1.Control.CopyIn:input_type -> vzreconciler.api.v1.CopyInRequest
+	60,  // 93: vzreconciler.api.v1.Control.CopyOut:input_type -> vzreconciler.api.v1.CopyOutRequest
+	61,  // 94: vzreconciler.api.v1.Control.Export:input_type -> vzreconciler.api.v1.ExportRequest
+	62,  // 95: vzreconciler.api.v1.Control.PullImage:input_type -> vzreconciler.api.v1.PullImageRequest
+	65,  // 96: vzreconciler.api.v1.Control.ListImages:input_type -> vzreconciler.api.v1.ListImagesRequest
+	67,  // 97: vzreconciler.api.v1.Control.RemoveImage:input_type -> vzreconciler.api.v1.RemoveImageRequest
+	69,  // 98: vzreconciler.api.v1.Control.InspectImage:input_type -> vzreconciler.api.v1.InspectImageRequest
+	71,  // 99: vzreconciler.api.v1.Control.TagImage:input_type -> vzreconciler.api.v1.TagImageRequest
+	73,  // 100: vzreconciler.api.v1.Control.PushImage:input_type -> vzreconciler.api.v1.PushImageRequest
+	75,  // 101: vzreconciler.api.v1.Control.SaveImages:input_type -> vzreconciler.api.v1.SaveImagesRequest
+	77,  // 102: vzreconciler.api.v1.Control.LoadImages:input_type -> vzreconciler.api.v1.LoadImagesRequest
+	80,  // 103: vzreconciler.api.v1.Control.ListVolumes:input_type -> vzreconciler.api.v1.ListVolumesRequest
+	82,  // 104: vzreconciler.api.v1.Control.RemoveVolume:input_type -> vzreconciler.api.v1.RemoveVolumeRequest
+	87,  // 105: vzreconciler.api.v1.Control.ListNetworks:input_type -> vzreconciler.api.v1.ListNetworksRequest
+	3,   // 106: vzreconciler.api.v1.Control.Status:output_type -> vzreconciler.api.v1.StatusResponse
+	8,   // 107: vzreconciler.api.v1.Control.Get:output_type -> vzreconciler.api.v1.GetResponse
+	9,   // 108: vzreconciler.api.v1.Control.Watch:output_type -> vzreconciler.api.v1.WatchResponse
+	11,  // 109: vzreconciler.api.v1.Control.Events:output_type -> vzreconciler.api.v1.Event
+	13,  // 110: vzreconciler.api.v1.Control.Apply:output_type -> vzreconciler.api.v1.ApplyResponse
+	16,  // 111: vzreconciler.api.v1.Control.Delete:output_type -> vzreconciler.api.v1.DeleteResponse
+	18,  // 112: vzreconciler.api.v1.Control.ConfirmPrune:output_type -> vzreconciler.api.v1.ConfirmPruneResponse
+	20,  // 113: vzreconciler.api.v1.Control.Diff:output_type -> vzreconciler.api.v1.DiffResponse
+	22,  // 114: vzreconciler.api.v1.Control.ReadDocument:output_type -> vzreconciler.api.v1.ReadDocumentResponse
+	24,  // 115: vzreconciler.api.v1.Control.ReplaceDocument:output_type -> vzreconciler.api.v1.ReplaceDocumentResponse
+	26,  // 116: vzreconciler.api.v1.Control.Plan:output_type -> vzreconciler.api.v1.PlanResponse
+	29,  // 117: vzreconciler.api.v1.Control.SuspendReconciling:output_type -> vzreconciler.api.v1.SuspendReconcilingResponse
+	31,  // 118: vzreconciler.api.v1.Control.ResumeReconciling:output_type -> vzreconciler.api.v1.ResumeReconcilingResponse
+	33,  // 119: vzreconciler.api.v1.Control.ReconcileNow:output_type -> vzreconciler.api.v1.ReconcileNowResponse
+	35,  // 120: vzreconciler.api.v1.Control.Stop:output_type -> vzreconciler.api.v1.StopResponse
+	37,  // 121: vzreconciler.api.v1.Control.Start:output_type -> vzreconciler.api.v1.StartResponse
+	39,  // 122: vzreconciler.api.v1.Control.Restart:output_type -> vzreconciler.api.v1.RestartResponse
+	41,  // 123: vzreconciler.api.v1.Control.Pause:output_type -> vzreconciler.api.v1.PauseResponse
+	43,  // 124: vzreconciler.api.v1.Control.Resume:output_type -> vzreconciler.api.v1.ResumeResponse
+	45,  // 125: vzreconciler.api.v1.Control.Kill:output_type -> vzreconciler.api.v1.KillResponse
+	92,  // 126: vzreconciler.api.v1.Control.Dial:output_type -> vzreconciler.wire.v1.Segment
+	100, // 127: vzreconciler.api.v1.Control.Exec:output_type -> vzreconciler.wire.v1.Output
+	100, // 128: vzreconciler.api.v1.Control.Attach:output_type -> vzreconciler.wire.v1.Output
+	53,  // 129: vzreconciler.api.v1.Control.Logs:output_type -> vzreconciler.api.v1.LogsResponse
+	55,  // 130: vzreconciler.api.v1.Control.Statistics:output_type -> vzreconciler.api.v1.StatisticsResponse
+	59,  // 131: vzreconciler.api.v1.Control.CopyIn:output_type -> vzreconciler.api.v1.CopyInResponse
+	101, // 132: vzreconciler.api.v1.Control.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	101, // 133: vzreconciler.api.v1.Control.Export:output_type -> vzreconciler.wire.v1.Piece
+	63,  // 134: vzreconciler.api.v1.Control.PullImage:output_type -> vzreconciler.api.v1.PullImageResponse
+	66,  // 135: vzreconciler.api.v1.Control.ListImages:output_type -> vzreconciler.api.v1.ListImagesResponse
+	68,  // 136: vzreconciler.api.v1.Control.RemoveImage:output_type -> vzreconciler.api.v1.RemoveImageResponse
+	70,  // 137: vzreconciler.api.v1.Control.InspectImage:output_type -> vzreconciler.api.v1.InspectImageResponse
+	72,  // 138: vzreconciler.api.v1.Control.TagImage:output_type -> vzreconciler.api.v1.TagImageResponse
+	74,  // 139: vzreconciler.api.v1.Control.PushImage:output_type -> vzreconciler.api.v1.PushImageResponse
+	101, // 140: vzreconciler.api.v1.Control.SaveImages:output_type -> vzreconciler.wire.v1.Piece
+	78,  // 141: vzreconciler.api.v1.Control.LoadImages:output_type -> vzreconciler.api.v1.LoadImagesResponse
+	81,  // 142: vzreconciler.api.v1.Control.ListVolumes:output_type -> vzreconciler.api.v1.ListVolumesResponse
+	83,  // 143: vzreconciler.api.v1.Control.RemoveVolume:output_type -> vzreconciler.api.v1.RemoveVolumeResponse
+	88,  // 144: vzreconciler.api.v1.Control.ListNetworks:output_type -> vzreconciler.api.v1.ListNetworksResponse
+	106, // [106:145] is the sub-list for method output_type
+	67,  // [67:106] is the sub-list for method input_type
+	67,  // [67:67] is the sub-list for extension type_name
+	67,  // [67:67] is the sub-list for extension extendee
+	0,   // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_reconciler_api_api_proto_init() }
@@ -5422,7 +5893,7 @@ func file_reconciler_api_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reconciler_api_api_proto_rawDesc), len(file_reconciler_api_api_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   84,
+			NumMessages:   89,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

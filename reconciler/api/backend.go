@@ -116,4 +116,6 @@ type Backend interface {
 	ListVolumes(ctx context.Context, req *ListVolumesRequest) (*ListVolumesResponse, error)
 	// RemoveVolume removes a volume that no claim is for and no sandbox has.
 	RemoveVolume(ctx context.Context, req *RemoveVolumeRequest) (*RemoveVolumeResponse, error)
+	// ListNetworks returns the networks that there are, with what is on them.
+	ListNetworks(ctx context.Context, req *ListNetworksRequest) (*ListNetworksResponse, error)
 }

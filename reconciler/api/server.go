@@ -208,6 +208,10 @@ func (s *server) RemoveVolume(ctx context.Context, req *RemoveVolumeRequest) (*R
 	return s.backend.RemoveVolume(ctx, req)
 }
 
+func (s *server) ListNetworks(ctx context.Context, req *ListNetworksRequest) (*ListNetworksResponse, error) {
+	return s.backend.ListNetworks(ctx, req)
+}
+
 // attachServer takes a process's input out of the requests that wrap it.
 type attachServer struct {
 	grpc.BidiStreamingServer[AttachRequest, wire.Output]

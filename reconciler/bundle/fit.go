@@ -68,6 +68,9 @@ func asked(s *manifests.Sandbox) []wish {
 	if s.Spec.VM.NestedVirtualization {
 		wishes = append(wishes, wish{drivers.CapabilityNestedVirtualization, "spec.vm.nestedVirtualization", "let a guest run VMs of its own"})
 	}
+	if len(s.Spec.Networks) > 0 {
+		wishes = append(wishes, wish{drivers.CapabilityNetworks, "spec.networks", "attach a sandbox to a network"})
+	}
 	switch spec := s.Spec.PodTemplate.Spec; {
 	case len(spec.Containers) > 1:
 		wishes = append(wishes, wish{drivers.CapabilityContainers, pod + ".containers[1]", "run more than one container in a sandbox"})

@@ -95,6 +95,12 @@ func (s StateDir) Bundle(namespace, name string) Bundle {
 // Volumes holds a directory per namespace, which holds the volumes of claims.
 func (s StateDir) Volumes() string { return s.join("volumes") }
 
+// Networks holds a directory per network.
+func (s StateDir) Networks() string { return s.join("networks") }
+
+// Network is the directory of one of them.
+func (s StateDir) Network(name string) string { return s.join("networks", name) }
+
 // Workloads holds the records of the objects that make sandboxes.
 func (s StateDir) Workloads() string { return s.join("workloads") }
 

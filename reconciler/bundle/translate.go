@@ -31,6 +31,8 @@ type Input struct {
 	Volumes map[string]volumes.Volume
 	// HostPaths are the directories of this host that sandboxes may have as volumes.
 	HostPaths []string
+	// Interfaces of the machine.
+	Interfaces []drivers.NetworkInterface
 	// Images by the name of the container that runs them, VolumeImages by that of the
 	// volume.
 	Images, VolumeImages map[string]*Image
@@ -92,6 +94,7 @@ func (t *translation) sandbox() drivers.Configuration {
 		Volumes:              t.volumes(pod.Volumes),
 		FSGroup:              fsGroup(pod.SecurityContext),
 		DNS:                  dns(pod.DNSConfig),
+		Interfaces:           t.Interfaces,
 		NestedVirtualization: s.Spec.VM.NestedVirtualization,
 		RuntimeData:          s.Spec.VM.RuntimeData,
 	}

@@ -38,6 +38,9 @@ func (g *guest) configure(ctx context.Context, req *agentpb.ConfigureRequest) er
 	if err := g.awaitReady(ctx); err != nil {
 		return err
 	}
+	if err := g.setUpInterfaces(req.GetInterfaces()); err != nil {
+		return err
+	}
 	ipc, err := applySysctls(req.GetSysctls())
 	if err != nil {
 		return err

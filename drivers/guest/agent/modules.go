@@ -18,6 +18,7 @@ const (
 	modulesDir  = "/modules"
 	whenChannel = "channel"
 	whenStorage = "storage"
+	whenNetwork = "network"
 	whenIdle    = "idle"
 )
 

@@ -148,7 +148,9 @@ type ConfigureRequest struct {
 	DnsOptions  []string          `protobuf:"bytes,9,rep,name=dns_options,json=dnsOptions,proto3" json:"dns_options,omitempty"`
 	HostAliases []*HostAlias      `protobuf:"bytes,10,rep,name=host_aliases,json=hostAliases,proto3" json:"host_aliases,omitempty"`
 	// Whom the volumes are given to.
-	FsGroup       *FSGroup `protobuf:"bytes,11,opt,name=fs_group,json=fsGroup,proto3" json:"fs_group,omitempty"`
+	FsGroup *FSGroup `protobuf:"bytes,11,opt,name=fs_group,json=fsGroup,proto3" json:"fs_group,omitempty"`
+	// The first is the way out.
+	Interfaces    []*NetworkInterface `protobuf:"bytes,12,rep,name=interfaces,proto3" json:"interfaces,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -260,6 +262,84 @@ func (x *ConfigureRequest) GetFsGroup() *FSGroup {
 	return nil
 }
 
+func (x *ConfigureRequest) GetInterfaces() []*NetworkInterface {
+	if x != nil {
+		return x.Interfaces
+	}
+	return nil
+}
+
+// NetworkInterface is found by its hardware address and set up.
+type NetworkInterface struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Mac   string                 `protobuf:"bytes,1,opt,name=mac,proto3" json:"mac,omitempty"`
+	// IPv4, with the length of the subnet's prefix.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// Empty for an interface that is no way out.
+	Gateway       string `protobuf:"bytes,3,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	Mtu           int32  `protobuf:"varint,4,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkInterface) Reset() {
+	*x = NetworkInterface{}
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkInterface) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkInterface) ProtoMessage() {}
+
+func (x *NetworkInterface) ProtoReflect() protoreflect.Message {
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkInterface.ProtoReflect.Descriptor instead.
+func (*NetworkInterface) Descriptor() ([]byte, []int) {
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *NetworkInterface) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *NetworkInterface) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *NetworkInterface) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *NetworkInterface) GetMtu() int32 {
+	if x != nil {
+		return x.Mtu
+	}
+	return 0
+}
+
 type FSGroup struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -271,7 +351,7 @@ type FSGroup struct {
 
 func (x *FSGroup) Reset() {
 	*x = FSGroup{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[3]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -283,7 +363,7 @@ func (x *FSGroup) String() string {
 func (*FSGroup) ProtoMessage() {}
 
 func (x *FSGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[3]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -296,7 +376,7 @@ func (x *FSGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSGroup.ProtoReflect.Descriptor instead.
 func (*FSGroup) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{3}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FSGroup) GetId() uint32 {
@@ -323,7 +403,7 @@ type HostAlias struct {
 
 func (x *HostAlias) Reset() {
 	*x = HostAlias{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[4]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -335,7 +415,7 @@ func (x *HostAlias) String() string {
 func (*HostAlias) ProtoMessage() {}
 
 func (x *HostAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[4]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -348,7 +428,7 @@ func (x *HostAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostAlias.ProtoReflect.Descriptor instead.
 func (*HostAlias) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{4}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HostAlias) GetIp() string {
@@ -388,7 +468,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[5]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -400,7 +480,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[5]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -413,7 +493,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{5}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Volume) GetName() string {
@@ -490,7 +570,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[6]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +582,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[6]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +595,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{6}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *File) GetPath() string {
@@ -547,7 +627,7 @@ type ConfigureResponse struct {
 
 func (x *ConfigureResponse) Reset() {
 	*x = ConfigureResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[7]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +639,7 @@ func (x *ConfigureResponse) String() string {
 func (*ConfigureResponse) ProtoMessage() {}
 
 func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[7]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +652,7 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{7}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{8}
 }
 
 type CreateContainerRequest struct {
@@ -590,7 +670,7 @@ type CreateContainerRequest struct {
 
 func (x *CreateContainerRequest) Reset() {
 	*x = CreateContainerRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[8]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +682,7 @@ func (x *CreateContainerRequest) String() string {
 func (*CreateContainerRequest) ProtoMessage() {}
 
 func (x *CreateContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[8]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +695,7 @@ func (x *CreateContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateContainerRequest.ProtoReflect.Descriptor instead.
 func (*CreateContainerRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{8}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateContainerRequest) GetName() string {
@@ -672,7 +752,7 @@ type Mount struct {
 
 func (x *Mount) Reset() {
 	*x = Mount{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[9]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -684,7 +764,7 @@ func (x *Mount) String() string {
 func (*Mount) ProtoMessage() {}
 
 func (x *Mount) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[9]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -697,7 +777,7 @@ func (x *Mount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mount.ProtoReflect.Descriptor instead.
 func (*Mount) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{9}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Mount) GetVolume() string {
@@ -736,7 +816,7 @@ type CreateContainerResponse struct {
 
 func (x *CreateContainerResponse) Reset() {
 	*x = CreateContainerResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[10]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +828,7 @@ func (x *CreateContainerResponse) String() string {
 func (*CreateContainerResponse) ProtoMessage() {}
 
 func (x *CreateContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[10]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +841,7 @@ func (x *CreateContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateContainerResponse.ProtoReflect.Descriptor instead.
 func (*CreateContainerResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{10}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{11}
 }
 
 type RunRequest struct {
@@ -777,7 +857,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[11]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +869,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[11]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +882,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{11}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RunRequest) GetKind() isRunRequest_Kind {
@@ -862,7 +942,7 @@ type RunStart struct {
 
 func (x *RunStart) Reset() {
 	*x = RunStart{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[12]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +954,7 @@ func (x *RunStart) String() string {
 func (*RunStart) ProtoMessage() {}
 
 func (x *RunStart) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[12]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +967,7 @@ func (x *RunStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunStart.ProtoReflect.Descriptor instead.
 func (*RunStart) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{12}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RunStart) GetId() string {
@@ -929,7 +1009,7 @@ type StartResponse struct {
 
 func (x *StartResponse) Reset() {
 	*x = StartResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[13]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1021,7 @@ func (x *StartResponse) String() string {
 func (*StartResponse) ProtoMessage() {}
 
 func (x *StartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[13]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1034,7 @@ func (x *StartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResponse.ProtoReflect.Descriptor instead.
 func (*StartResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{13}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StartResponse) GetRun() uint64 {
@@ -986,7 +1066,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -998,7 +1078,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[14]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1011,7 +1091,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{14}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *FollowRequest) GetKind() isFollowRequest_Kind {
@@ -1083,7 +1163,7 @@ type FollowStart struct {
 
 func (x *FollowStart) Reset() {
 	*x = FollowStart{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1175,7 @@ func (x *FollowStart) String() string {
 func (*FollowStart) ProtoMessage() {}
 
 func (x *FollowStart) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[15]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1188,7 @@ func (x *FollowStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowStart.ProtoReflect.Descriptor instead.
 func (*FollowStart) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{15}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *FollowStart) GetId() string {
@@ -1143,7 +1223,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1235,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[16]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1248,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{16}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Position) GetStdout() int64 {
@@ -1195,7 +1275,7 @@ type SignalRequest struct {
 
 func (x *SignalRequest) Reset() {
 	*x = SignalRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1287,7 @@ func (x *SignalRequest) String() string {
 func (*SignalRequest) ProtoMessage() {}
 
 func (x *SignalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[17]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1300,7 @@ func (x *SignalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalRequest.ProtoReflect.Descriptor instead.
 func (*SignalRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{17}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SignalRequest) GetId() string {
@@ -1245,7 +1325,7 @@ type SignalResponse struct {
 
 func (x *SignalResponse) Reset() {
 	*x = SignalResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1337,7 @@ func (x *SignalResponse) String() string {
 func (*SignalResponse) ProtoMessage() {}
 
 func (x *SignalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[18]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1350,7 @@ func (x *SignalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalResponse.ProtoReflect.Descriptor instead.
 func (*SignalResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{18}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{19}
 }
 
 // DialRequest is an address first, then the connection's segments.
@@ -1287,7 +1367,7 @@ type DialRequest struct {
 
 func (x *DialRequest) Reset() {
 	*x = DialRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1379,7 @@ func (x *DialRequest) String() string {
 func (*DialRequest) ProtoMessage() {}
 
 func (x *DialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[19]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1392,7 @@ func (x *DialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DialRequest.ProtoReflect.Descriptor instead.
 func (*DialRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{19}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DialRequest) GetKind() isDialRequest_Kind {
@@ -1364,7 +1444,7 @@ type StatisticsRequest struct {
 
 func (x *StatisticsRequest) Reset() {
 	*x = StatisticsRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1456,7 @@ func (x *StatisticsRequest) String() string {
 func (*StatisticsRequest) ProtoMessage() {}
 
 func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[20]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1469,7 @@ func (x *StatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatisticsRequest.ProtoReflect.Descriptor instead.
 func (*StatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{20}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{21}
 }
 
 type CopyInResponse struct {
@@ -1400,7 +1480,7 @@ type CopyInResponse struct {
 
 func (x *CopyInResponse) Reset() {
 	*x = CopyInResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1492,7 @@ func (x *CopyInResponse) String() string {
 func (*CopyInResponse) ProtoMessage() {}
 
 func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[21]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1505,7 @@ func (x *CopyInResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyInResponse.ProtoReflect.Descriptor instead.
 func (*CopyInResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{21}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{22}
 }
 
 type FreezeRequest struct {
@@ -1437,7 +1517,7 @@ type FreezeRequest struct {
 
 func (x *FreezeRequest) Reset() {
 	*x = FreezeRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1449,7 +1529,7 @@ func (x *FreezeRequest) String() string {
 func (*FreezeRequest) ProtoMessage() {}
 
 func (x *FreezeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[22]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1462,7 +1542,7 @@ func (x *FreezeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreezeRequest.ProtoReflect.Descriptor instead.
 func (*FreezeRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{22}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FreezeRequest) GetLimit() *durationpb.Duration {
@@ -1480,7 +1560,7 @@ type FreezeResponse struct {
 
 func (x *FreezeResponse) Reset() {
 	*x = FreezeResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1572,7 @@ func (x *FreezeResponse) String() string {
 func (*FreezeResponse) ProtoMessage() {}
 
 func (x *FreezeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[23]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1585,7 @@ func (x *FreezeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreezeResponse.ProtoReflect.Descriptor instead.
 func (*FreezeResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{23}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{24}
 }
 
 type ThawRequest struct {
@@ -1516,7 +1596,7 @@ type ThawRequest struct {
 
 func (x *ThawRequest) Reset() {
 	*x = ThawRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[24]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1528,7 +1608,7 @@ func (x *ThawRequest) String() string {
 func (*ThawRequest) ProtoMessage() {}
 
 func (x *ThawRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[24]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,7 +1621,7 @@ func (x *ThawRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThawRequest.ProtoReflect.Descriptor instead.
 func (*ThawRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{24}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{25}
 }
 
 type ThawResponse struct {
@@ -1554,7 +1634,7 @@ type ThawResponse struct {
 
 func (x *ThawResponse) Reset() {
 	*x = ThawResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[25]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1646,7 @@ func (x *ThawResponse) String() string {
 func (*ThawResponse) ProtoMessage() {}
 
 func (x *ThawResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[25]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1659,7 @@ func (x *ThawResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThawResponse.ProtoReflect.Descriptor instead.
 func (*ThawResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{25}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ThawResponse) GetWasFrozen() bool {
@@ -1600,7 +1680,7 @@ type SetTimeRequest struct {
 
 func (x *SetTimeRequest) Reset() {
 	*x = SetTimeRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[26]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1692,7 @@ func (x *SetTimeRequest) String() string {
 func (*SetTimeRequest) ProtoMessage() {}
 
 func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[26]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1705,7 @@ func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{26}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SetTimeRequest) GetTime() *timestamppb.Timestamp {
@@ -1650,7 +1730,7 @@ type SetTimeResponse struct {
 
 func (x *SetTimeResponse) Reset() {
 	*x = SetTimeResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[27]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +1742,7 @@ func (x *SetTimeResponse) String() string {
 func (*SetTimeResponse) ProtoMessage() {}
 
 func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[27]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +1755,7 @@ func (x *SetTimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeResponse.ProtoReflect.Descriptor instead.
 func (*SetTimeResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{27}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{28}
 }
 
 type ShutdownRequest struct {
@@ -1686,7 +1766,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[28]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +1778,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[28]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +1791,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{28}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{29}
 }
 
 type ShutdownResponse struct {
@@ -1722,7 +1802,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[29]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1734,7 +1814,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[29]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1747,7 +1827,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{29}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{30}
 }
 
 type UpdateResponse struct {
@@ -1758,7 +1838,7 @@ type UpdateResponse struct {
 
 func (x *UpdateResponse) Reset() {
 	*x = UpdateResponse{}
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[30]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1850,7 @@ func (x *UpdateResponse) String() string {
 func (*UpdateResponse) ProtoMessage() {}
 
 func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[30]
+	mi := &file_drivers_guest_agentpb_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1863,7 @@ func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResponse) Descriptor() ([]byte, []int) {
-	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{30}
+	return file_drivers_guest_agentpb_agent_proto_rawDescGZIP(), []int{31}
 }
 
 var File_drivers_guest_agentpb_agent_proto protoreflect.FileDescriptor
@@ -1796,7 +1876,7 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"\x0ekernel_version\x18\x01 \x01(\tR\rkernelVersion\x12\x17\n" +
 	"\aboot_id\x18\x02 \x01(\tR\x06bootId\x12\x17\n" +
 	"\atsc_khz\x18\x03 \x01(\x04R\x06tscKhz\x12#\n" +
-	"\ragent_version\x18\x04 \x01(\tR\fagentVersion\"\xc4\x04\n" +
+	"\ragent_version\x18\x04 \x01(\tR\fagentVersion\"\x8d\x05\n" +
 	"\x10ConfigureRequest\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1f\n" +
 	"\vrandom_seed\x18\x02 \x01(\fR\n" +
@@ -1812,10 +1892,18 @@ const file_drivers_guest_agentpb_agent_proto_rawDesc = "" +
 	"dnsOptions\x12C\n" +
 	"\fhost_aliases\x18\n" +
 	" \x03(\v2 .vzreconciler.guest.v1.HostAliasR\vhostAliases\x129\n" +
-	"\bfs_group\x18\v \x01(\v2\x1e.vzreconciler.guest.v1.FSGroupR\afsGroup\x1a:\n" +
+	"\bfs_group\x18\v \x01(\v2\x1e.vzreconciler.guest.v1.FSGroupR\afsGroup\x12G\n" +
+	"\n" +
+	"interfaces\x18\f \x03(\v2'.vzreconciler.guest.v1.NetworkInterfaceR\n" +
+	"interfaces\x1a:\n" +
 	"\fSysctlsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"C\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"j\n" +
+	"\x10NetworkInterface\x12\x10\n" +
+	"\x03mac\x18\x01 \x01(\tR\x03mac\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
+	"\agateway\x18\x03 \x01(\tR\agateway\x12\x10\n" +
+	"\x03mtu\x18\x04 \x01(\x05R\x03mtu\"C\n" +
 	"\aFSGroup\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12(\n" +
 	"\x10on_root_mismatch\x18\x02 \x01(\bR\x0eonRootMismatch\"9\n" +
@@ -1935,109 +2023,111 @@ func file_drivers_guest_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_drivers_guest_agentpb_agent_proto_rawDescData
 }
 
-var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_drivers_guest_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_drivers_guest_agentpb_agent_proto_goTypes = []any{
 	(*InfoRequest)(nil),             // 0: vzreconciler.guest.v1.InfoRequest
 	(*InfoResponse)(nil),            // 1: vzreconciler.guest.v1.InfoResponse
 	(*ConfigureRequest)(nil),        // 2: vzreconciler.guest.v1.ConfigureRequest
-	(*FSGroup)(nil),                 // 3: vzreconciler.guest.v1.FSGroup
-	(*HostAlias)(nil),               // 4: vzreconciler.guest.v1.HostAlias
-	(*Volume)(nil),                  // 5: vzreconciler.guest.v1.Volume
-	(*File)(nil),                    // 6: vzreconciler.guest.v1.File
-	(*ConfigureResponse)(nil),       // 7: vzreconciler.guest.v1.ConfigureResponse
-	(*CreateContainerRequest)(nil),  // 8: vzreconciler.guest.v1.CreateContainerRequest
-	(*Mount)(nil),                   // 9: vzreconciler.guest.v1.Mount
-	(*CreateContainerResponse)(nil), // 10: vzreconciler.guest.v1.CreateContainerResponse
-	(*RunRequest)(nil),              // 11: vzreconciler.guest.v1.RunRequest
-	(*RunStart)(nil),                // 12: vzreconciler.guest.v1.RunStart
-	(*StartResponse)(nil),           // 13: vzreconciler.guest.v1.StartResponse
-	(*FollowRequest)(nil),           // 14: vzreconciler.guest.v1.FollowRequest
-	(*FollowStart)(nil),             // 15: vzreconciler.guest.v1.FollowStart
-	(*Position)(nil),                // 16: vzreconciler.guest.v1.Position
-	(*SignalRequest)(nil),           // 17: vzreconciler.guest.v1.SignalRequest
-	(*SignalResponse)(nil),          // 18: vzreconciler.guest.v1.SignalResponse
-	(*DialRequest)(nil),             // 19: vzreconciler.guest.v1.DialRequest
-	(*StatisticsRequest)(nil),       // 20: vzreconciler.guest.v1.StatisticsRequest
-	(*CopyInResponse)(nil),          // 21: vzreconciler.guest.v1.CopyInResponse
-	(*FreezeRequest)(nil),           // 22: vzreconciler.guest.v1.FreezeRequest
-	(*FreezeResponse)(nil),          // 23: vzreconciler.guest.v1.FreezeResponse
-	(*ThawRequest)(nil),             // 24: vzreconciler.guest.v1.ThawRequest
-	(*ThawResponse)(nil),            // 25: vzreconciler.guest.v1.ThawResponse
-	(*SetTimeRequest)(nil),          // 26: vzreconciler.guest.v1.SetTimeRequest
-	(*SetTimeResponse)(nil),         // 27: vzreconciler.guest.v1.SetTimeResponse
-	(*ShutdownRequest)(nil),         // 28: vzreconciler.guest.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),        // 29: vzreconciler.guest.v1.ShutdownResponse
-	(*UpdateResponse)(nil),          // 30: vzreconciler.guest.v1.UpdateResponse
-	nil,                             // 31: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
-	(*timestamppb.Timestamp)(nil),   // 32: google.protobuf.Timestamp
-	(*wire.Input)(nil),              // 33: vzreconciler.wire.v1.Input
-	(*wire.ProcessSpec)(nil),        // 34: vzreconciler.wire.v1.ProcessSpec
-	(*wire.Address)(nil),            // 35: vzreconciler.wire.v1.Address
-	(*wire.Segment)(nil),            // 36: vzreconciler.wire.v1.Segment
-	(*durationpb.Duration)(nil),     // 37: google.protobuf.Duration
-	(*wire.CopyIn)(nil),             // 38: vzreconciler.wire.v1.CopyIn
-	(*wire.CopyOutStart)(nil),       // 39: vzreconciler.wire.v1.CopyOutStart
-	(*wire.Live)(nil),               // 40: vzreconciler.wire.v1.Live
-	(*wire.Output)(nil),             // 41: vzreconciler.wire.v1.Output
-	(*wire.Statistics)(nil),         // 42: vzreconciler.wire.v1.Statistics
-	(*wire.Piece)(nil),              // 43: vzreconciler.wire.v1.Piece
+	(*NetworkInterface)(nil),        // 3: vzreconciler.guest.v1.NetworkInterface
+	(*FSGroup)(nil),                 // 4: vzreconciler.guest.v1.FSGroup
+	(*HostAlias)(nil),               // 5: vzreconciler.guest.v1.HostAlias
+	(*Volume)(nil),                  // 6: vzreconciler.guest.v1.Volume
+	(*File)(nil),                    // 7: vzreconciler.guest.v1.File
+	(*ConfigureResponse)(nil),       // 8: vzreconciler.guest.v1.ConfigureResponse
+	(*CreateContainerRequest)(nil),  // 9: vzreconciler.guest.v1.CreateContainerRequest
+	(*Mount)(nil),                   // 10: vzreconciler.guest.v1.Mount
+	(*CreateContainerResponse)(nil), // 11: vzreconciler.guest.v1.CreateContainerResponse
+	(*RunRequest)(nil),              // 12: vzreconciler.guest.v1.RunRequest
+	(*RunStart)(nil),                // 13: vzreconciler.guest.v1.RunStart
+	(*StartResponse)(nil),           // 14: vzreconciler.guest.v1.StartResponse
+	(*FollowRequest)(nil),           // 15: vzreconciler.guest.v1.FollowRequest
+	(*FollowStart)(nil),             // 16: vzreconciler.guest.v1.FollowStart
+	(*Position)(nil),                // 17: vzreconciler.guest.v1.Position
+	(*SignalRequest)(nil),           // 18: vzreconciler.guest.v1.SignalRequest
+	(*SignalResponse)(nil),          // 19: vzreconciler.guest.v1.SignalResponse
+	(*DialRequest)(nil),             // 20: vzreconciler.guest.v1.DialRequest
+	(*StatisticsRequest)(nil),       // 21: vzreconciler.guest.v1.StatisticsRequest
+	(*CopyInResponse)(nil),          // 22: vzreconciler.guest.v1.CopyInResponse
+	(*FreezeRequest)(nil),           // 23: vzreconciler.guest.v1.FreezeRequest
+	(*FreezeResponse)(nil),          // 24: vzreconciler.guest.v1.FreezeResponse
+	(*ThawRequest)(nil),             // 25: vzreconciler.guest.v1.ThawRequest
+	(*ThawResponse)(nil),            // 26: vzreconciler.guest.v1.ThawResponse
+	(*SetTimeRequest)(nil),          // 27: vzreconciler.guest.v1.SetTimeRequest
+	(*SetTimeResponse)(nil),         // 28: vzreconciler.guest.v1.SetTimeResponse
+	(*ShutdownRequest)(nil),         // 29: vzreconciler.guest.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),        // 30: vzreconciler.guest.v1.ShutdownResponse
+	(*UpdateResponse)(nil),          // 31: vzreconciler.guest.v1.UpdateResponse
+	nil,                             // 32: vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	(*timestamppb.Timestamp)(nil),   // 33: google.protobuf.Timestamp
+	(*wire.Input)(nil),              // 34: vzreconciler.wire.v1.Input
+	(*wire.ProcessSpec)(nil),        // 35: vzreconciler.wire.v1.ProcessSpec
+	(*wire.Address)(nil),            // 36: vzreconciler.wire.v1.Address
+	(*wire.Segment)(nil),            // 37: vzreconciler.wire.v1.Segment
+	(*durationpb.Duration)(nil),     // 38: google.protobuf.Duration
+	(*wire.CopyIn)(nil),             // 39: vzreconciler.wire.v1.CopyIn
+	(*wire.CopyOutStart)(nil),       // 40: vzreconciler.wire.v1.CopyOutStart
+	(*wire.Live)(nil),               // 41: vzreconciler.wire.v1.Live
+	(*wire.Output)(nil),             // 42: vzreconciler.wire.v1.Output
+	(*wire.Statistics)(nil),         // 43: vzreconciler.wire.v1.Statistics
+	(*wire.Piece)(nil),              // 44: vzreconciler.wire.v1.Piece
 }
 var file_drivers_guest_agentpb_agent_proto_depIdxs = []int32{
-	32, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
-	5,  // 1: vzreconciler.guest.v1.ConfigureRequest.volumes:type_name -> vzreconciler.guest.v1.Volume
-	31, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
-	4,  // 3: vzreconciler.guest.v1.ConfigureRequest.host_aliases:type_name -> vzreconciler.guest.v1.HostAlias
-	3,  // 4: vzreconciler.guest.v1.ConfigureRequest.fs_group:type_name -> vzreconciler.guest.v1.FSGroup
-	6,  // 5: vzreconciler.guest.v1.Volume.files:type_name -> vzreconciler.guest.v1.File
-	9,  // 6: vzreconciler.guest.v1.CreateContainerRequest.mounts:type_name -> vzreconciler.guest.v1.Mount
-	12, // 7: vzreconciler.guest.v1.RunRequest.start:type_name -> vzreconciler.guest.v1.RunStart
-	33, // 8: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
-	34, // 9: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
-	15, // 10: vzreconciler.guest.v1.FollowRequest.start:type_name -> vzreconciler.guest.v1.FollowStart
-	33, // 11: vzreconciler.guest.v1.FollowRequest.input:type_name -> vzreconciler.wire.v1.Input
-	16, // 12: vzreconciler.guest.v1.FollowRequest.kept:type_name -> vzreconciler.guest.v1.Position
-	16, // 13: vzreconciler.guest.v1.FollowStart.from:type_name -> vzreconciler.guest.v1.Position
-	35, // 14: vzreconciler.guest.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
-	36, // 15: vzreconciler.guest.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
-	37, // 16: vzreconciler.guest.v1.FreezeRequest.limit:type_name -> google.protobuf.Duration
-	32, // 17: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
-	0,  // 18: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
-	2,  // 19: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
-	8,  // 20: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
-	11, // 21: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
-	12, // 22: vzreconciler.guest.v1.Agent.Start:input_type -> vzreconciler.guest.v1.RunStart
-	14, // 23: vzreconciler.guest.v1.Agent.Follow:input_type -> vzreconciler.guest.v1.FollowRequest
-	17, // 24: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
-	19, // 25: vzreconciler.guest.v1.Agent.Dial:input_type -> vzreconciler.guest.v1.DialRequest
-	20, // 26: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
-	38, // 27: vzreconciler.guest.v1.Agent.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
-	39, // 28: vzreconciler.guest.v1.Agent.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
-	22, // 29: vzreconciler.guest.v1.Agent.Freeze:input_type -> vzreconciler.guest.v1.FreezeRequest
-	24, // 30: vzreconciler.guest.v1.Agent.Thaw:input_type -> vzreconciler.guest.v1.ThawRequest
-	26, // 31: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
-	28, // 32: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
-	40, // 33: vzreconciler.guest.v1.Agent.Update:input_type -> vzreconciler.wire.v1.Live
-	1,  // 34: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
-	7,  // 35: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
-	10, // 36: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
-	41, // 37: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
-	13, // 38: vzreconciler.guest.v1.Agent.Start:output_type -> vzreconciler.guest.v1.StartResponse
-	41, // 39: vzreconciler.guest.v1.Agent.Follow:output_type -> vzreconciler.wire.v1.Output
-	18, // 40: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
-	36, // 41: vzreconciler.guest.v1.Agent.Dial:output_type -> vzreconciler.wire.v1.Segment
-	42, // 42: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
-	21, // 43: vzreconciler.guest.v1.Agent.CopyIn:output_type -> vzreconciler.guest.v1.CopyInResponse
-	43, // 44: vzreconciler.guest.v1.Agent.CopyOut:output_type -> vzreconciler.wire.v1.Piece
-	23, // 45: vzreconciler.guest.v1.Agent.Freeze:output_type -> vzreconciler.guest.v1.FreezeResponse
-	25, // 46: vzreconciler.guest.v1.Agent.Thaw:output_type -> vzreconciler.guest.v1.ThawResponse
-	27, // 47: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
-	29, // 48: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
-	30, // 49: vzreconciler.guest.v1.Agent.Update:output_type -> vzreconciler.guest.v1.UpdateResponse
-	34, // [34:50] is the sub-list for method output_type
-	18, // [18:34] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	33, // 0: vzreconciler.guest.v1.ConfigureRequest.time:type_name -> google.protobuf.Timestamp
+	6,  // 1: vzreconciler.guest.v1.ConfigureRequest.volumes:type_name -> vzreconciler.guest.v1.Volume
+	32, // 2: vzreconciler.guest.v1.ConfigureRequest.sysctls:type_name -> vzreconciler.guest.v1.ConfigureRequest.SysctlsEntry
+	5,  // 3: vzreconciler.guest.v1.ConfigureRequest.host_aliases:type_name -> vzreconciler.guest.v1.HostAlias
+	4,  // 4: vzreconciler.guest.v1.ConfigureRequest.fs_group:type_name -> vzreconciler.guest.v1.FSGroup
+	3,  // 5: vzreconciler.guest.v1.ConfigureRequest.interfaces:type_name -> vzreconciler.guest.v1.NetworkInterface
+	7,  // 6: vzreconciler.guest.v1.Volume.files:type_name -> vzreconciler.guest.v1.File
+	10, // 7: vzreconciler.guest.v1.CreateContainerRequest.mounts:type_name -> vzreconciler.guest.v1.Mount
+	13, // 8: vzreconciler.guest.v1.RunRequest.start:type_name -> vzreconciler.guest.v1.RunStart
+	34, // 9: vzreconciler.guest.v1.RunRequest.input:type_name -> vzreconciler.wire.v1.Input
+	35, // 10: vzreconciler.guest.v1.RunStart.spec:type_name -> vzreconciler.wire.v1.ProcessSpec
+	16, // 11: vzreconciler.guest.v1.FollowRequest.start:type_name -> vzreconciler.guest.v1.FollowStart
+	34, // 12: vzreconciler.guest.v1.FollowRequest.input:type_name -> vzreconciler.wire.v1.Input
+	17, // 13: vzreconciler.guest.v1.FollowRequest.kept:type_name -> vzreconciler.guest.v1.Position
+	17, // 14: vzreconciler.guest.v1.FollowStart.from:type_name -> vzreconciler.guest.v1.Position
+	36, // 15: vzreconciler.guest.v1.DialRequest.address:type_name -> vzreconciler.wire.v1.Address
+	37, // 16: vzreconciler.guest.v1.DialRequest.segment:type_name -> vzreconciler.wire.v1.Segment
+	38, // 17: vzreconciler.guest.v1.FreezeRequest.limit:type_name -> google.protobuf.Duration
+	33, // 18: vzreconciler.guest.v1.SetTimeRequest.time:type_name -> google.protobuf.Timestamp
+	0,  // 19: vzreconciler.guest.v1.Agent.Info:input_type -> vzreconciler.guest.v1.InfoRequest
+	2,  // 20: vzreconciler.guest.v1.Agent.Configure:input_type -> vzreconciler.guest.v1.ConfigureRequest
+	9,  // 21: vzreconciler.guest.v1.Agent.CreateContainer:input_type -> vzreconciler.guest.v1.CreateContainerRequest
+	12, // 22: vzreconciler.guest.v1.Agent.Run:input_type -> vzreconciler.guest.v1.RunRequest
+	13, // 23: vzreconciler.guest.v1.Agent.Start:input_type -> vzreconciler.guest.v1.RunStart
+	15, // 24: vzreconciler.guest.v1.Agent.Follow:input_type -> vzreconciler.guest.v1.FollowRequest
+	18, // 25: vzreconciler.guest.v1.Agent.Signal:input_type -> vzreconciler.guest.v1.SignalRequest
+	20, // 26: vzreconciler.guest.v1.Agent.Dial:input_type -> vzreconciler.guest.v1.DialRequest
+	21, // 27: vzreconciler.guest.v1.Agent.Statistics:input_type -> vzreconciler.guest.v1.StatisticsRequest
+	39, // 28: vzreconciler.guest.v1.Agent.CopyIn:input_type -> vzreconciler.wire.v1.CopyIn
+	40, // 29: vzreconciler.guest.v1.Agent.CopyOut:input_type -> vzreconciler.wire.v1.CopyOutStart
+	23, // 30: vzreconciler.guest.v1.Agent.Freeze:input_type -> vzreconciler.guest.v1.FreezeRequest
+	25, // 31: vzreconciler.guest.v1.Agent.Thaw:input_type -> vzreconciler.guest.v1.ThawRequest
+	27, // 32: vzreconciler.guest.v1.Agent.SetTime:input_type -> vzreconciler.guest.v1.SetTimeRequest
+	29, // 33: vzreconciler.guest.v1.Agent.Shutdown:input_type -> vzreconciler.guest.v1.ShutdownRequest
+	41, // 34: vzreconciler.guest.v1.Agent.Update:input_type -> vzreconciler.wire.v1.Live
+	1,  // 35: vzreconciler.guest.v1.Agent.Info:output_type -> vzreconciler.guest.v1.InfoResponse
+	8,  // 36: vzreconciler.guest.v1.Agent.Configure:output_type -> vzreconciler.guest.v1.ConfigureResponse
+	11, // 37: vzreconciler.guest.v1.Agent.CreateContainer:output_type -> vzreconciler.guest.v1.CreateContainerResponse
+	42, // 38: vzreconciler.guest.v1.Agent.Run:output_type -> vzreconciler.wire.v1.Output
+	14, // 39: vzreconciler.guest.v1.Agent.Start:output_type -> vzreconciler.guest.v1.StartResponse
+	42, // 40: vzreconciler.guest.v1.Agent.Follow:output_type -> vzreconciler.wire.v1.Output
+	19, // 41: vzreconciler.guest.v1.Agent.Signal:output_type -> vzreconciler.guest.v1.SignalResponse
+	37, // 42: vzreconciler.guest.v1.Agent.Dial:output_type -> vzreconciler.wire.v1.Segment
+	43, // 43: vzreconciler.guest.v1.Agent.Statistics:output_type -> vzreconciler.wire.v1.Statistics
+	22, // 44: vzreconciler.guest.v1.Agent.CopyIn:output_type -> vzreconciler.guest.v1.CopyInResponse
+	44, // 45: vzreconciler.guest.v1.Agent.CopyOut:output_type -> vzreconciler.wire.v1.Piece
+	24, // 46: vzreconciler.guest.v1.Agent.Freeze:output_type -> vzreconciler.guest.v1.FreezeResponse
+	26, // 47: vzreconciler.guest.v1.Agent.Thaw:output_type -> vzreconciler.guest.v1.ThawResponse
+	28, // 48: vzreconciler.guest.v1.Agent.SetTime:output_type -> vzreconciler.guest.v1.SetTimeResponse
+	30, // 49: vzreconciler.guest.v1.Agent.Shutdown:output_type -> vzreconciler.guest.v1.ShutdownResponse
+	31, // 50: vzreconciler.guest.v1.Agent.Update:output_type -> vzreconciler.guest.v1.UpdateResponse
+	35, // [35:51] is the sub-list for method output_type
+	19, // [19:35] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_drivers_guest_agentpb_agent_proto_init() }
@@ -2045,16 +2135,16 @@ func file_drivers_guest_agentpb_agent_proto_init() {
 	if File_drivers_guest_agentpb_agent_proto != nil {
 		return
 	}
-	file_drivers_guest_agentpb_agent_proto_msgTypes[11].OneofWrappers = []any{
+	file_drivers_guest_agentpb_agent_proto_msgTypes[12].OneofWrappers = []any{
 		(*RunRequest_Start)(nil),
 		(*RunRequest_Input)(nil),
 	}
-	file_drivers_guest_agentpb_agent_proto_msgTypes[14].OneofWrappers = []any{
+	file_drivers_guest_agentpb_agent_proto_msgTypes[15].OneofWrappers = []any{
 		(*FollowRequest_Start)(nil),
 		(*FollowRequest_Input)(nil),
 		(*FollowRequest_Kept)(nil),
 	}
-	file_drivers_guest_agentpb_agent_proto_msgTypes[19].OneofWrappers = []any{
+	file_drivers_guest_agentpb_agent_proto_msgTypes[20].OneofWrappers = []any{
 		(*DialRequest_Address)(nil),
 		(*DialRequest_Segment)(nil),
 	}
@@ -2064,7 +2154,7 @@ func file_drivers_guest_agentpb_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_drivers_guest_agentpb_agent_proto_rawDesc), len(file_drivers_guest_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,6 +36,8 @@ const (
 	WhenChannel = "channel"
 	// WhenStorage is before disks and containers can be mounted.
 	WhenStorage = "storage"
+	// WhenNetwork is before interfaces are set up, if the machine has any.
+	WhenNetwork = "network"
 	// WhenIdle is any time later.
 	WhenIdle = "idle"
 )
@@ -47,6 +49,7 @@ var wanted = []struct{ when, name string }{
 	{WhenStorage, "crc32c_generic"}, // ext4 asks for it by alias, not as a dependency
 	{WhenStorage, "ext4"},
 	{WhenStorage, "overlay"},
+	{WhenNetwork, "virtio_net"},
 	{WhenIdle, "virtio_rng"},
 	{WhenIdle, "virtio_balloon"},
 }

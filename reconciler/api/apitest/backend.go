@@ -57,6 +57,7 @@ type Backend struct {
 	LoadImagesFunc         func(ctx context.Context, req *api.LoadImagesStart, archive io.Reader) (*api.LoadImagesResponse, error)
 	ListVolumesFunc        func(ctx context.Context, req *api.ListVolumesRequest) (*api.ListVolumesResponse, error)
 	RemoveVolumeFunc       func(ctx context.Context, req *api.RemoveVolumeRequest) (*api.RemoveVolumeResponse, error)
+	ListNetworksFunc       func(ctx context.Context, req *api.ListNetworksRequest) (*api.ListNetworksResponse, error)
 }
 
 var _ api.Backend = (*Backend)(nil)
@@ -352,6 +353,14 @@ func Serve(t *testing.T, backend api.Backend) (stateDir, socket string) {
 		}
 	})
 	return stateDir, socket
+}
+
+// ListNetworks calls ListNetworksFunc.
+func (b *Backend) ListNetworks(ctx context.Context, req *api.ListNetworksRequest) (*api.ListNetworksResponse, error) {
+	if b.ListNetworksFunc == nil {
+		return nil, unset("list networks")
+	}
+	return b.ListNetworksFunc(ctx, req)
 }
 
 // InspectImage calls InspectImageFunc.
