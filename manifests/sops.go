@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"strings"
 	"time"
 )
@@ -183,7 +184,7 @@ func (s *sealed) open(n *node, path []string) *node {
 	out := *n
 	out.entries, out.items = make([]entry, len(n.entries)), make([]*node, len(n.items))
 	for i, e := range n.entries {
-		e.value = s.open(e.value, append(path[:len(path):len(path)], e.name))
+		e.value = s.open(e.value, append(slices.Clip(path), e.name))
 		out.entries[i] = e
 	}
 	for i, item := range n.items {

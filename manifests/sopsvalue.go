@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -115,12 +116,7 @@ type sopsRule struct {
 }
 
 func (s sopsRule) encrypted(path []string) bool {
-	for _, key := range path {
-		if s.match(key) {
-			return s.encrypts
-		}
-	}
-	return !s.encrypts
+	return slices.ContainsFunc(path, s.match) == s.encrypts
 }
 
 func suffixRule(suffix string, encrypts bool) sopsRule {

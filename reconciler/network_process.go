@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -249,10 +250,7 @@ func (m *Manager) networkConfiguration(n *network) drivers.NetworkConfiguration 
 	spec, ok := m.networkSpec(n.name)
 	m.networks.mu.Lock()
 	r := n.record
-	leases := make(map[string]lease, len(r.Leases))
-	for id, l := range r.Leases {
-		leases[id] = l
-	}
+	leases := maps.Clone(r.Leases)
 	if !ok { // Its manifest is gone: it stays as it was for those who are on it.
 		spec.Mode = r.Mode
 	} else if r.Mode != spec.Mode {

@@ -213,7 +213,9 @@ func TestSandboxOnANetworkKeepsItsAddress(t *testing.T) {
 		}
 		// Nothing is on it any more: its process ends.
 		w.remove("a.yaml", "b.yaml")
-		w.m.ConfirmPrune(t.Context())
+		if _, err := w.m.ConfirmPrune(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		after(time.Minute)
 		if w.networks.get("default") != nil {
 			t.Error("the network's process runs for nobody")
@@ -315,7 +317,9 @@ func TestNetworkOfAManifest(t *testing.T) {
 			t.Error("the network went from under its sandbox")
 		}
 		w.remove("a.yaml")
-		w.m.ConfirmPrune(t.Context())
+		if _, err := w.m.ConfirmPrune(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		after(time.Minute)
 		list, err := w.m.ListNetworks(t.Context(), &api.ListNetworksRequest{})
 		if err != nil || len(list.GetNetworks()) != 1 || list.GetNetworks()[0].GetName() != manifests.DefaultNetwork {

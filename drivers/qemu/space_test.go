@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
 	"time"
@@ -8,15 +9,21 @@ import (
 
 func TestMachineGoesOnWhenThereIsSpaceAgain(t *testing.T) {
 	_, _, m := started(t, "starved")
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
-		state, err := m.runState(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		state, err := m.runState(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if state == "cont" {
 			return
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
 			t.Fatalf("state %q", state)
 		}
 	}

@@ -31,7 +31,7 @@ func onNetwork(yaml string, port int) string {
 func TestSandboxesOnANetwork(t *testing.T) {
 	t.Parallel()
 	h := startHost(t)
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func (h *host) reaches(from, name string) {
 func (h *host) hostReaches(port int) {
 	h.t.Helper()
 	h.eventually(soon, "the host's port leads to the sandbox", func() error {
-		c, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		c, err := new(net.Dialer).DialContext(h.t.Context(), "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			return err
 		}
