@@ -27,7 +27,7 @@ var fakePlugins = sync.OnceValues(func() (string, error) {
 	}
 	leftBehind = dir
 	home := filepath.Join(dir, "runtime-fake")
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", filepath.Join(home, "bin", "runtime-fake"), "../../plugins/runtime-fake")
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-buildvcs=false", "-o", filepath.Join(home, "bin", "runtime-fake"), "../../plugins/runtime-fake")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", errors.New(string(out))
