@@ -89,7 +89,7 @@ func Classify(oldSandbox, newSandbox *Sandbox) Change {
 func classOf(path string) ChangeClass {
 	switch path = withoutIndices(path); path {
 	case "spec.operatingMode", "spec.shutdownTime", "spec.shutdownPolicy", "spec.progressDeadlineSeconds",
-		"spec.podTemplate.spec.restartPolicy",
+		"spec.podTemplate.spec.restartPolicy", "spec.podTemplate.spec.subdomain",
 		"spec.podTemplate.spec.terminationGracePeriodSeconds",
 		"spec.podTemplate.spec.containers.imagePullPolicy",
 		"spec.podTemplate.spec.initContainers.imagePullPolicy":

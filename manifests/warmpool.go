@@ -37,8 +37,7 @@ func (r *report) finishSandboxTemplate(obj *Object) {
 	r.validateMeta(&t.ObjectMeta)
 	pod := &t.Spec.PodTemplate
 	if dir := filepath.Dir(r.file); filepath.IsAbs(dir) {
-		resolveImagesOf(pod.Spec.InitContainers, dir)
-		resolveImagesOf(pod.Spec.Containers, dir)
+		resolvePathsOf(&pod.Spec, dir)
 	}
 	if t.Spec.EnvVarsInjectionPolicy == "" {
 		t.Spec.EnvVarsInjectionPolicy = InjectionDisallowed
@@ -50,7 +49,9 @@ func (r *report) finishSandboxTemplate(obj *Object) {
 	at := path.Child("podTemplate", "metadata")
 	r.validateLabels(at.Child("labels"), pod.ObjectMeta.Labels)
 	r.validateAnnotations(at.Child("annotations"), pod.ObjectMeta.Annotations)
-	r.validateMachine(t.Spec.SandboxBlueprint.sandbox("template"), path.Child("podTemplate", "spec"))
+	s := t.Spec.SandboxBlueprint.sandbox("template")
+	r.validateNetworks(at.Child("annotations"), s)
+	r.validateMachine(s, path.Child("podTemplate", "spec"))
 	r.validateSandboxTemplate(path, &t.Spec)
 }
 
@@ -109,15 +110,32 @@ func (b *SandboxBlueprint) DeepCopy() *SandboxBlueprint {
 	return next
 }
 
+// OnNetworksOf returns the metadata with the networks that other metadata names: a
+// machine cannot be put on others.
+func (m PodMetadata) OnNetworksOf(other PodMetadata) PodMetadata {
+	m = m.copied()
+	names, ok := other.Annotations[AnnotationNetworks]
+	switch {
+	case ok && m.Annotations == nil:
+		m.Annotations = map[string]string{AnnotationNetworks: names}
+	case ok:
+		m.Annotations[AnnotationNetworks] = names
+	default:
+		delete(m.Annotations, AnnotationNetworks)
+	}
+	return m
+}
+
 func (m PodMetadata) copied() PodMetadata {
 	return PodMetadata{Labels: withMore(nil, m.Labels), Annotations: withMore(nil, m.Annotations)}
 }
 
 // Hash is equal for two blueprints that make the same sandboxes. The metadata of
-// the podTemplate is no part of it, as agent-sandbox has it.
+// the podTemplate is no part of it, as agent-sandbox has it, but for the networks that
+// it names.
 func (b *SandboxBlueprint) Hash() string {
 	bare := *b
-	bare.PodTemplate.ObjectMeta = PodMetadata{}
+	bare.PodTemplate.ObjectMeta = PodMetadata{}.OnNetworksOf(b.PodTemplate.ObjectMeta)
 	return bare.sandbox("template").SpecHash()
 }
 

@@ -98,6 +98,14 @@ func TestSandboxFromBlueprintIsAsWritten(t *testing.T) {
 	if back.Hash() != before {
 		t.Error("metadata makes a sandbox stale")
 	}
+	moved := *back
+	moved.PodTemplate.ObjectMeta = PodMetadata{Annotations: map[string]string{AnnotationNetworks: "default"}}
+	if moved.Hash() == before {
+		t.Error("another network does not make it stale")
+	}
+	if m := (PodMetadata{Labels: map[string]string{"a": "b"}, Annotations: map[string]string{AnnotationNetworks: "x"}}).OnNetworksOf(back.PodTemplate.ObjectMeta); m.Annotations[AnnotationNetworks] != "" || m.Labels["a"] != "b" {
+		t.Errorf("a machine without a network gets one: %+v", m)
+	}
 	back.PodTemplate.Spec.Containers[0].Image = "other"
 	if back.Hash() == before {
 		t.Error("another image does not")

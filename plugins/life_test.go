@@ -44,7 +44,7 @@ func TestPluginGivesUpAMinuteAfterTheLastCall(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				terminated := make(chan os.Signal)
-				l := &life{log: slog.New(slog.DiscardHandler)}
+				l := &life{work: runtimeWork(NewClient(refusing{})), log: slog.New(slog.DiscardHandler)}
 				s := grpc.NewServer()
 				defer s.Stop()
 				l.begin(s, time.Minute, terminated)
@@ -65,7 +65,6 @@ func TestPluginGivesUpAMinuteAfterTheLastCall(t *testing.T) {
 					t.Errorf("it gave up after %s, want %s", took, tt.want)
 				}
 				// Ends the goroutine that waits for SIGTERM.
-				l.work = runtimeWork(NewClient(refusing{}))
 				close(terminated)
 				synctest.Wait()
 			})

@@ -111,6 +111,9 @@ func (m *Manager) launch(ctx context.Context, o *object, op *operation) error {
 	if survivor {
 		runtime = o.record.Built.Runtime
 	} else {
+		if o.prepared != nil {
+			runtime = o.prepared.runtime // for which the configuration was made
+		}
 		o.ending = false
 		o.measured = false
 	}

@@ -264,21 +264,53 @@ func (m *Manager) wakeUsers(key manifests.Key) {
 
 // refer notes what the sandbox as applied refers to. o.mu is held.
 func (m *Manager) refer(o *object) {
-	m.unrefer(o)
-	o.references, o.claims = o.record.Sandbox.References(), o.record.Sandbox.Claims()
+	was, awaited := slices.Collect(o.used()), o.dependencies
+	o.references, o.claims, o.dependencies = o.record.Sandbox.References(), o.record.Sandbox.Claims(), nil
 	o.live = bundle.LiveHash(o.record.Sandbox)
 	for _, d := range o.record.Sandbox.Spec.DependsOn {
 		o.dependencies = append(o.dependencies, d.Key(o.key.Namespace))
 	}
+	m.use(o, was, awaited)
+}
+
+func (m *Manager) unrefer(o *object) {
+	was, awaited := slices.Collect(o.used()), o.dependencies
+	o.references, o.claims, o.dependencies = nil, nil, nil
+	m.use(o, was, awaited)
+}
+
+// use makes the sandbox one of the users of what it refers to now, and no longer of
+// what it did before, in one go: what is used all the time is never seen unused.
+// o.mu is held.
+func (m *Manager) use(o *object, was, awaited []manifests.Key) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	now := map[manifests.Key]bool{}
 	for key := range o.used() {
+		now[key] = true
 		users := m.users[key]
 		if users == nil {
 			users = map[manifests.Key]struct{}{}
 			m.users[key] = users
 		}
 		users[o.key] = struct{}{}
+	}
+	for _, key := range was {
+		if now[key] {
+			continue
+		}
+		delete(m.users[key], o.key)
+		if len(m.users[key]) == 0 {
+			delete(m.users, key)
+			if key.Kind == manifests.KindNetwork {
+				m.kickNetwork(key.Name) // It may have waited for the end of this one.
+			}
+		}
+	}
+	for _, key := range awaited {
+		if !now[key] {
+			m.queue.Add(key) // It may wait for the end of this one.
+		}
 	}
 }
 
@@ -301,24 +333,6 @@ func (o *object) used() iter.Seq[manifests.Key] {
 			}
 		}
 	}
-}
-
-func (m *Manager) unrefer(o *object) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for key := range o.used() {
-		delete(m.users[key], o.key)
-		if len(m.users[key]) == 0 {
-			delete(m.users, key)
-			if key.Kind == manifests.KindNetwork {
-				m.kickNetwork(key.Name) // It may have waited for the end of this one.
-			}
-		}
-	}
-	for _, key := range o.dependencies {
-		m.queue.Add(key) // It may wait for the end of this one.
-	}
-	o.references, o.claims, o.dependencies = nil, nil, nil
 }
 
 // newUID returns a random UUID.

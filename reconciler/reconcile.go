@@ -290,7 +290,7 @@ func (m *Manager) observed(o *object, refs referred, now time.Time) Observed {
 		Disk:       o.record.Built != nil,
 		Survivor:   o.survivor(),
 		Prepared: o.prepared != nil && o.prepared.spec == o.record.BuildHash && o.prepared.config == refs.hash &&
-			o.prepared.live == o.live,
+			o.prepared.live == o.live && o.prepared.runtime == m.runtimeOf(o.record.Sandbox),
 		BuildAfter: o.vmBackoff.until,
 	}
 	for _, p := range o.snapshot.Processes {

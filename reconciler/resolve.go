@@ -40,7 +40,8 @@ func (m *Manager) resolve(o *object) referred {
 	for _, ref := range o.references {
 		c := m.configs[ref.Key]
 		if c == nil || c.object == nil {
-			if !ref.Optional {
+			// A class whose manifest cannot be read just now may mean another runtime.
+			if !ref.Optional || c != nil && ref.Key.Kind == manifests.KindRuntimeClass {
 				r.missing = append(r.missing, ref.Key.String())
 			}
 			continue

@@ -386,3 +386,25 @@ func TestPoolReplacesWhatHasEndedNowAndThen(t *testing.T) {
 		}
 	})
 }
+
+// A network that a template names later is for the sandboxes to come.
+func TestClaimedSandboxStaysOffItsTemplatesNewNetwork(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		pool := "---\n" + warmPool("warm", "py", 1, "updateStrategy: {type: OnReplenish}")
+		w.write("pool.yaml", template("py", 1)+pool)
+		after(time.Minute)
+		w.write("claim.yaml", claim("alice", "warm"))
+		after(time.Minute)
+		mine := w.claimed("alice")
+		on := strings.Replace(template("py", 1), "labels: {app: py}", "labels: {app: other}, annotations: {vzreconciler.dev/networks: default}", 1)
+		if on == template("py", 1) {
+			t.Fatal("the template is as it was")
+		}
+		w.write("pool.yaml", on+pool)
+		after(time.Minute)
+		w.wantPhase(mine, manifests.PhaseRunning)
+		if n := w.runtimes.launched(mine); n != 1 {
+			t.Errorf("launched %d times", n)
+		}
+	})
+}

@@ -134,7 +134,7 @@ func (o *object) relabelled(labels map[string]string, metadata *manifests.PodMet
 		return manifests.Object{}, err
 	}
 	if metadata != nil {
-		blueprint.PodTemplate.ObjectMeta = *metadata
+		blueprint.PodTemplate.ObjectMeta = metadata.OnNetworksOf(blueprint.PodTemplate.ObjectMeta)
 	}
 	return manifests.SandboxFromBlueprint(metav1.ObjectMeta{
 		Name: o.key.Name, Namespace: o.key.Namespace, Labels: labels, Annotations: o.record.Sandbox.Annotations,
@@ -148,7 +148,7 @@ func (m *Manager) keepClaimed(w *workloadObject, name string, metadata *manifest
 	next := intent{}
 	if e := m.object(key); e != nil && metadata != nil {
 		e.mu.Lock()
-		if r := e.record; r != nil && !equality.Semantic.DeepEqual(r.Sandbox.Spec.PodTemplate.ObjectMeta, *metadata) {
+		if r := e.record; r != nil && !equality.Semantic.DeepEqual(r.Sandbox.Spec.PodTemplate.ObjectMeta, metadata.OnNetworksOf(r.Sandbox.Spec.PodTemplate.ObjectMeta)) {
 			obj, err := e.relabelled(r.Sandbox.Labels, metadata)
 			if err != nil {
 				e.mu.Unlock()

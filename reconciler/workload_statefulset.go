@@ -70,6 +70,7 @@ func (m *Manager) isWanted(key manifests.Key, w *workloadObject, revision string
 	in := &e.intent
 	return in.known && !in.gone && in.owner != nil && in.owner.UID == w.record.UID && in.object != nil &&
 		in.object.Position == w.record.Source && in.object.Sandbox.Labels[appsv1.StatefulSetRevisionLabel] == revision &&
+		in.object.Sandbox.Spec.PodTemplate.Spec.Subdomain == w.record.Workload.StatefulSet.Spec.ServiceName &&
 		manifests.HasClaims(in.object.Sandbox, w.record.Workload.StatefulSet.Spec.VolumeClaimTemplates)
 }
 
