@@ -89,6 +89,8 @@ func compatibilityName(t reflect.Type) string {
 		return "Pod"
 	case reflect.TypeFor[sandboxDocument](), reflect.TypeFor[agentSandboxDocument](), reflect.TypeFor[agentSandboxAlphaDocument]():
 		return "Sandbox"
+	case reflect.TypeFor[networkDocument]():
+		return KindNetwork
 	case reflect.TypeFor[agentSandboxSpec](), reflect.TypeFor[agentSandboxAlphaSpec](), reflect.TypeFor[SandboxBlueprint]():
 		return "Sandbox `spec`"
 	}

@@ -29,7 +29,7 @@ const referenceHead = `# Reference of manifests
 
 Every field that a manifest may have and that means something. Fields with a type of Kubernetes mean what they mean
 there; which of its fields have no effect here or are refused, and why, says [compatibility](compatibility.md). "A change" says what an edit of the field does: "live" disturbs nothing,
-"recreate" makes the sandbox anew with a new writable disk.
+"recreate" makes the sandbox anew with a new writable disk; other words say what they mean.
 
 A file ends in .yaml, .yml or .json, has at most %d MiB, and any number of documents separated by "---". A "v1 List" is
 read as its items. Relative paths of local images are relative to the manifest's file.
@@ -79,7 +79,7 @@ func (m *referenceMaker) walk(t reflect.Type, prefix string) {
 		for inner.Kind() == reflect.Pointer {
 			inner = inner.Elem()
 		}
-		if f.use.class == supported {
+		if f.use.class == supported && !isInitProbe(path) {
 			name, nested := typeName(inner)
 			if isWorkload(m.kind) || m.kind == KindSandboxTemplate {
 				if as := m.sameAs(inner); as != "" {
@@ -103,12 +103,20 @@ func (m *referenceMaker) walk(t reflect.Type, prefix string) {
 	}
 }
 
+// isInitProbe says whether a field is a probe of an init container, which is refused.
+func isInitProbe(path string) bool {
+	return strings.Contains(path, "initContainers[].") && strings.HasSuffix(path, "Probe")
+}
+
 // costOf is what a change of a field costs the sandbox, as Classify says; empty
 // for a field that only holds others, or that is none of a sandbox's spec.
 func (m *referenceMaker) costOf(path string, nested reflect.Type) string {
 	path = strings.ReplaceAll(path, "[]", "")
-	if nested != nil || !strings.HasPrefix(path, "spec.") && path != "metadata.labels" && path != "metadata.annotations" {
+	if nested != nil || !strings.HasPrefix(path, "spec.") && path != "metadata.labels" && path != "metadata.annotations" && path != "handler" {
 		return ""
+	}
+	if cost, ok := thingCost(m.kind, path); ok {
+		return cost
 	}
 	if isWorkload(m.kind) || m.kind == KindSandboxTemplate {
 		return workloadCost(m.kind, path)
@@ -129,6 +137,31 @@ func (m *referenceMaker) sameAs(t reflect.Type) string {
 	return ""
 }
 
+// thingCost is what a change of a field of an object that is no sandbox, and makes
+// none, does.
+func thingCost(kind, path string) (cost string, ok bool) {
+	switch kind {
+	case KindNetwork:
+		if path == "spec.subnet" || path == "spec.mtu" {
+			return "refused: rename the network", true
+		}
+	case KindPersistentVolumeClaim:
+		switch {
+		case path == "spec.resources.requests":
+			return "live: it grows, and does not shrink", true
+		case strings.HasPrefix(path, "spec.dataSource."):
+			return "none, once there is a volume", true
+		}
+	case KindRuntimeClass:
+		if path == "handler" {
+			return "refused: rename the class", true
+		}
+	default:
+		return "", false
+	}
+	return ChangeLive.String(), true
+}
+
 // workloadCost is what a change of a field of a workload does to its sandboxes.
 func workloadCost(kind, path string) string {
 	switch {
@@ -142,8 +175,11 @@ func workloadCost(kind, path string) string {
 		return "none, once it has its sandbox"
 	case kind == KindStatefulSet && strings.HasPrefix(path, "spec.template"):
 		return "a new revision, rolled out"
-	case kind == KindStatefulSet && strings.HasPrefix(path, "spec.volumeClaimTemplates") &&
-		!strings.Contains(path, "].metadata") && !strings.Contains(path, "].spec.resources"):
+	case kind == KindStatefulSet && strings.HasPrefix(path, "spec.volumeClaimTemplates.metadata.") &&
+		(strings.HasSuffix(path, ".labels") || strings.HasSuffix(path, ".annotations")),
+		kind == KindStatefulSet && path == "spec.volumeClaimTemplates.spec.resources.requests":
+		return "live"
+	case kind == KindStatefulSet && strings.HasPrefix(path, "spec.volumeClaimTemplates"):
 		return "refused: rename the set"
 	case kind == KindJob && slices.ContainsFunc(ImmutableJobFields(), func(name string) bool { return strings.HasPrefix(path, "spec."+name) }):
 		return "refused: rename the job"

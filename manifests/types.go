@@ -227,7 +227,8 @@ type VM struct {
 	Kernel Kernel `json:"kernel,omitzero"`
 	// nestedVirtualization lets the guest run VMs of its own.
 	NestedVirtualization bool `json:"nestedVirtualization,omitempty"`
-	// rosetta runs amd64 programs on Apple silicon: Auto, Enabled or Disabled.
+	// rosetta would run amd64 programs on Apple silicon, which is not there yet: Auto or
+	// Disabled.
 	Rosetta string `json:"rosetta,omitempty"`
 	// runtimeData is passed to the runtime plugin as it is.
 	RuntimeData json.RawMessage `json:"runtimeData,omitempty"`

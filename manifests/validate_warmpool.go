@@ -21,7 +21,7 @@ func (r *report) validateSandboxTemplate(path *field.Path, s *SandboxTemplateSpe
 	switch at := path.Child("networkPolicyManagement"); s.NetworkPolicyManagement {
 	case "", NetworkPolicyUnmanaged:
 	case NetworkPolicyManaged:
-		r.errorf(at, "Managed is not supported yet: write %s, and nothing keeps the sandboxes from the network", NetworkPolicyUnmanaged)
+		r.errorf(at, "Managed is not supported yet: write %s; a sandbox reaches only the networks that it names", NetworkPolicyUnmanaged)
 	default:
 		oneOf(r, at, s.NetworkPolicyManagement, NetworkPolicyManaged, NetworkPolicyUnmanaged)
 	}

@@ -39,7 +39,7 @@ func TestWarmPoolsAreValidated(t *testing.T) {
 	volume := "{metadata: {name: a}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}"
 	for text, want := range map[string]string{
 		templateText("networkPolicy: {egress: [{}]}"):                                                         "x.yaml:6:3: SandboxTemplate default/py: spec.networkPolicy: networkPolicy is not supported yet",
-		templateText("networkPolicyManagement: Managed"):                                                      "spec.networkPolicyManagement: Managed is not supported yet",
+		templateText("networkPolicyManagement: Managed"):                                                      "spec.networkPolicyManagement: Managed is not supported yet: write Unmanaged; a sandbox reaches only the networks that it names",
 		templateText("networkPolicyManagement: Nobody"):                                                       "must be Managed or Unmanaged",
 		templateText("envVarsInjectionPolicy: Override"):                                                      `must be Disallowed, Allowed or Overrides (did you mean "Overrides"?)`,
 		templateText("volumeClaimTemplatesPolicy: All"):                                                       "must be Disallowed, Allowed or Overrides",

@@ -59,7 +59,7 @@ func (a *app) root() *cobra.Command {
 		Use:   "vzctl",
 		Short: "Show and control the sandboxes of vzreconciler",
 		Long: `vzctl shows and controls what the vzreconciler daemon runs: one lightweight
-Linux VM per Sandbox manifest in the daemon's folder.
+Linux VM for each sandbox that its manifests ask for, from folders and from Git.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 daemon unreachable,
 5 timed out; exec and run pass on the process's own.
@@ -68,7 +68,9 @@ A verb that vzctl does not have is looked for among the plugins of kind cli, and
 then as the program vzctl-VERB on PATH.`,
 		Example: `  vzctl get sandboxes
   vzctl describe web
-  vzctl exec -it web -- sh`,
+  vzctl exec -it web -- sh
+  vzctl run --rm docker.io/library/alpine:3 uname -a
+  vzctl diff -f manifests/`,
 		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -88,7 +90,7 @@ then as the program vzctl-VERB on PATH.`,
 	root.AddGroup(
 		&cobra.Group{ID: groupDeclare, Title: "Declare and look:"},
 		&cobra.Group{ID: groupOperate, Title: "Operate:"},
-		&cobra.Group{ID: groupThings, Title: "Images, kernels, plugins and volumes:"},
+		&cobra.Group{ID: groupThings, Title: "Images, networks, volumes, kernels and plugins:"},
 		&cobra.Group{ID: groupHost, Title: "Host:"},
 	)
 	add := func(group string, cmds ...*cobra.Command) {

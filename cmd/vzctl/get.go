@@ -27,8 +27,8 @@ func (a *app) getCmd() *cobra.Command {
 		Short: "Show objects",
 		Long: `Show objects: sandboxes (sb), pods (po), statefulsets (sts), jobs, cronjobs (cj),
 sandboxclaims, sandboxwarmpools (swp), sandboxtemplates, configmaps (cm), secrets,
-persistentvolumeclaims (pvc), runtimeclasses or all, with what is true of them now.
-Sandboxes are every VM, whatever kind it was written as or made by.`,
+persistentvolumeclaims (pvc), networks (net), runtimeclasses or all, with what is
+true of them now. Sandboxes are every VM, whatever kind it was written as or made by.`,
 		Example: `  vzctl get sandboxes -o wide
   vzctl get sandbox web -o jsonpath='{.status.phase}'
   vzctl get pods,configmaps --all-namespaces

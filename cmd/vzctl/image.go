@@ -12,7 +12,9 @@ import (
 
 func (a *app) imageCmd() *cobra.Command {
 	return group("image", "Pull, push, list and remove images", `  vzctl image pull docker.io/library/nginx:alpine
-  vzctl image list`,
+  vzctl image list
+  docker save app:v1 | vzctl image load
+  vzctl image push registry.example.org/team/app:v1`,
 		a.imagePullCmd(), a.imagePushCmd(), a.imageListCmd(), a.imageInspectCmd(), a.imageTagCmd(),
 		a.imageSaveCmd(), a.imageLoadCmd(), a.imageRmCmd())
 }

@@ -53,6 +53,6 @@ which it has a handler.`,
 	}
 	sel.addNamespace(cmd)
 	cmd.Flags().StringVarP(&signal, "signal", "s", "KILL", "signal to send, by name or number")
-	cmd.Flags().StringVarP(&container, "container", "c", "", "container whose process it is (default the default container)")
+	cmd.Flags().StringVarP(&container, "container", "c", "", "container whose process it is (default the annotated one, else the first)")
 	return cmd
 }

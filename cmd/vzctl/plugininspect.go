@@ -39,7 +39,8 @@ func (a *app) pluginInspectCmd(dirs *pluginDirs) *cobra.Command {
 		Use:   "inspect NAME",
 		Short: "Show all about a plugin: capabilities, schema, whether it works here",
 		Long: `Show all about a plugin. A runtime is started for a moment, and asked what it is
-and whether it can run sandboxes on this host.`,
+and whether it can run sandboxes on this host. Plugins of other kinds are only
+described.`,
 		Example: `  vzctl plugin inspect qemu
   vzctl plugin inspect qemu -o json`,
 		Args:              cobra.ExactArgs(1),

@@ -62,7 +62,7 @@ imagePullSecrets.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&auth.Username, "username", "u", "", "user name (default: is asked for)")
+	f.StringVarP(&auth.Username, "username", "u", "", "user name (default is asked for)")
 	f.BoolVar(&passwordStdin, "password-stdin", false, "read the password from standard input")
 	f.BoolVar(&unsecured, "insecure", false, "the registry has no TLS, or a certificate that nobody knows")
 	return cmd

@@ -54,7 +54,8 @@ with exit code 1 when one of them cannot get further without help.`,
 	}
 	sel.addNamespace(cmd)
 	cmd.Flags().BoolVarP(&watch, "watch", "w", true, "wait until it is over")
-	cmd.Flags().DurationVar(&timeout, "timeout", -1, "how long to wait; less than 0 waits for a week")
+	cmd.Flags().DurationVar(&timeout, "timeout", -1, "how long to wait (default for a week)")
+	cmd.Flags().Lookup("timeout").DefValue = "0s" // which is not shown
 	return cmd
 }
 

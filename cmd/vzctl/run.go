@@ -92,7 +92,7 @@ COMMAND takes the place of the image's arguments, --entrypoint that of its progr
 	fl.StringVarP(&f.output, "output", "o", "yaml", "form of the printed manifest: yaml or json")
 	fl.StringArrayVar(&f.networks, "network", nil, "network to put it on (default none, or \"default\" with --publish); may be repeated")
 	fl.StringArrayVarP(&f.publish, "publish", "p", nil, "[IP:]HOSTPORT:PORT[/udp] of the host's to lead to it (default IP 127.0.0.1); may be repeated")
-	fl.StringArrayVar(&f.volumes, "volume", nil, "not supported yet")
+	fl.StringArrayVar(&f.volumes, "volume", nil, "not supported: see --dry-run")
 	// It fails for flags that do not exist only.
 	_ = fl.MarkHidden("volume")
 	a.completeFlag(cmd, "restart", "no", "on-failure", "always")
@@ -104,7 +104,7 @@ COMMAND takes the place of the image's arguments, --entrypoint that of its progr
 func (a *app) runManifest(f *runFlags, image string) ([]byte, error) {
 	switch {
 	case len(f.volumes) > 0, a.verbose && strings.HasPrefix(image, "/") && strings.Contains(image, ":/"):
-		return nil, usagef("--volume: directories of the host cannot be mounted yet (and -v is --verbose)")
+		return nil, usagef("--volume: run mounts no directories: write a hostPath volume into what --dry-run prints (and -v is --verbose)")
 	case f.rm && f.detach:
 		return nil, usagef("--rm needs somebody to wait for the end, and --detach does not wait: give one of them")
 	case f.detach && (f.stdin || f.tty):

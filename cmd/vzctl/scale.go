@@ -44,7 +44,8 @@ instead.`,
 		},
 	}
 	sel.addNamespace(cmd)
-	cmd.Flags().Int64Var(&replicas, "replicas", -1, "how many there shall be")
+	cmd.Flags().Int64Var(&replicas, "replicas", -1, "how many there shall be; required")
+	cmd.Flags().Lookup("replicas").DefValue = "0" // which is not shown
 	addWrite(cmd, &write)
 	return cmd
 }

@@ -30,7 +30,7 @@ Exit codes: 0 all are valid, 1 one is not, or cannot be read, 2 usage.
 What a sandbox asks of its runtime (runtimeData, pausing, several containers, …)
 is held against the plugin if it is installed here; if not, that is a warning.
 
-A Secret that SOPS has encrypted is checked as far as its values matter not; with
+A Secret that SOPS has encrypted is checked, but for its values; with
 --sops-age-key-file it is decrypted, and its MAC verified.`,
 		Example: `  vzctl validate -f web.yaml
   vzctl validate -f manifests/ -o json
