@@ -220,6 +220,12 @@ func TestExamplesRun(t *testing.T) {
 		t.Errorf("agent runs as %q", got)
 	}
 	h.waitLog("counter", "start number 1\n")
+	h.eventually(soon, "reader reads page", func() error {
+		if got := h.vzctlOK("logs", "reader"); !strings.Contains(got, "read over the network") {
+			return fmt.Errorf("it says %q", got)
+		}
+		return nil
+	})
 	h.wantWorkloadExamples()
 	if db, shop := h.mustGet("db"), h.mustGet("shop"); shop.Status.StartTime.Before(db.Status.StartTime) {
 		t.Errorf("shop started at %s, before db at %s", shop.Status.StartTime, db.Status.StartTime)
