@@ -270,12 +270,30 @@ func (m *Manager) prepareVolumes(ctx context.Context, o *object, claims []manife
 		if err != nil && !errors.Is(err, volumes.ErrShrink) {
 			return nil, err
 		}
+		// What an earlier daemon has made is not on record yet.
+		if v, err = m.volumes.NoteUse(key.Namespace, key.Name); err != nil {
+			return nil, err
+		}
+		if err := checkLost(key, v); err != nil {
+			return nil, err
+		}
 		if err := m.populate(ctx, key, spec, v); err != nil {
 			return nil, err
 		}
 		found[c.Name] = v
 	}
 	return found, nil
+}
+
+// checkLost fails for a volume that has lost its disk: a new one in its place would
+// be empty.
+func checkLost(claim manifests.Key, v volumes.Volume) error {
+	lost, err := v.Lost()
+	if err != nil || !lost {
+		return err
+	}
+	return &problem{ReasonVolumeLost, fmt.Sprintf("the volume of %s has lost its disk: put %s back, or give up what was on it: \"vzctl volume rm %s -n %s\", while no sandbox has it",
+		claim, v.Disk(), claim.Name, claim.Namespace)}
 }
 
 // claimUses is what a VM that is built now has.

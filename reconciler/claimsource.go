@@ -66,6 +66,9 @@ func (m *Manager) holdSource(source, claim manifests.Key) (volumes.Volume, error
 	if err != nil {
 		return v, err
 	}
+	if err := checkLost(source, v); err != nil {
+		return v, err
+	}
 	if user, ok := m.attached.conflict(source, claim, false); ok {
 		return v, fmt.Errorf("%s writes to that now: it is copied when that is stopped", user)
 	}

@@ -60,8 +60,8 @@ func (d *heldDisk) change() string {
 	return ""
 }
 
-// holdDisks notes the disks of the VM that runs. What is not there yet is not
-// watched. o.mu is held.
+// holdDisks notes the disks of the VM that runs, and keeps on record that its
+// volumes have one. What is not there yet is not watched. o.mu is held.
 func (m *Manager) holdDisks(o *object) {
 	o.disks = nil
 	hold := func(d heldDisk) {
@@ -75,9 +75,12 @@ func (m *Manager) holdDisks(o *object) {
 		return
 	}
 	for _, c := range o.record.Built.Claims {
-		if v, err := m.volumes.Get(o.key.Namespace, c.Name); err == nil {
-			hold(heldDisk{path: v.Disk(), claim: c.Name})
+		v, err := m.volumes.NoteUse(o.key.Namespace, c.Name)
+		if err != nil {
+			m.log.Warn("note that a volume is used", "object", o.key.String(), "claim", c.Name, "error", err)
+			continue
 		}
+		hold(heldDisk{path: v.Disk(), claim: c.Name})
 	}
 }
 

@@ -3,6 +3,8 @@ package reconciler
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,9 +118,65 @@ func TestLostVolumeIsToldAndLeftAlone(t *testing.T) {
 		if n := w.runtimes.launched("web"); n != 1 {
 			t.Errorf("%d VMs were started, want 1", n)
 		}
-		// A new VM has what is there then.
+		// No new VM gets an empty one instead: the one that runs is the last to have it.
 		w.ok(w.m.Restart(t.Context(), &api.RestartRequest{Object: &api.Ref{Name: "web"}}))
 		after(time.Minute)
+		w.wantPhase("web", manifests.PhaseRunning)
+		w.wantCondition("web", manifests.ConditionSynced, "False", ReasonVolumeLost, "copy out what is needed")
+		if n := w.runtimes.launched("web"); n != 1 {
+			t.Errorf("%d VMs were started, want 1", n)
+		}
+		// A new VM has what is there then.
+		w.written("data", "precious")
+		after(10 * time.Minute)
 		w.wantCondition("web", manifests.ConditionSynced, "True", "", "")
+		if n := w.runtimes.launched("web"); n != 2 {
+			t.Errorf("%d VMs were started, want 2", n)
+		}
 	})
+}
+
+func TestVolumeThatLostItsDiskIsNotReplacedByAnEmptyOne(t *testing.T) {
+	const lost = "the volume of PersistentVolumeClaim default/data has lost its disk"
+	for name, mend := range map[string]func(*world){
+		"the disk is put back": func(w *world) { w.written("data", "precious") },
+		"what was on it is given up": func(w *world) {
+			w.ok(w.m.Stop(w.t.Context(), &api.StopRequest{Object: &api.Ref{Name: "web"}}))
+			after(time.Minute)
+			_, err := w.m.RemoveVolume(w.t.Context(), &api.RemoveVolumeRequest{Name: "data"})
+			w.ok(err)
+			w.ok(w.m.Start(w.t.Context(), &api.StartRequest{Object: &api.Ref{Name: "web"}}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.write("data.yaml", claimYAML("data", "1Gi", "Retain", "ReadWriteOnce"))
+				w.written("data", "precious")
+				w.write("web.yaml", user("web", false))
+				after(time.Minute)
+				w.wantPhase("web", manifests.PhaseRunning)
+				w.stop()
+				if err := os.Remove(filepath.Join(w.state.Volumes(), "default", "data", "disk.img")); err != nil {
+					t.Fatal(err)
+				}
+				w.runtimes.killAll()
+				w.start() // Nobody has seen it go.
+				after(time.Minute)
+				w.wantPhase("web", manifests.PhasePending)
+				w.wantCondition("web", manifests.ConditionSynced, "False", ReasonVolumeLost, lost)
+
+				// Nor is it the source of an empty copy.
+				w.write("copied.yaml", strings.Replace(claimYAML("copied", "1Gi", "Retain", "ReadWriteOnce"), "spec: {", "spec: {dataSource: {kind: PersistentVolumeClaim, name: data}, ", 1))
+				w.write("b.yaml", strings.Replace(user("b", false), "claimName: data", "claimName: copied", 1))
+				after(time.Minute)
+				w.wantCondition("b", manifests.ConditionSynced, "False", ReasonVolumeLost, lost)
+				w.remove("b.yaml", "copied.yaml")
+
+				mend(w)
+				after(10 * time.Minute)
+				w.wantPhase("web", manifests.PhaseRunning)
+				w.wantCondition("web", manifests.ConditionSynced, "True", "", "")
+			})
+		})
+	}
 }
