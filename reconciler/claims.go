@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/vzreconciler/vzreconciler/internal/volumes"
 	"github.com/vzreconciler/vzreconciler/manifests"
@@ -17,6 +18,10 @@ import (
 
 // ReasonVolumeShrinks means that a claim asks for less than its volume has.
 const ReasonVolumeShrinks = "VolumeCannotShrink"
+
+// ReasonVolumeNotOwned means that the claim of an ephemeral volume has the name of
+// one that was not made for the sandbox.
+const ReasonVolumeNotOwned = "VolumeNotOwned"
 
 // ClaimUse is a claim as a VM was built with it.
 type ClaimUse struct {
@@ -255,18 +260,30 @@ func (m *Manager) bindClaim(c *config) {
 	}
 }
 
-// prepareVolumes returns the volume of each claim of the sandbox.
-func (m *Manager) prepareVolumes(ctx context.Context, o *object, claims []manifests.Claim) (map[string]volumes.Volume, error) {
+// prepareVolumes returns the volume of each claim of the sandbox, whose UID is owner.
+func (m *Manager) prepareVolumes(ctx context.Context, o *object, owner types.UID, claims []manifests.Claim) (map[string]volumes.Volume, error) {
 	found := make(map[string]volumes.Volume, len(claims))
 	for _, c := range claims {
 		key := claimKey(o.key.Namespace, c.Name)
 		m.mu.Lock()
 		spec, annotations := m.claimSpec(o.key.Namespace, c)
+		taken := c.Ephemeral && m.configs[key] != nil
 		m.mu.Unlock()
 		if spec == nil {
 			return nil, fmt.Errorf("%s is missing", key)
 		}
-		v, err := m.ensureVolume(key, spec, annotations)
+		var v volumes.Volume
+		err := volumes.ErrNotOwner
+		switch {
+		case taken:
+		case c.Ephemeral:
+			v, err = m.volumes.EnsureOwned(key.Namespace, key.Name, manifests.ClaimBytes(spec), string(owner))
+		default:
+			v, err = m.ensureVolume(key, spec, annotations)
+		}
+		if errors.Is(err, volumes.ErrNotOwner) {
+			return nil, &problem{ReasonVolumeNotOwned, fmt.Sprintf("%s would be that of an ephemeral volume, but was not made for this sandbox: rename the volume or the sandbox", key)}
+		}
 		if err != nil && !errors.Is(err, volumes.ErrShrink) {
 			return nil, err
 		}

@@ -143,8 +143,7 @@ func TestVolumeThatLostItsDiskIsNotReplacedByAnEmptyOne(t *testing.T) {
 		"what was on it is given up": func(w *world) {
 			w.ok(w.m.Stop(w.t.Context(), &api.StopRequest{Object: &api.Ref{Name: "web"}}))
 			after(time.Minute)
-			_, err := w.m.RemoveVolume(w.t.Context(), &api.RemoveVolumeRequest{Name: "data"})
-			w.ok(err)
+			w.removeVolume("data")
 			w.ok(w.m.Start(w.t.Context(), &api.StartRequest{Object: &api.Ref{Name: "web"}}))
 		},
 	} {

@@ -26,6 +26,9 @@ const (
 // what is on it.
 var ErrShrink = errors.New("a volume cannot shrink")
 
+// ErrNotOwner means that a volume was not made for the sandbox that asks for it.
+var ErrNotOwner = errors.New("it was not made for this sandbox")
+
 // Store is a directory of volumes. One process may change it at a time.
 type Store struct {
 	dir string
@@ -49,6 +52,9 @@ type Volume struct {
 	// Used says that there was a disk: that there is none then means that what was on
 	// it is lost, not that nothing ever was.
 	Used bool `json:"used,omitempty"`
+	// Owner is the UID of the sandbox that the volume was made for, and is to go with;
+	// empty for one that is a claim's.
+	Owner string `json:"owner,omitempty"`
 
 	dir string
 }
@@ -90,8 +96,19 @@ func (v Volume) hasDisk() (bool, error) {
 }
 
 // Ensure returns the volume of a claim, made if need be, with the given size and
-// policy. The error is ErrShrink, with the volume as it is, if it is larger.
+// policy. One that a sandbox owned is the claim's from then on. The error is
+// ErrShrink, with the volume as it is, if it is larger.
 func (s *Store) Ensure(namespace, name string, size int64, deleteWithClaim bool) (Volume, error) {
+	return s.ensure(namespace, name, size, deleteWithClaim, "")
+}
+
+// EnsureOwned returns the volume that a sandbox, given by its UID, has for itself. It
+// is made if there is none of that name; the error is ErrNotOwner if there is another's.
+func (s *Store) EnsureOwned(namespace, name string, size int64, owner string) (Volume, error) {
+	return s.ensure(namespace, name, size, true, owner)
+}
+
+func (s *Store) ensure(namespace, name string, size int64, deleteWithClaim bool, owner string) (Volume, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, err := s.Get(namespace, name)
@@ -103,12 +120,14 @@ func (s *Store) Ensure(namespace, name string, size int64, deleteWithClaim bool)
 		}
 	case err != nil:
 		return v, err
+	case owner != "" && owner != v.Owner:
+		return Volume{}, fmt.Errorf("volume %s/%s: %w", namespace, name, ErrNotOwner)
 	case size < v.SizeBytes:
 		return v, fmt.Errorf("%w: it has %d bytes, %d are asked for", ErrShrink, v.SizeBytes, size)
-	case size == v.SizeBytes && deleteWithClaim == v.DeleteWithClaim:
+	case size == v.SizeBytes && deleteWithClaim == v.DeleteWithClaim && owner == v.Owner:
 		return v, nil
 	}
-	v.SizeBytes, v.DeleteWithClaim = size, deleteWithClaim
+	v.SizeBytes, v.DeleteWithClaim, v.Owner = size, deleteWithClaim, owner
 	return v, v.save()
 }
 

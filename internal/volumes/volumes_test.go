@@ -127,3 +127,27 @@ func TestVolumeThatWasUsedAndHasNoDiskIsLost(t *testing.T) {
 	}
 	lost(false) // It is another.
 }
+
+func TestVolumeOfASandboxIsThatSandboxsAlone(t *testing.T) {
+	s := Open(filepath.Join(t.TempDir(), "volumes"))
+	if _, err := s.Ensure("default", "claimed", 1<<30, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.EnsureOwned("default", "claimed", 1<<30, "a"); !errors.Is(err, ErrNotOwner) {
+		t.Errorf("a claim's volume: %v", err)
+	}
+	if v, err := s.Get("default", "claimed"); err != nil || v.DeleteWithClaim || v.Owner != "" {
+		t.Errorf("the claim's volume is now %+v, %v", v, err)
+	}
+	for range 2 {
+		if v, err := s.EnsureOwned("default", "own", 1<<30, "a"); err != nil || !v.DeleteWithClaim || v.Owner != "a" {
+			t.Errorf("its own: %+v, %v", v, err)
+		}
+	}
+	if _, err := s.EnsureOwned("default", "own", 1<<30, "b"); !errors.Is(err, ErrNotOwner) {
+		t.Errorf("another sandbox's: %v", err)
+	}
+	if v, err := s.Ensure("default", "own", 1<<30, false); err != nil || v.DeleteWithClaim || v.Owner != "" {
+		t.Errorf("what a claim has taken: %+v, %v", v, err)
+	}
+}
