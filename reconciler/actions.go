@@ -411,8 +411,10 @@ func (m *Manager) remove(ctx context.Context, o *object) error {
 		m.forget(o)
 		return nil
 	}
+	claims := o.claims
 	m.unrefer(o)
 	m.detachClaims(o)
+	m.reclaimTemplates(o.key.Namespace, claims)
 	o.startOver()
 	return nil
 }

@@ -228,7 +228,7 @@ func (m *Manager) reclaim(claim manifests.Key) {
 }
 
 // reclaimTemplates does so for the claims that were made from a sandbox's
-// templates, when that is gone.
+// templates, when that is gone or may have others.
 func (m *Manager) reclaimTemplates(namespace string, claims []manifests.Claim) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -143,6 +143,49 @@ func TestEphemeralVolumeGoesWithItsSandbox(t *testing.T) {
 	})
 }
 
+func TestEphemeralVolumeGoesThoughItsSandboxComesBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.runtimes.faults.IgnoreSignals = true
+		w.write("a.yaml", ephemeral("a"))
+		after(time.Second)
+		w.written("a-v", "the first one's")
+		w.remove("a.yaml")
+		w.wantPhase("a", manifests.PhaseStopping)
+		w.write("a.yaml", ephemeral("a"))
+		after(time.Minute)
+		w.wantPhase("a", manifests.PhaseRunning)
+		v, err := w.m.volumes.Get("default", "a-v")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size, _, err := v.Usage(); size != 0 || err != nil {
+			t.Errorf("the second one's volume has %d bytes, %v", size, err)
+		}
+	})
+}
+
+func TestEphemeralVolumeGoesWhenItIsNotInTheManifestAnyMore(t *testing.T) {
+	for name, suspended := range map[string]string{"while it runs": "", "while it is suspended": "  operatingMode: Suspended\n"} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				suspend := func(manifest string) string { return strings.Replace(manifest, "spec:\n", "spec:\n"+suspended, 1) }
+				w.write("a.yaml", ephemeral("a"))
+				after(time.Second)
+				w.write("a.yaml", suspend(ephemeral("a")))
+				after(time.Minute)
+				if !w.hasVolume("a-v") {
+					t.Error("the volume is gone")
+				}
+				w.write("a.yaml", suspend(sandbox("a")))
+				after(time.Minute)
+				if w.hasVolume("a-v") {
+					t.Error("the volume is left")
+				}
+			})
+		})
+	}
+}
+
 func TestEphemeralVolumeTakesNoOthers(t *testing.T) {
 	for name, test := range map[string]struct {
 		make func(w *world) // the volume a-v
