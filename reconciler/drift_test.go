@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,6 +52,12 @@ func TestWhatChangesBehindOurBackIsRepairedAndCounted(t *testing.T) {
 		}, 0, 0, 1},
 		{"its disk is cut short", func(w *world) {
 			w.onDisks("web", func(disk string) { _ = os.Truncate(disk, 1) })
+		}, 0, 0, 1},
+		{"the disk of an emptyDir is removed", func(w *world) {
+			path := filepath.Join(w.state.Bundle("default", "web").VolumesDir(), "scratch.img")
+			_ = os.MkdirAll(filepath.Dir(path), 0o700)
+			_ = os.WriteFile(path, []byte("as the runtime makes it"), 0o600)
+			w.onDisks("web", func(string) { _ = os.Remove(path) })
 		}, 0, 0, 1},
 		{"its disk is written to", func(w *world) {
 			w.onDisks("web", func(disk string) { _ = os.Truncate(disk, 1<<20) })
@@ -131,6 +138,30 @@ func TestLostVolumeIsToldAndLeftAlone(t *testing.T) {
 		after(10 * time.Minute)
 		w.wantCondition("web", manifests.ConditionSynced, "True", "", "")
 		if n := w.runtimes.launched("web"); n != 2 {
+			t.Errorf("%d VMs were started, want 2", n)
+		}
+	})
+}
+
+func TestDiskIsNotMadeAnewWhileAVolumeIsLost(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("data.yaml", claimYAML("data", "1Gi", "Retain", "ReadWriteOnce"))
+		w.written("data", "precious")
+		w.write("web.yaml", user("web", false))
+		after(time.Minute)
+		w.onDisks("web", func(disk string) {
+			for _, path := range []string{disk, filepath.Join(w.state.Volumes(), "default", "data", "disk.img")} {
+				// Another file is in its place, so that no lack of one is what keeps the VM.
+				if err := errors.Join(os.Rename(path, path+".old"), os.WriteFile(path, []byte("another one that is there"), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		after(time.Minute)
+		w.look()
+		w.wantPhase("web", manifests.PhaseRunning)
+		w.wantCondition("web", manifests.ConditionSynced, "False", ReasonVolumeLost, "claim data was replaced")
+		if n := w.runtimes.launched("web"); n != 2 { // at first, and on its disk
 			t.Errorf("%d VMs were started, want 2", n)
 		}
 	})
