@@ -18,6 +18,8 @@ type Claim struct {
 	ReadOnly bool
 	// Template is what the claim is made from; nil if it has a manifest of its own.
 	Template *PersistentVolumeClaimTemplate
+	// Ephemeral says that the volume is the sandbox's own and goes with it.
+	Ephemeral bool
 }
 
 // ClaimStatus is what is true of a PersistentVolumeClaim now; its fields are
@@ -42,7 +44,7 @@ func (s *Sandbox) Claims() []Claim {
 			claims = append(claims, Claim{Name: c.ClaimName, ReadOnly: c.ReadOnly, Template: templates[c.ClaimName]})
 		}
 		if e := v.Ephemeral; e != nil && e.VolumeClaimTemplate != nil {
-			claims = append(claims, Claim{Name: s.EphemeralClaim(v.Name), Template: ephemeralTemplate(e.VolumeClaimTemplate)})
+			claims = append(claims, Claim{Name: s.EphemeralClaim(v.Name), Template: ephemeralTemplate(e.VolumeClaimTemplate), Ephemeral: true})
 		}
 	}
 	return claims

@@ -200,6 +200,11 @@ func (m *Manager) takeOver(ctx context.Context, o *object) error {
 	if err != nil {
 		return fmt.Errorf("take over the virtual machine: %w", err)
 	}
+	o.mu.Lock()
+	if o.disks == nil { // It was another daemon that saw the VM begin.
+		m.holdDisks(o)
+	}
+	o.mu.Unlock()
 	m.opts.Metrics.AddPluginRestart(runtime)
 	m.event(o.key, eventWarning, "PluginRestarted", "the plugin process ended; a new one has taken the virtual machine over")
 	return nil
@@ -414,8 +419,10 @@ func (m *Manager) remove(ctx context.Context, o *object) error {
 		m.forget(o)
 		return nil
 	}
+	claims := o.claims
 	m.unrefer(o)
 	m.detachClaims(o)
+	m.reclaimTemplates(o.key.Namespace, claims)
 	o.startOver()
 	return nil
 }

@@ -88,10 +88,14 @@ func (m *Manager) RemoveVolume(_ context.Context, req *api.RemoveVolumeRequest) 
 	if err != nil {
 		return nil, err
 	}
+	lost, err := v.Lost()
+	if err != nil {
+		return nil, err
+	}
 	switch users := m.attached.users(key); {
 	case len(users) > 0:
 		return nil, fmt.Errorf("volume %s/%s: %w: it is in use by %s", v.Namespace, v.Name, drivers.ErrInvalidState, strings.Join(users, ", "))
-	case m.configs[key] != nil || len(m.users[key]) > 0:
+	case !lost && (m.configs[key] != nil || len(m.users[key]) > 0):
 		return nil, fmt.Errorf("volume %s/%s: %w: its claim is in the manifests: remove it there first", v.Namespace, v.Name, drivers.ErrInvalidState)
 	}
 	_, freed, err := v.Usage()

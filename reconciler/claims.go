@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/vzreconciler/vzreconciler/internal/volumes"
 	"github.com/vzreconciler/vzreconciler/manifests"
@@ -17,6 +18,10 @@ import (
 
 // ReasonVolumeShrinks means that a claim asks for less than its volume has.
 const ReasonVolumeShrinks = "VolumeCannotShrink"
+
+// ReasonVolumeNotOwned means that the claim of an ephemeral volume has the name of
+// one that was not made for the sandbox.
+const ReasonVolumeNotOwned = "VolumeNotOwned"
 
 // ClaimUse is a claim as a VM was built with it.
 type ClaimUse struct {
@@ -223,7 +228,7 @@ func (m *Manager) reclaim(claim manifests.Key) {
 }
 
 // reclaimTemplates does so for the claims that were made from a sandbox's
-// templates, when that is gone.
+// templates, when that is gone or may have others.
 func (m *Manager) reclaimTemplates(namespace string, claims []manifests.Claim) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -255,19 +260,38 @@ func (m *Manager) bindClaim(c *config) {
 	}
 }
 
-// prepareVolumes returns the volume of each claim of the sandbox.
-func (m *Manager) prepareVolumes(ctx context.Context, o *object, claims []manifests.Claim) (map[string]volumes.Volume, error) {
+// prepareVolumes returns the volume of each claim of the sandbox, whose UID is owner.
+func (m *Manager) prepareVolumes(ctx context.Context, o *object, owner types.UID, claims []manifests.Claim) (map[string]volumes.Volume, error) {
 	found := make(map[string]volumes.Volume, len(claims))
 	for _, c := range claims {
 		key := claimKey(o.key.Namespace, c.Name)
 		m.mu.Lock()
 		spec, annotations := m.claimSpec(o.key.Namespace, c)
+		taken := c.Ephemeral && m.configs[key] != nil
 		m.mu.Unlock()
 		if spec == nil {
 			return nil, fmt.Errorf("%s is missing", key)
 		}
-		v, err := m.ensureVolume(key, spec, annotations)
+		var v volumes.Volume
+		err := volumes.ErrNotOwner
+		switch {
+		case taken:
+		case c.Ephemeral:
+			v, err = m.volumes.EnsureOwned(key.Namespace, key.Name, manifests.ClaimBytes(spec), string(owner))
+		default:
+			v, err = m.ensureVolume(key, spec, annotations)
+		}
+		if errors.Is(err, volumes.ErrNotOwner) {
+			return nil, &problem{ReasonVolumeNotOwned, fmt.Sprintf("%s would be that of an ephemeral volume, but was not made for this sandbox: rename the volume or the sandbox", key)}
+		}
 		if err != nil && !errors.Is(err, volumes.ErrShrink) {
+			return nil, err
+		}
+		// What an earlier daemon has made is not on record yet.
+		if v, err = m.volumes.NoteUse(key.Namespace, key.Name); err != nil {
+			return nil, err
+		}
+		if err := checkLost(key, v); err != nil {
 			return nil, err
 		}
 		if err := m.populate(ctx, key, spec, v); err != nil {
@@ -276,6 +300,17 @@ func (m *Manager) prepareVolumes(ctx context.Context, o *object, claims []manife
 		found[c.Name] = v
 	}
 	return found, nil
+}
+
+// checkLost fails for a volume that has lost its disk: a new one in its place would
+// be empty.
+func checkLost(claim manifests.Key, v volumes.Volume) error {
+	lost, err := v.Lost()
+	if err != nil || !lost {
+		return err
+	}
+	return &problem{ReasonVolumeLost, fmt.Sprintf("the volume of %s has lost its disk: put %s back, or give up what was on it: \"vzctl volume rm %s -n %s\", while no sandbox has it",
+		claim, v.Disk(), claim.Name, claim.Namespace)}
 }
 
 // claimUses is what a VM that is built now has.

@@ -43,7 +43,7 @@ func (m *Manager) populate(ctx context.Context, claim manifests.Key, spec *corev
 	case v.SizeBytes < size:
 		return fmt.Errorf("%s is to be a copy of %s: %w: it asks for %d bytes, which are less than the %d of that", claim, source, drivers.ErrInvalidArgument, v.SizeBytes, size)
 	}
-	err = sparsefile.Copy(ctx, v.Disk(), from.Disk())
+	err = sparsefile.CopySync(ctx, v.Disk(), from.Disk())
 	if errors.Is(err, fs.ErrExist) { // another sandbox of the claim has been faster
 		return nil
 	}
@@ -66,9 +66,26 @@ func (m *Manager) holdSource(source, claim manifests.Key) (volumes.Volume, error
 	if err != nil {
 		return v, err
 	}
+	if err := checkLost(source, v); err != nil {
+		return v, err
+	}
 	if user, ok := m.attached.conflict(source, claim, false); ok {
 		return v, fmt.Errorf("%s writes to that now: it is copied when that is stopped", user)
 	}
 	m.attached.add(source, claim, false)
 	return v, nil
+}
+
+// removePartialCopies removes what an earlier daemon, that was killed while it filled
+// volumes, has left of them.
+func (m *Manager) removePartialCopies() {
+	list, err := m.volumes.List()
+	if err != nil {
+		m.log.Warn("list volumes", "error", err)
+	}
+	for _, v := range list {
+		if err := sparsefile.RemovePartial(v.Disk()); err != nil {
+			m.log.Warn("remove what is left of a copy", "claim", v.Namespace+"/"+v.Name, "error", err)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,26 @@ func TestClaimIsACopyOfAnother(t *testing.T) {
 		w.wantPhase("b", manifests.PhaseRunning)
 		if got, _ := os.ReadFile(v.Disk()); string(got) != "other" {
 			t.Errorf("the copy was copied again: %q", got)
+		}
+	})
+}
+
+func TestPartOfACopyGoesWithTheNextDaemon(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("data.yaml", claimYAML("data", "1Gi", "Retain", "ReadWriteOnce"))
+		w.written("data", "text")
+		v, err := w.m.volumes.Get("default", "data")
+		if err != nil {
+			t.Fatal(err)
+		}
+		part := filepath.Join(filepath.Dir(v.Disk()), ".disk.img.4711")
+		if err := os.WriteFile(part, []byte("te"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.stop()
+		w.start()
+		if exists(part) || !exists(v.Disk()) {
+			t.Errorf("the part is there: %t; the disk: %t", exists(part), exists(v.Disk()))
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -20,7 +21,7 @@ const disksInterval = 30 * time.Second
 // has no name any more, and loses that when it ends.
 type heldDisk struct {
 	path  string
-	claim string    // whose volume it is; empty for the sandbox's own disk
+	claim string    // whose volume it is; empty for a disk of the sandbox's own
 	file  fileState // as it was when the VM had just begun
 	lost  string    // what became of it
 }
@@ -60,8 +61,8 @@ func (d *heldDisk) change() string {
 	return ""
 }
 
-// holdDisks notes the disks of the VM that runs. What is not there yet is not
-// watched. o.mu is held.
+// holdDisks notes the disks of the VM that runs, and keeps on record that its
+// volumes have one. What is not there yet is not watched. o.mu is held.
 func (m *Manager) holdDisks(o *object) {
 	o.disks = nil
 	hold := func(d heldDisk) {
@@ -71,13 +72,20 @@ func (m *Manager) holdDisks(o *object) {
 		}
 	}
 	hold(heldDisk{path: o.bundle.Disk()})
+	own, _ := filepath.Glob(filepath.Join(o.bundle.VolumesDir(), "*.img")) // the pattern is well-formed
+	for _, path := range own {
+		hold(heldDisk{path: path})
+	}
 	if o.record == nil || o.record.Built == nil {
 		return
 	}
 	for _, c := range o.record.Built.Claims {
-		if v, err := m.volumes.Get(o.key.Namespace, c.Name); err == nil {
-			hold(heldDisk{path: v.Disk(), claim: c.Name})
+		v, err := m.volumes.NoteUse(o.key.Namespace, c.Name)
+		if err != nil {
+			m.log.Warn("note that a volume is used", "object", o.key.String(), "claim", c.Name, "error", err)
+			continue
 		}
+		hold(heldDisk{path: v.Disk(), claim: c.Name})
 	}
 }
 
@@ -99,26 +107,42 @@ func (m *Manager) lookAtDisks(now time.Time) {
 	}
 }
 
+// checkDisks looks at the volumes first: while one is lost the sandbox is not made
+// anew, for its VM is the last to have what was on that. o.mu is held.
 func (m *Manager) checkDisks(o *object) {
 	for i := range o.disks {
 		d := &o.disks[i]
-		what := d.change()
-		if what == "" || d.lost != "" {
+		if d.claim == "" || d.lost != "" {
 			continue
 		}
-		if d.claim == "" {
-			next, built := *o.record, *o.record.Built
-			built.BuildHash = "" // that of no manifest
-			next.Built = &built
-			if err := m.replaceRecord(o, &next); err != nil {
-				m.log.Error("make a sandbox anew that has lost its disk", "object", o.key.String(), "error", err)
-				return // The next look tries again.
-			}
-			m.event(o.key, eventWarning, ReasonDiskLost, "%s %s behind our back: the sandbox is made anew", d.path, what)
-		} else {
-			m.event(o.key, eventWarning, ReasonVolumeLost, "%s, the volume of the claim %s, %s behind our back: %s", d.path, d.claim, what, volumeLostAdvice)
+		if d.lost = d.change(); d.lost == "" {
+			continue
+		}
+		m.event(o.key, eventWarning, ReasonVolumeLost, "%s, the volume of the claim %s, %s behind our back: %s", d.path, d.claim, d.lost, volumeLostAdvice)
+		m.opts.Metrics.AddDrift(metrics.DriftDisk)
+		m.queue.Add(o.key)
+	}
+	if o.volumesLost() != nil {
+		return
+	}
+	for i := range o.disks {
+		d := &o.disks[i]
+		if d.claim != "" || d.lost != "" {
+			continue
+		}
+		what := d.change()
+		if what == "" {
+			continue
+		}
+		next, built := *o.record, *o.record.Built
+		built.BuildHash = "" // that of no manifest
+		next.Built = &built
+		if err := m.replaceRecord(o, &next); err != nil {
+			m.log.Error("make a sandbox anew that has lost its disk", "object", o.key.String(), "error", err)
+			return // The next look tries again.
 		}
 		d.lost = what
+		m.event(o.key, eventWarning, ReasonDiskLost, "%s %s behind our back: the sandbox is made anew", d.path, what)
 		m.opts.Metrics.AddDrift(metrics.DriftDisk)
 		m.queue.Add(o.key)
 	}

@@ -1,8 +1,11 @@
 package reconciler
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,6 +52,12 @@ func TestWhatChangesBehindOurBackIsRepairedAndCounted(t *testing.T) {
 		}, 0, 0, 1},
 		{"its disk is cut short", func(w *world) {
 			w.onDisks("web", func(disk string) { _ = os.Truncate(disk, 1) })
+		}, 0, 0, 1},
+		{"the disk of an emptyDir is removed", func(w *world) {
+			path := filepath.Join(w.state.Bundle("default", "web").VolumesDir(), "scratch.img")
+			_ = os.MkdirAll(filepath.Dir(path), 0o700)
+			_ = os.WriteFile(path, []byte("as the runtime makes it"), 0o600)
+			w.onDisks("web", func(string) { _ = os.Remove(path) })
 		}, 0, 0, 1},
 		{"its disk is written to", func(w *world) {
 			w.onDisks("web", func(disk string) { _ = os.Truncate(disk, 1<<20) })
@@ -116,9 +125,88 @@ func TestLostVolumeIsToldAndLeftAlone(t *testing.T) {
 		if n := w.runtimes.launched("web"); n != 1 {
 			t.Errorf("%d VMs were started, want 1", n)
 		}
-		// A new VM has what is there then.
+		// No new VM gets an empty one instead: the one that runs is the last to have it.
 		w.ok(w.m.Restart(t.Context(), &api.RestartRequest{Object: &api.Ref{Name: "web"}}))
 		after(time.Minute)
+		w.wantPhase("web", manifests.PhaseRunning)
+		w.wantCondition("web", manifests.ConditionSynced, "False", ReasonVolumeLost, "copy out what is needed")
+		if n := w.runtimes.launched("web"); n != 1 {
+			t.Errorf("%d VMs were started, want 1", n)
+		}
+		// A new VM has what is there then.
+		w.written("data", "precious")
+		after(10 * time.Minute)
 		w.wantCondition("web", manifests.ConditionSynced, "True", "", "")
+		if n := w.runtimes.launched("web"); n != 2 {
+			t.Errorf("%d VMs were started, want 2", n)
+		}
 	})
+}
+
+func TestDiskIsNotMadeAnewWhileAVolumeIsLost(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("data.yaml", claimYAML("data", "1Gi", "Retain", "ReadWriteOnce"))
+		w.written("data", "precious")
+		w.write("web.yaml", user("web", false))
+		after(time.Minute)
+		w.onDisks("web", func(disk string) {
+			for _, path := range []string{disk, filepath.Join(w.state.Volumes(), "default", "data", "disk.img")} {
+				// Another file is in its place, so that no lack of one is what keeps the VM.
+				if err := errors.Join(os.Rename(path, path+".old"), os.WriteFile(path, []byte("another one that is there"), 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		after(time.Minute)
+		w.look()
+		w.wantPhase("web", manifests.PhaseRunning)
+		w.wantCondition("web", manifests.ConditionSynced, "False", ReasonVolumeLost, "claim data was replaced")
+		if n := w.runtimes.launched("web"); n != 2 { // at first, and on its disk
+			t.Errorf("%d VMs were started, want 2", n)
+		}
+	})
+}
+
+func TestVolumeThatLostItsDiskIsNotReplacedByAnEmptyOne(t *testing.T) {
+	const lost = "the volume of PersistentVolumeClaim default/data has lost its disk"
+	for name, mend := range map[string]func(*world){
+		"the disk is put back": func(w *world) { w.written("data", "precious") },
+		"what was on it is given up": func(w *world) {
+			w.ok(w.m.Stop(w.t.Context(), &api.StopRequest{Object: &api.Ref{Name: "web"}}))
+			after(time.Minute)
+			w.removeVolume("data")
+			w.ok(w.m.Start(w.t.Context(), &api.StartRequest{Object: &api.Ref{Name: "web"}}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.write("data.yaml", claimYAML("data", "1Gi", "Retain", "ReadWriteOnce"))
+				w.written("data", "precious")
+				w.write("web.yaml", user("web", false))
+				after(time.Minute)
+				w.wantPhase("web", manifests.PhaseRunning)
+				w.stop()
+				if err := os.Remove(filepath.Join(w.state.Volumes(), "default", "data", "disk.img")); err != nil {
+					t.Fatal(err)
+				}
+				w.runtimes.killAll()
+				w.start() // Nobody has seen it go.
+				after(time.Minute)
+				w.wantPhase("web", manifests.PhasePending)
+				w.wantCondition("web", manifests.ConditionSynced, "False", ReasonVolumeLost, lost)
+
+				// Nor is it the source of an empty copy.
+				w.write("copied.yaml", strings.Replace(claimYAML("copied", "1Gi", "Retain", "ReadWriteOnce"), "spec: {", "spec: {dataSource: {kind: PersistentVolumeClaim, name: data}, ", 1))
+				w.write("b.yaml", strings.Replace(user("b", false), "claimName: data", "claimName: copied", 1))
+				after(time.Minute)
+				w.wantCondition("b", manifests.ConditionSynced, "False", ReasonVolumeLost, lost)
+				w.remove("b.yaml", "copied.yaml")
+
+				mend(w)
+				after(10 * time.Minute)
+				w.wantPhase("web", manifests.PhaseRunning)
+				w.wantCondition("web", manifests.ConditionSynced, "True", "", "")
+			})
+		})
+	}
 }

@@ -108,6 +108,7 @@ func New(opts Options) (*Manager, error) {
 	if err := m.load(); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
+	m.removePartialCopies()
 	return m, nil
 }
 

@@ -91,10 +91,12 @@ type intent struct {
 	uid   types.UID
 }
 
-// problem is a reason not to follow the manifests.
+// problem is a reason not to follow the manifests. A step may fail with one.
 type problem struct {
 	Reason, Message string
 }
+
+func (p *problem) Error() string { return p.Message }
 
 func (p *problem) equal(q *problem) bool {
 	return p == q || p != nil && q != nil && *p == *q

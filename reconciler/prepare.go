@@ -29,7 +29,7 @@ func (e *imageError) Unwrap() error { return e.err }
 // configuration. What runs is not touched.
 func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 	o.mu.Lock()
-	sandbox, buildHash := o.record.Sandbox, o.record.BuildHash
+	sandbox, uid, buildHash := o.record.Sandbox, o.record.UID, o.record.BuildHash
 	refs := m.resolve(o)
 	o.mu.Unlock()
 
@@ -59,7 +59,7 @@ func (m *Manager) prepare(ctx context.Context, o *object, op *operation) error {
 			return err
 		}
 	}
-	volumes, err := m.prepareVolumes(ctx, o, sandbox.Claims())
+	volumes, err := m.prepareVolumes(ctx, o, uid, sandbox.Claims())
 	if err != nil {
 		return err
 	}

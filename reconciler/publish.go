@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -70,8 +71,11 @@ func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 	if o.attach != AttachUp {
 		f.snapshot.State = ""
 	}
+	f.failedVerb, f.failure = o.lastFailure()
 	if lost := o.volumesLost(); lost != nil {
 		f.problem = lost
+	} else if f.failure != nil {
+		_ = errors.As(f.failure.err, &f.problem)
 	}
 	if o.diskError != nil {
 		f.problem = &problem{ReasonDiskError, o.diskError.Error()}
@@ -87,7 +91,6 @@ func (o *object) facts(d Desired, refs referred, now time.Time) facts {
 	if o.op != nil {
 		f.action, f.note = &o.op.action, o.op.note
 	}
-	f.failedVerb, f.failure = o.lastFailure()
 	f.inits = o.containerStatuses(o.spec().PodTemplate.Spec.InitContainers)
 	f.containers = o.containerStatuses(o.spec().PodTemplate.Spec.Containers)
 	if f.initialising() {

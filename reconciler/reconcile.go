@@ -200,7 +200,9 @@ func (m *Manager) update(o *object, in intent, now time.Time) error {
 	if err := m.replaceRecord(o, &next); err != nil {
 		return err
 	}
+	claims := o.claims
 	m.refer(o)
+	m.reclaimTemplates(o.key.Namespace, claims)
 	if !changed {
 		return nil
 	}

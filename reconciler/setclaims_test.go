@@ -121,10 +121,15 @@ func TestVolumesOfASetGrow(t *testing.T) {
 	})
 }
 
+// ephemeral is a sandbox with an ephemeral volume v.
+func ephemeral(name string) string {
+	return podLike(name, "volumes: [{name: v, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}}}]",
+		"volumeMounts: [{name: v, mountPath: /v}]")
+}
+
 func TestEphemeralVolumeGoesWithItsSandbox(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.write("a.yaml", podLike("a", "volumes: [{name: v, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}}}]",
-			"volumeMounts: [{name: v, mountPath: /v}]"))
+		w.write("a.yaml", ephemeral("a"))
 		after(time.Second)
 		w.wantPhase("a", manifests.PhaseRunning)
 		if !w.hasVolume("a-v") || w.diskOf("a") != 1<<30 {
@@ -136,4 +141,95 @@ func TestEphemeralVolumeGoesWithItsSandbox(t *testing.T) {
 			t.Error("the volume is left")
 		}
 	})
+}
+
+func TestEphemeralVolumeGoesThoughItsSandboxComesBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.runtimes.faults.IgnoreSignals = true
+		w.write("a.yaml", ephemeral("a"))
+		after(time.Second)
+		w.written("a-v", "the first one's")
+		w.remove("a.yaml")
+		w.wantPhase("a", manifests.PhaseStopping)
+		w.write("a.yaml", ephemeral("a"))
+		after(time.Minute)
+		w.wantPhase("a", manifests.PhaseRunning)
+		v, err := w.m.volumes.Get("default", "a-v")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size, _, err := v.Usage(); size != 0 || err != nil {
+			t.Errorf("the second one's volume has %d bytes, %v", size, err)
+		}
+	})
+}
+
+func TestEphemeralVolumeGoesWhenItIsNotInTheManifestAnyMore(t *testing.T) {
+	for name, suspended := range map[string]string{"while it runs": "", "while it is suspended": "  operatingMode: Suspended\n"} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				suspend := func(manifest string) string { return strings.Replace(manifest, "spec:\n", "spec:\n"+suspended, 1) }
+				w.write("a.yaml", ephemeral("a"))
+				after(time.Second)
+				w.write("a.yaml", suspend(ephemeral("a")))
+				after(time.Minute)
+				if !w.hasVolume("a-v") {
+					t.Error("the volume is gone")
+				}
+				w.write("a.yaml", suspend(sandbox("a")))
+				after(time.Minute)
+				if w.hasVolume("a-v") {
+					t.Error("the volume is left")
+				}
+			})
+		})
+	}
+}
+
+func TestEphemeralVolumeTakesNoOthers(t *testing.T) {
+	for name, test := range map[string]struct {
+		make func(w *world) // the volume a-v
+		free func(w *world)
+	}{
+		"that of a claim": {
+			func(w *world) { w.write("claim.yaml", claimYAML("a-v", "1Gi", "Retain", "ReadWriteOnce")) },
+			func(w *world) {
+				w.remove("claim.yaml")
+				w.removeVolume("a-v")
+			},
+		},
+		"one that was retained": {
+			func(w *world) {
+				w.write("claim.yaml", claimYAML("a-v", "1Gi", "Retain", "ReadWriteOnce"))
+				w.remove("claim.yaml")
+			},
+			func(w *world) { w.removeVolume("a-v") },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				test.make(w)
+				w.written("a-v", "precious")
+				w.write("a.yaml", ephemeral("a"))
+				after(time.Minute)
+				w.wantPhase("a", manifests.PhasePending)
+				w.wantCondition("a", manifests.ConditionSynced, "False", ReasonVolumeNotOwned, "was not made for this sandbox")
+				w.remove("a.yaml")
+				after(time.Minute)
+				if v, err := w.m.volumes.Get("default", "a-v"); err != nil || v.DeleteWithClaim {
+					t.Fatalf("the volume is now %+v, %v", v, err)
+				}
+				test.free(w)
+				w.write("a.yaml", ephemeral("a"))
+				after(time.Minute)
+				w.wantPhase("a", manifests.PhaseRunning)
+			})
+		})
+	}
+}
+
+func (w *world) removeVolume(name string) {
+	w.t.Helper()
+	_, err := w.m.RemoveVolume(w.t.Context(), &api.RemoveVolumeRequest{Name: name})
+	w.ok(err)
 }

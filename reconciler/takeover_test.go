@@ -3,6 +3,7 @@ package reconciler
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -113,5 +114,27 @@ func TestVMLeftByPluginProcessAndDaemonIsTakenOver(t *testing.T) {
 		} else if s, err := p.State(t.Context()); err != nil || s.State != drivers.StateRunning {
 			t.Errorf("state %s, %v", s.State, err)
 		}
+	})
+}
+
+func TestDisksOfAVMThatWasTakenOverAreWatched(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.outliving()
+		w.write("data.yaml", claimYAML("data", "1Gi", "Retain", "ReadWriteOnce"))
+		w.written("data", "precious")
+		w.write("web.yaml", user("web", false))
+		after(time.Minute)
+		w.stop()
+		w.runtimes.abandon("web")
+		w.start()
+		after(time.Minute)
+		w.wantPhase("web", manifests.PhaseRunning)
+		w.wantCondition("web", manifests.ConditionSynced, "True", "", "")
+		if err := os.Remove(filepath.Join(w.state.Volumes(), "default", "data", "disk.img")); err != nil {
+			t.Fatal(err)
+		}
+		w.look()
+		after(time.Minute)
+		w.wantCondition("web", manifests.ConditionSynced, "False", ReasonVolumeLost, "claim data was removed")
 	})
 }

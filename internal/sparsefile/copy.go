@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/vzreconciler/vzreconciler/internal/state"
 )
 
 // pieceBytes is how much is copied between two looks at the context.
@@ -17,7 +19,33 @@ const pieceBytes = 4 << 20
 // Copy makes a file at dst, which must not be there, with the content of the one
 // at src, private to the user. Where the file system can share the blocks, it
 // does; else holes stay holes. dst has its name only when it is whole.
-func Copy(ctx context.Context, dst, src string) (err error) {
+func Copy(ctx context.Context, dst, src string) error {
+	return copyFile(ctx, dst, src, func(*os.File) error { return nil })
+}
+
+// CopySync is Copy to a file that a crash of the host leaves whole: it is on the disk
+// before it has its name, and that too before the call returns.
+func CopySync(ctx context.Context, dst, src string) error {
+	if err := copyFile(ctx, dst, src, (*os.File).Sync); err != nil {
+		return err
+	}
+	return state.SyncDir(filepath.Dir(dst))
+}
+
+// RemovePartial removes what copies to dst have left that were cut off by the end of
+// their process. None may be under way.
+func RemovePartial(dst string) error {
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(dst), tempName(dst)+"[0-9]*"))
+	for _, path := range left {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+// tempName is how the name of a copy begins that is not whole yet; digits follow.
+func tempName(dst string) string { return "." + filepath.Base(dst) + "." }
+
+func copyFile(ctx context.Context, dst, src string, finish func(out *os.File) error) error {
 	in, err := os.Open(src) //nolint:gosec // the caller's own
 	if err != nil {
 		return err
@@ -30,7 +58,7 @@ func Copy(ctx context.Context, dst, src string) (err error) {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("copy %s: not a regular file", src)
 	}
-	out, err := os.CreateTemp(filepath.Dir(dst), "."+filepath.Base(dst)+".*")
+	out, err := os.CreateTemp(filepath.Dir(dst), tempName(dst)+"*")
 	if err != nil {
 		return err
 	}
@@ -40,6 +68,9 @@ func Copy(ctx context.Context, dst, src string) (err error) {
 	}()
 	if err := copyInto(ctx, out, in, info.Size()); err != nil {
 		return fmt.Errorf("copy %s: %w", src, err)
+	}
+	if err := finish(out); err != nil {
+		return fmt.Errorf("copy to %s: %w", dst, err)
 	}
 	if err := out.Close(); err != nil {
 		return err

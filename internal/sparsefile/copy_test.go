@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 )
@@ -91,5 +92,38 @@ func TestCopyThatFailsLeavesNothing(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestWhatACopyThatWasCutOffHasLeftIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	src, dst := filepath.Join(dir, "src"), filepath.Join(dir, "disk.img")
+	for _, name := range []string{"src", ".disk.img.1234567890", ".disk.img.new", ".other.img.1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := RemovePartial(dst); err != nil {
+		t.Fatal(err)
+	}
+	if err := CopySync(t.Context(), dst, src); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(dst); err != nil || string(got) != "src" {
+		t.Errorf("the copy: %q, %v", got, err)
+	}
+	if err := CopySync(t.Context(), dst, src); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over a file that is there: %v", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if want := []string{".disk.img.new", ".other.img.1", "disk.img", "src"}; !slices.Equal(names, want) {
+		t.Errorf("left are %q, want %q", names, want)
 	}
 }

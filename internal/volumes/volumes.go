@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,11 +26,17 @@ const (
 // what is on it.
 var ErrShrink = errors.New("a volume cannot shrink")
 
+// ErrNotOwner means that a volume was not made for the sandbox that asks for it.
+var ErrNotOwner = errors.New("it was not made for this sandbox")
+
 // Store is a directory of volumes. One process may change it at a time.
-type Store struct{ dir string }
+type Store struct {
+	dir string
+	mu  sync.Mutex // held while a record is changed
+}
 
 // Open returns the store in a directory, which need not be there.
-func Open(dir string) *Store { return &Store{dir} }
+func Open(dir string) *Store { return &Store{dir: dir} }
 
 // Volume is one volume. It is named by its claim.
 type Volume struct {
@@ -42,6 +49,12 @@ type Volume struct {
 	SizeBytes int64 `json:"sizeBytes"`
 	// DeleteWithClaim says that the volume goes when its claim does.
 	DeleteWithClaim bool `json:"deleteWithClaim,omitempty"`
+	// Used says that there was a disk: that there is none then means that what was on
+	// it is lost, not that nothing ever was.
+	Used bool `json:"used,omitempty"`
+	// Owner is the UID of the sandbox that the volume was made for, and is to go with;
+	// empty for one that is a claim's.
+	Owner string `json:"owner,omitempty"`
 
 	dir string
 }
@@ -65,9 +78,39 @@ func (v Volume) Usage() (size, allocated int64, err error) {
 	return info.Size(), allocated, nil
 }
 
+// Lost reports a volume whose disk was there and is not any more.
+func (v Volume) Lost() (bool, error) {
+	if !v.Used {
+		return false, nil
+	}
+	there, err := v.hasDisk()
+	return !there && err == nil, err
+}
+
+func (v Volume) hasDisk() (bool, error) {
+	_, err := os.Lstat(v.Disk())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Ensure returns the volume of a claim, made if need be, with the given size and
-// policy. The error is ErrShrink, with the volume as it is, if it is larger.
+// policy. One that a sandbox owned is the claim's from then on. The error is
+// ErrShrink, with the volume as it is, if it is larger.
 func (s *Store) Ensure(namespace, name string, size int64, deleteWithClaim bool) (Volume, error) {
+	return s.ensure(namespace, name, size, deleteWithClaim, "")
+}
+
+// EnsureOwned returns the volume that a sandbox, given by its UID, has for itself. It
+// is made if there is none of that name; the error is ErrNotOwner if there is another's.
+func (s *Store) EnsureOwned(namespace, name string, size int64, owner string) (Volume, error) {
+	return s.ensure(namespace, name, size, true, owner)
+}
+
+func (s *Store) ensure(namespace, name string, size int64, deleteWithClaim bool, owner string) (Volume, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	v, err := s.Get(namespace, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -77,31 +120,57 @@ func (s *Store) Ensure(namespace, name string, size int64, deleteWithClaim bool)
 		}
 	case err != nil:
 		return v, err
+	case owner != "" && owner != v.Owner:
+		return Volume{}, fmt.Errorf("volume %s/%s: %w", namespace, name, ErrNotOwner)
 	case size < v.SizeBytes:
 		return v, fmt.Errorf("%w: it has %d bytes, %d are asked for", ErrShrink, v.SizeBytes, size)
-	case size == v.SizeBytes && deleteWithClaim == v.DeleteWithClaim:
+	case size == v.SizeBytes && deleteWithClaim == v.DeleteWithClaim && owner == v.Owner:
 		return v, nil
 	}
-	v.SizeBytes, v.DeleteWithClaim = size, deleteWithClaim
-	if err := state.MkdirAll(v.dir); err != nil {
-		return v, err
-	}
-	if err := state.WriteJSON(filepath.Join(v.dir, recordFile), &v); err != nil {
-		return v, fmt.Errorf("keep volume %s/%s: %w", namespace, name, err)
-	}
-	return v, nil
+	v.SizeBytes, v.DeleteWithClaim, v.Owner = size, deleteWithClaim, owner
+	return v, v.save()
 }
 
 // DeleteWithClaim has a volume go when its claim does, if it is there.
 func (s *Store) DeleteWithClaim(namespace, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	v, err := s.Get(namespace, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err == nil {
-		_, err = s.Ensure(namespace, name, v.SizeBytes, true)
+	if err != nil || v.DeleteWithClaim {
+		return err
 	}
-	return err
+	v.DeleteWithClaim = true
+	return v.save()
+}
+
+// NoteUse keeps on record that a volume has a disk, if it has one, and returns the
+// volume.
+func (s *Store) NoteUse(namespace, name string) (Volume, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, err := s.Get(namespace, name)
+	if err != nil || v.Used {
+		return v, err
+	}
+	if v.Used, err = v.hasDisk(); err != nil || !v.Used {
+		return v, err
+	}
+	return v, v.save()
+}
+
+// save writes the record.
+func (v Volume) save() error {
+	err := state.MkdirAll(v.dir)
+	if err == nil {
+		err = state.WriteJSON(filepath.Join(v.dir, recordFile), &v)
+	}
+	if err != nil {
+		return fmt.Errorf("keep volume %s/%s: %w", v.Namespace, v.Name, err)
+	}
+	return nil
 }
 
 // Get returns a volume; the error is fs.ErrNotExist if there is none.
@@ -151,6 +220,8 @@ func (s *Store) List() ([]Volume, error) {
 // Remove removes a volume and all that is on it. The disk goes first: a crash
 // leaves an empty volume, or none.
 func (s *Store) Remove(namespace, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	dir := s.path(namespace, name)
 	if err := os.Remove(filepath.Join(dir, diskFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove volume %s/%s: %w", namespace, name, err)

@@ -84,3 +84,70 @@ func TestNameThatLeavesTheStoreIsNone(t *testing.T) {
 		}
 	}
 }
+
+func TestVolumeThatWasUsedAndHasNoDiskIsLost(t *testing.T) {
+	s := Open(filepath.Join(t.TempDir(), "volumes"))
+	v, err := s.Ensure("default", "data", 1<<30, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := func(want bool) {
+		t.Helper()
+		v, err := s.NoteUse("default", "data")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := v.Lost(); got != want || err != nil {
+			t.Errorf("lost: %t, %v, want %t", got, err, want)
+		}
+	}
+	lost(false) // It was never used.
+	if err := os.WriteFile(v.Disk(), []byte("data"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lost(false)
+	if err := os.Rename(v.Disk(), v.Disk()+".away"); err != nil {
+		t.Fatal(err)
+	}
+	s = Open(s.dir)
+	lost(true)
+	if v, err = s.Ensure("default", "data", 2<<30, true); err != nil || !v.Used {
+		t.Errorf("grown: %+v, %v", v, err)
+	}
+	lost(true)
+	if err := os.Rename(v.Disk()+".away", v.Disk()); err != nil {
+		t.Fatal(err)
+	}
+	lost(false)
+	if err := s.Remove("default", "data"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = s.Ensure("default", "data", 1<<30, false); err != nil {
+		t.Fatal(err)
+	}
+	lost(false) // It is another.
+}
+
+func TestVolumeOfASandboxIsThatSandboxsAlone(t *testing.T) {
+	s := Open(filepath.Join(t.TempDir(), "volumes"))
+	if _, err := s.Ensure("default", "claimed", 1<<30, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.EnsureOwned("default", "claimed", 1<<30, "a"); !errors.Is(err, ErrNotOwner) {
+		t.Errorf("a claim's volume: %v", err)
+	}
+	if v, err := s.Get("default", "claimed"); err != nil || v.DeleteWithClaim || v.Owner != "" {
+		t.Errorf("the claim's volume is now %+v, %v", v, err)
+	}
+	for range 2 {
+		if v, err := s.EnsureOwned("default", "own", 1<<30, "a"); err != nil || !v.DeleteWithClaim || v.Owner != "a" {
+			t.Errorf("its own: %+v, %v", v, err)
+		}
+	}
+	if _, err := s.EnsureOwned("default", "own", 1<<30, "b"); !errors.Is(err, ErrNotOwner) {
+		t.Errorf("another sandbox's: %v", err)
+	}
+	if v, err := s.Ensure("default", "own", 1<<30, false); err != nil || v.DeleteWithClaim || v.Owner != "" {
+		t.Errorf("what a claim has taken: %+v, %v", v, err)
+	}
+}
