@@ -27,10 +27,23 @@ func (m *Manager) kickNetwork(name string) {
 	m.networks.mu.Lock()
 	defer m.networks.mu.Unlock()
 	if n := m.networks.each[name]; n != nil {
-		select {
-		case n.kick <- struct{}{}:
-		default:
-		}
+		n.look()
+	}
+}
+
+// kickAllNetworks has every network looked at.
+func (m *Manager) kickAllNetworks() {
+	m.networks.mu.Lock()
+	defer m.networks.mu.Unlock()
+	for _, n := range m.networks.each {
+		n.look()
+	}
+}
+
+func (n *network) look() {
+	select {
+	case n.kick <- struct{}{}:
+	default:
 	}
 }
 
@@ -251,7 +264,7 @@ func (m *Manager) networkConfiguration(n *network) drivers.NetworkConfiguration 
 	m.networks.mu.Lock()
 	r := n.record
 	leases := maps.Clone(r.Leases)
-	if !ok { // Its manifest is gone: it stays as it was for those who are on it.
+	if !ok { // It stays as it was for those who are on it.
 		spec.Mode = r.Mode
 	} else if r.Mode != spec.Mode {
 		n.record.Mode = spec.Mode

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,7 +29,8 @@ type testNetworks struct {
 type testNetwork struct {
 	mu     sync.Mutex
 	config drivers.NetworkConfiguration
-	taken  map[uint16]string // ports of the host
+	modes  []drivers.NetworkMode // of every configuration
+	taken  map[uint16]string     // ports of the host
 	kick   chan struct{}
 	done   chan struct{}
 	end    sync.Once
@@ -89,6 +92,7 @@ func (t *testNetwork) Configure(_ context.Context, dir string) error {
 	}
 	t.mu.Lock()
 	t.config = c
+	t.modes = append(t.modes, c.Mode)
 	t.mu.Unlock()
 	t.changed()
 	return nil
@@ -324,6 +328,61 @@ func TestNetworkOfAManifest(t *testing.T) {
 		list, err := w.m.ListNetworks(t.Context(), &api.ListNetworksRequest{})
 		if err != nil || len(list.GetNetworks()) != 1 || list.GetNetworks()[0].GetName() != manifests.DefaultNetwork {
 			t.Errorf("left are %v, %v", list.GetNetworks(), err)
+		}
+	})
+}
+
+func TestTheDefaultNetworkStaysIsolatedUntilItsManifestSaysOtherwise(t *testing.T) {
+	const isolated = "apiVersion: vzreconciler.dev/v1alpha1\nkind: Network\nmetadata: {name: default}\nspec: {mode: Isolated}\n"
+	inWorld(t, func(t *testing.T, w *world) {
+		wantMode := func(when string, want drivers.NetworkMode) {
+			t.Helper()
+			if got := w.networks.get("default").is().Mode; got != want {
+				t.Errorf("%s: it is %s, want %s", when, got, want)
+			}
+		}
+		w.files["net.yaml"] = isolated
+		w.write("a.yaml", attached("a", "{name: default}", ""))
+		after(5 * time.Second)
+		w.wantPhase("a", manifests.PhaseRunning)
+		wantMode("at first", drivers.NetworkIsolated)
+		w.stop()
+		w.start()
+		after(5 * time.Second)
+		w.stop()
+		w.files["net.yaml"] = strings.Replace(isolated, "Isolated", "Nat", 1)
+		w.start()
+		after(5 * time.Second)
+		n := w.networks.get("default")
+		n.mu.Lock()
+		modes := slices.Clone(n.modes)
+		n.mu.Unlock()
+		if slices.Contains(modes, drivers.NetworkNAT) {
+			t.Errorf("the daemon was started anew, and its manifest broken: it was %v", modes)
+		}
+		list, err := w.m.ListNetworks(t.Context(), &api.ListNetworksRequest{Name: "default"})
+		if err != nil || list.GetNetworks()[0].GetMode() != string(manifests.NetworkModeIsolated) {
+			t.Errorf("shown are %v, %v", list.GetNetworks(), err)
+		}
+		w.stop()
+		delete(w.files, "net.yaml")
+		w.start()
+		after(5 * time.Second)
+		wantMode("without its manifest", drivers.NetworkNAT)
+	})
+	// A broken manifest is not what nothing said is.
+	inWorld(t, func(t *testing.T, w *world) {
+		w.files["net.yaml"] = strings.Replace(isolated, "Isolated", "Nat", 1)
+		w.write("a.yaml", attached("a", "{name: default}", ""))
+		after(5 * time.Second)
+		if n := w.networks.get("default"); n != nil {
+			t.Errorf("with a broken manifest, there is %+v", n.is())
+		}
+		w.write("net.yaml", isolated)
+		after(time.Minute)
+		w.wantPhase("a", manifests.PhaseRunning)
+		if c := w.networks.get("default").is(); c.Mode != drivers.NetworkIsolated {
+			t.Errorf("mended: it is %s", c.Mode)
 		}
 	})
 }
