@@ -293,8 +293,8 @@ func (m *Manager) bindNetwork(c *config) {
 	c.unbound = nil
 	switch {
 	case spec.Subnet != "" && spec.Subnet != n.record.Subnet.String():
-		c.unbound = &problem{ReasonImmutableField, fmt.Sprintf("%s: spec.subnet: the network has %s, which cannot be changed: remove it and what is on it first", c.object.Position, n.record.Subnet)}
+		c.unbound = &problem{ReasonImmutableField, fmt.Sprintf("%s: spec.subnet: the network has %s, which cannot be changed: remove what is on it first", c.object.Position, n.record.Subnet)}
 	case int(spec.MTU) != n.record.MTU:
-		c.unbound = &problem{ReasonImmutableField, fmt.Sprintf("%s: spec.mtu: the network has %d, which cannot be changed: remove it and what is on it first", c.object.Position, n.record.MTU)}
+		c.unbound = &problem{ReasonImmutableField, fmt.Sprintf("%s: spec.mtu: the network has %d, which cannot be changed: remove what is on it first", c.object.Position, n.record.MTU)}
 	}
 }

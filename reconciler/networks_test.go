@@ -32,6 +32,7 @@ type testNetwork struct {
 	modes  []drivers.NetworkMode // of every configuration
 	taken  map[uint16]string     // ports of the host
 	kick   chan struct{}
+	mute   chan struct{} // has it end its events
 	done   chan struct{}
 	end    sync.Once
 }
@@ -43,7 +44,7 @@ func (n *testNetworks) Launch(_ context.Context, dir string) (NetworkInstance, e
 		return nil, n.err
 	}
 	n.launched++
-	t := &testNetwork{taken: map[uint16]string{}, kick: make(chan struct{}, 1), done: make(chan struct{})}
+	t := &testNetwork{taken: map[uint16]string{}, kick: make(chan struct{}, 1), mute: make(chan struct{}), done: make(chan struct{})}
 	n.running[filepath.Base(dir)] = t
 	return t, nil
 }
@@ -132,6 +133,8 @@ func (t *testNetwork) Events(ctx context.Context) (<-chan drivers.NetworkState, 
 		for {
 			select {
 			case <-t.kick:
+			case <-t.mute:
+				return
 			case <-ctx.Done():
 				return
 			case <-t.done:
@@ -383,6 +386,54 @@ func TestTheDefaultNetworkStaysIsolatedUntilItsManifestSaysOtherwise(t *testing.
 		w.wantPhase("a", manifests.PhaseRunning)
 		if c := w.networks.get("default").is(); c.Mode != drivers.NetworkIsolated {
 			t.Errorf("mended: it is %s", c.Mode)
+		}
+	})
+}
+
+func TestANetworkThatTellsNoMoreIsAttachedToAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("a.yaml", attached("a", "{name: default}", ""))
+		after(5 * time.Second)
+		n := w.networks.get("default")
+		for range 3 {
+			n.mute <- struct{}{}
+			after(time.Minute)
+			w.wantCondition("a", manifests.ConditionNetworkAttached, "True", ReasonNetworkAttached, "")
+		}
+		n.mu.Lock()
+		n.taken[8080] = "is taken"
+		n.mu.Unlock()
+		w.write("a.yaml", attached("a", "{name: default}", ", ports: [{containerPort: 80, hostPort: 8080}]"))
+		after(5 * time.Second)
+		w.wantCondition("a", manifests.ConditionNetworkAttached, "False", ReasonHostPortUnavailable, "is taken")
+		if w.networks.launched != 1 {
+			t.Errorf("%d processes were started", w.networks.launched)
+		}
+	})
+}
+
+func TestTheDefaultNetworkIsMadeAnewOnceNothingIsOnIt(t *testing.T) {
+	const network = "apiVersion: vzreconciler.dev/v1alpha1\nkind: Network\nmetadata: {name: default}\nspec: {subnet: 10.9.0.0/24, mtu: 1400}\n"
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("a.yaml", attached("a", "{name: default}", ""))
+		after(5 * time.Second)
+		w.write("net.yaml", network)
+		after(5 * time.Second)
+		if p := w.m.lookup(manifests.NetworkKey("default")).problem; p == nil || p.Reason != ReasonImmutableField {
+			t.Errorf("while a sandbox is on it: %+v", p)
+		}
+		w.remove("a.yaml")
+		if _, err := w.m.ConfirmPrune(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Minute)
+		if p := w.m.lookup(manifests.NetworkKey("default")).problem; p != nil {
+			t.Errorf("once nothing is on it: %+v", p)
+		}
+		w.write("a.yaml", attached("a", "{name: default}", ""))
+		after(5 * time.Second)
+		if i := w.interfacesOf("a"); i[0].Gateway != netip.MustParseAddr("10.9.0.1") || i[0].MTU != 1400 {
+			t.Errorf("interface %+v", i)
 		}
 	})
 }
