@@ -7,13 +7,15 @@ import (
 
 func TestInitContainersAreCheckedLikeTheOthers(t *testing.T) {
 	for line, want := range map[string]string{
-		"initContainers: [{name: main, image: a}]":                                             "another container is named main too",
-		"initContainers: [{name: a, image: b}, {name: a, image: b}]":                           "another container is named a too",
-		"initContainers: [{name: a, image: ''}]":                                               "image",
-		"initContainers: [{name: a, image: b, volumeMounts: [{name: x, mountPath: /x}]}]":      "x",
-		"initContainers: [{name: a, image: b, restartPolicy: Always}]":                         "restartPolicy is not supported yet",
-		"initContainers: [{name: a, image: b, resources: {limits: {memory: 9999999Gi}}}]":      "memory",
-		"initContainers: [{name: a, image: b, env: [{name: A, valueFrom: {fieldRef: null}}]}]": "valueFrom",
+		"initContainers: [{name: main, image: a}]":                                               "another container is named main too",
+		"initContainers: [{name: a, image: b}, {name: a, image: b}]":                             "another container is named a too",
+		"initContainers: [{name: a, image: ''}]":                                                 "image",
+		"initContainers: [{name: a, image: b, volumeMounts: [{name: x, mountPath: /x}]}]":        "x",
+		"initContainers: [{name: a, image: b, restartPolicy: Always}]":                           "restartPolicy is not supported yet",
+		"initContainers: [{name: a, image: b, resources: {limits: {memory: 9999999Gi}}}]":        "memory",
+		"initContainers: [{name: a, image: b, ports: [{containerPort: 80, hostPort: 80}]}]":      "ports[0].hostPort: must not be set",
+		"initContainers: [{name: a, image: b, ports: [{containerPort: 80, hostIP: 127.0.0.1}]}]": "ports[0].hostIP: must not be set",
+		"initContainers: [{name: a, image: b, env: [{name: A, valueFrom: {fieldRef: null}}]}]":   "valueFrom",
 	} {
 		_, errs := Parse("x.yaml", []byte(sandboxWith(map[string]string{"pod": line})))
 		// The container of the others comes second, so the error may be there.

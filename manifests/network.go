@@ -144,6 +144,17 @@ func (r *report) validateHostPorts(s *Sandbox, pod *field.Path) {
 		ip       string
 		port     int32
 	}
+	for i, c := range s.Spec.PodTemplate.Spec.InitContainers {
+		for j, p := range c.Ports {
+			at := pod.Child("initContainers").Index(i).Child("ports").Index(j)
+			if p.HostPort != 0 {
+				r.errorf(at.Child("hostPort"), "must not be set: an init container runs to its end")
+			}
+			if p.HostIP != "" {
+				r.errorf(at.Child("hostIP"), "must not be set: an init container runs to its end")
+			}
+		}
+	}
 	seen := map[published]bool{}
 	for i, c := range s.Spec.PodTemplate.Spec.Containers {
 		for j, p := range c.Ports {

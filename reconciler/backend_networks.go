@@ -38,7 +38,7 @@ func (m *Manager) ListNetworks(ctx context.Context, req *api.ListNetworksRequest
 }
 
 func (m *Manager) apiNetwork(ctx context.Context, name string) *api.Network {
-	spec, _ := m.networkSpec(name)
+	spec, ok := m.networkSpec(name)
 	shown := &api.Network{Name: name, Mode: string(spec.Mode), Subnet: spec.Subnet, Mtu: spec.MTU}
 	m.networks.mu.Lock()
 	n := m.networks.each[name]
@@ -64,6 +64,9 @@ func (m *Manager) apiNetwork(ctx context.Context, name string) *api.Network {
 	}
 	shown.Subnet, shown.Gateway, shown.Mtu = n.record.Subnet.String(), n.record.gateway().String(), int32(n.record.MTU) //nolint:gosec // checked
 	shown.Problem = n.problem
+	if !ok {
+		shown.Mode = string(n.record.Mode)
+	}
 	if n.inst != nil {
 		shown.Pid = int64(n.inst.PID())
 	}

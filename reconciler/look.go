@@ -206,6 +206,9 @@ func (m *Manager) look(s source.Snapshot) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.synced.at.IsZero() {
+		m.kickAllNetworks() // What has no manifest is known only now.
+	}
 	m.synced.at = s.Time
 	close(m.synced.looked)
 	m.synced.looked = make(chan struct{})

@@ -27,10 +27,23 @@ func (m *Manager) kickNetwork(name string) {
 	m.networks.mu.Lock()
 	defer m.networks.mu.Unlock()
 	if n := m.networks.each[name]; n != nil {
-		select {
-		case n.kick <- struct{}{}:
-		default:
-		}
+		n.look()
+	}
+}
+
+// kickAllNetworks has every network looked at.
+func (m *Manager) kickAllNetworks() {
+	m.networks.mu.Lock()
+	defer m.networks.mu.Unlock()
+	for _, n := range m.networks.each {
+		n.look()
+	}
+}
+
+func (n *network) look() {
+	select {
+	case n.kick <- struct{}{}:
+	default:
 	}
 }
 
@@ -103,6 +116,7 @@ type networkKeeper struct {
 	states  <-chan drivers.NetworkState
 	applied *drivers.NetworkConfiguration
 	looked  bool // for the process of an earlier daemon
+	silent  bool // states ended, though the process did not: it is attached to again
 }
 
 // detach lets go of the process.
@@ -112,7 +126,7 @@ func (k *networkKeeper) detach() {
 	}
 	k.unwatch()
 	k.inst.Detach()
-	k.inst, k.states, k.applied = nil, nil, nil
+	k.inst, k.states, k.applied, k.silent = nil, nil, nil, false
 }
 
 // tell keeps what is known of the process, and wakes the sandboxes that it is about.
@@ -178,20 +192,26 @@ func (k *networkKeeper) rest(ctx context.Context) (done bool, err error) {
 	return k.forgotten()
 }
 
-// forgotten removes what is kept of a network that has no manifest, and no sandbox
-// that would be on it.
+// forgotten removes what is kept of a network that no sandbox would be on, if it has
+// no manifest, or one that asks for what the network cannot become. The default one
+// needs no manifest.
 func (k *networkKeeper) forgotten() (bool, error) {
 	m, key := k.m, manifests.NetworkKey(k.n.name)
-	if k.n.name == manifests.DefaultNetwork {
-		return false, nil
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.configs[key] != nil || len(m.users[key]) > 0 || m.synced.at.IsZero() {
+	c := m.configs[key]
+	stays := c != nil && c.unbound == nil || c == nil && k.n.name == manifests.DefaultNetwork
+	if stays || len(m.users[key]) > 0 || m.synced.at.IsZero() {
 		return false, nil
 	}
 	if err := os.RemoveAll(k.n.dir); err != nil {
 		return false, fmt.Errorf("forget the network: %w", err)
+	}
+	if c != nil {
+		free := *c
+		free.unbound = nil
+		m.configs[key] = &free
+		m.hub.changed(key)
 	}
 	m.networks.mu.Lock()
 	defer m.networks.mu.Unlock()
@@ -201,6 +221,13 @@ func (k *networkKeeper) forgotten() (bool, error) {
 
 // run has a process do what is wanted.
 func (k *networkKeeper) run(ctx context.Context, want drivers.NetworkConfiguration) error {
+	if k.inst != nil && k.states == nil {
+		if !k.silent { // It may be about to end.
+			k.silent = true
+			return errors.New("the network's process tells no more of its state")
+		}
+		k.detach()
+	}
 	if k.inst == nil {
 		if err := k.find(ctx); err != nil {
 			return err
@@ -251,7 +278,7 @@ func (m *Manager) networkConfiguration(n *network) drivers.NetworkConfiguration 
 	m.networks.mu.Lock()
 	r := n.record
 	leases := maps.Clone(r.Leases)
-	if !ok { // Its manifest is gone: it stays as it was for those who are on it.
+	if !ok { // It stays as it was for those who are on it.
 		spec.Mode = r.Mode
 	} else if r.Mode != spec.Mode {
 		n.record.Mode = spec.Mode

@@ -51,15 +51,25 @@ func defaultSubnet(n int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 213, byte(n), 0}), 24)
 }
 
-// networkSpec returns what a network is meant to be; false if there is none of this
-// name.
+// networkSpec returns what a network is meant to be; false if that is not known:
+// there is none of this name, its manifest is broken, or the manifests were not read
+// yet.
 func (m *Manager) networkSpec(name string) (manifests.NetworkSpec, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if c := m.configs[manifests.NetworkKey(name)]; c != nil && c.object != nil {
+	c := m.configs[manifests.NetworkKey(name)]
+	if c != nil && c.object != nil {
 		return c.object.Network.Spec.Defaults(), true
 	}
-	return manifests.NetworkSpec{}.Defaults(), name == manifests.DefaultNetwork
+	return manifests.NetworkSpec{}.Defaults(), c == nil && name == manifests.DefaultNetwork && !m.synced.at.IsZero()
+}
+
+// hasUnreadNetwork reports whether a network has a manifest that says nothing yet.
+func (m *Manager) hasUnreadNetwork(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.configs[manifests.NetworkKey(name)]
+	return c != nil && c.object == nil
 }
 
 // beginNetworks looks after the networks that an earlier daemon has left.
@@ -89,6 +99,7 @@ func (m *Manager) network(name string) (*network, error) {
 
 func (m *Manager) openNetwork(name string) (n *network, fresh bool, err error) {
 	spec, _ := m.networkSpec(name)
+	unread := m.hasUnreadNetwork(name)
 	m.networks.mu.Lock()
 	defer m.networks.mu.Unlock()
 	if n := m.networks.each[name]; n != nil {
@@ -97,6 +108,8 @@ func (m *Manager) openNetwork(name string) (n *network, fresh bool, err error) {
 	n = &network{name: name, dir: m.opts.StateDir.Network(name), kick: make(chan struct{}, 1)}
 	err = state.ReadJSON(n.recordFile(), &n.record)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && unread:
+		err = fmt.Errorf("%w: its manifest is broken, or was not read yet", drivers.ErrUnavailable)
 	case errors.Is(err, fs.ErrNotExist):
 		if n.record, err = m.newNetworkRecord(spec); err == nil {
 			err = n.save()
@@ -280,8 +293,8 @@ func (m *Manager) bindNetwork(c *config) {
 	c.unbound = nil
 	switch {
 	case spec.Subnet != "" && spec.Subnet != n.record.Subnet.String():
-		c.unbound = &problem{ReasonImmutableField, fmt.Sprintf("%s: spec.subnet: the network has %s, which cannot be changed: remove it and what is on it first", c.object.Position, n.record.Subnet)}
+		c.unbound = &problem{ReasonImmutableField, fmt.Sprintf("%s: spec.subnet: the network has %s, which cannot be changed: remove what is on it first", c.object.Position, n.record.Subnet)}
 	case int(spec.MTU) != n.record.MTU:
-		c.unbound = &problem{ReasonImmutableField, fmt.Sprintf("%s: spec.mtu: the network has %d, which cannot be changed: remove it and what is on it first", c.object.Position, n.record.MTU)}
+		c.unbound = &problem{ReasonImmutableField, fmt.Sprintf("%s: spec.mtu: the network has %d, which cannot be changed: remove what is on it first", c.object.Position, n.record.MTU)}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,8 +29,10 @@ type testNetworks struct {
 type testNetwork struct {
 	mu     sync.Mutex
 	config drivers.NetworkConfiguration
-	taken  map[uint16]string // ports of the host
+	modes  []drivers.NetworkMode // of every configuration
+	taken  map[uint16]string     // ports of the host
 	kick   chan struct{}
+	mute   chan struct{} // has it end its events
 	done   chan struct{}
 	end    sync.Once
 }
@@ -40,7 +44,7 @@ func (n *testNetworks) Launch(_ context.Context, dir string) (NetworkInstance, e
 		return nil, n.err
 	}
 	n.launched++
-	t := &testNetwork{taken: map[uint16]string{}, kick: make(chan struct{}, 1), done: make(chan struct{})}
+	t := &testNetwork{taken: map[uint16]string{}, kick: make(chan struct{}, 1), mute: make(chan struct{}), done: make(chan struct{})}
 	n.running[filepath.Base(dir)] = t
 	return t, nil
 }
@@ -89,6 +93,7 @@ func (t *testNetwork) Configure(_ context.Context, dir string) error {
 	}
 	t.mu.Lock()
 	t.config = c
+	t.modes = append(t.modes, c.Mode)
 	t.mu.Unlock()
 	t.changed()
 	return nil
@@ -128,6 +133,8 @@ func (t *testNetwork) Events(ctx context.Context) (<-chan drivers.NetworkState, 
 		for {
 			select {
 			case <-t.kick:
+			case <-t.mute:
+				return
 			case <-ctx.Done():
 				return
 			case <-t.done:
@@ -324,6 +331,109 @@ func TestNetworkOfAManifest(t *testing.T) {
 		list, err := w.m.ListNetworks(t.Context(), &api.ListNetworksRequest{})
 		if err != nil || len(list.GetNetworks()) != 1 || list.GetNetworks()[0].GetName() != manifests.DefaultNetwork {
 			t.Errorf("left are %v, %v", list.GetNetworks(), err)
+		}
+	})
+}
+
+func TestTheDefaultNetworkStaysIsolatedUntilItsManifestSaysOtherwise(t *testing.T) {
+	const isolated = "apiVersion: vzreconciler.dev/v1alpha1\nkind: Network\nmetadata: {name: default}\nspec: {mode: Isolated}\n"
+	inWorld(t, func(t *testing.T, w *world) {
+		wantMode := func(when string, want drivers.NetworkMode) {
+			t.Helper()
+			if got := w.networks.get("default").is().Mode; got != want {
+				t.Errorf("%s: it is %s, want %s", when, got, want)
+			}
+		}
+		w.files["net.yaml"] = isolated
+		w.write("a.yaml", attached("a", "{name: default}", ""))
+		after(5 * time.Second)
+		w.wantPhase("a", manifests.PhaseRunning)
+		wantMode("at first", drivers.NetworkIsolated)
+		w.stop()
+		w.start()
+		after(5 * time.Second)
+		w.stop()
+		w.files["net.yaml"] = strings.Replace(isolated, "Isolated", "Nat", 1)
+		w.start()
+		after(5 * time.Second)
+		n := w.networks.get("default")
+		n.mu.Lock()
+		modes := slices.Clone(n.modes)
+		n.mu.Unlock()
+		if slices.Contains(modes, drivers.NetworkNAT) {
+			t.Errorf("the daemon was started anew, and its manifest broken: it was %v", modes)
+		}
+		list, err := w.m.ListNetworks(t.Context(), &api.ListNetworksRequest{Name: "default"})
+		if err != nil || list.GetNetworks()[0].GetMode() != string(manifests.NetworkModeIsolated) {
+			t.Errorf("shown are %v, %v", list.GetNetworks(), err)
+		}
+		w.stop()
+		delete(w.files, "net.yaml")
+		w.start()
+		after(5 * time.Second)
+		wantMode("without its manifest", drivers.NetworkNAT)
+	})
+	// A broken manifest is not what nothing said is.
+	inWorld(t, func(t *testing.T, w *world) {
+		w.files["net.yaml"] = strings.Replace(isolated, "Isolated", "Nat", 1)
+		w.write("a.yaml", attached("a", "{name: default}", ""))
+		after(5 * time.Second)
+		if n := w.networks.get("default"); n != nil {
+			t.Errorf("with a broken manifest, there is %+v", n.is())
+		}
+		w.write("net.yaml", isolated)
+		after(time.Minute)
+		w.wantPhase("a", manifests.PhaseRunning)
+		if c := w.networks.get("default").is(); c.Mode != drivers.NetworkIsolated {
+			t.Errorf("mended: it is %s", c.Mode)
+		}
+	})
+}
+
+func TestANetworkThatTellsNoMoreIsAttachedToAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("a.yaml", attached("a", "{name: default}", ""))
+		after(5 * time.Second)
+		n := w.networks.get("default")
+		for range 3 {
+			n.mute <- struct{}{}
+			after(time.Minute)
+			w.wantCondition("a", manifests.ConditionNetworkAttached, "True", ReasonNetworkAttached, "")
+		}
+		n.mu.Lock()
+		n.taken[8080] = "is taken"
+		n.mu.Unlock()
+		w.write("a.yaml", attached("a", "{name: default}", ", ports: [{containerPort: 80, hostPort: 8080}]"))
+		after(5 * time.Second)
+		w.wantCondition("a", manifests.ConditionNetworkAttached, "False", ReasonHostPortUnavailable, "is taken")
+		if w.networks.launched != 1 {
+			t.Errorf("%d processes were started", w.networks.launched)
+		}
+	})
+}
+
+func TestTheDefaultNetworkIsMadeAnewOnceNothingIsOnIt(t *testing.T) {
+	const network = "apiVersion: vzreconciler.dev/v1alpha1\nkind: Network\nmetadata: {name: default}\nspec: {subnet: 10.9.0.0/24, mtu: 1400}\n"
+	inWorld(t, func(t *testing.T, w *world) {
+		w.write("a.yaml", attached("a", "{name: default}", ""))
+		after(5 * time.Second)
+		w.write("net.yaml", network)
+		after(5 * time.Second)
+		if p := w.m.lookup(manifests.NetworkKey("default")).problem; p == nil || p.Reason != ReasonImmutableField {
+			t.Errorf("while a sandbox is on it: %+v", p)
+		}
+		w.remove("a.yaml")
+		if _, err := w.m.ConfirmPrune(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Minute)
+		if p := w.m.lookup(manifests.NetworkKey("default")).problem; p != nil {
+			t.Errorf("once nothing is on it: %+v", p)
+		}
+		w.write("a.yaml", attached("a", "{name: default}", ""))
+		after(5 * time.Second)
+		if i := w.interfacesOf("a"); i[0].Gateway != netip.MustParseAddr("10.9.0.1") || i[0].MTU != 1400 {
+			t.Errorf("interface %+v", i)
 		}
 	})
 }

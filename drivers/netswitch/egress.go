@@ -34,25 +34,31 @@ func (s *Switch) forward(g *gateway) {
 	g.stack.SetTransportProtocolHandler(udp.ProtocolNumber, udpForwarder.HandlePacket)
 }
 
-// permit returns the port that has an address, if it may go to another.
-func (s *Switch) permit(from, to netip.Addr) (*port, bool) {
-	f := s.fabric.Load()
-	p := f.ports[from]
+// permit returns the port that has an address, if it may go to another, and the
+// context of what it begins.
+func (s *Switch) permit(from, to netip.Addr) (context.Context, *port, bool) {
+	p := s.fabric.Load().ports[from]
 	if p == nil {
-		return nil, false
+		return nil, nil, false
+	}
+	// First the context, then the rules: a change of these cuts what it has not denied.
+	ctx := p.flows.context()
+	f := s.fabric.Load()
+	if ctx == nil || f.ports[from] != p {
+		return nil, nil, false
 	}
 	if f.config.Mode != drivers.NetworkNAT || f.subnet.Contains(to) || !s.beyond(to) {
 		p.denied.Add(1)
-		return p, false
+		return nil, nil, false
 	}
-	return p, true
+	return ctx, p, true
 }
 
 // forwardTCP has a goroutine of its own.
 func (s *Switch) forwardTCP(r *tcp.ForwarderRequest) {
 	id := r.ID()
 	from, to := netip.AddrFrom4(id.RemoteAddress.As4()), netip.AddrFrom4(id.LocalAddress.As4())
-	p, ok := s.permit(from, to)
+	flows, p, ok := s.permit(from, to)
 	if !ok {
 		r.Complete(true)
 		return
@@ -63,7 +69,7 @@ func (s *Switch) forwardTCP(r *tcp.ForwarderRequest) {
 		r.Complete(true)
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.life, dialTimeout)
+	ctx, cancel := context.WithTimeout(flows, dialTimeout)
 	defer cancel()
 	var d net.Dialer
 	// Refused, or answered, is for the other end to say.
@@ -80,14 +86,15 @@ func (s *Switch) forwardTCP(r *tcp.ForwarderRequest) {
 		return
 	}
 	r.Complete(false)
-	join(s.life, out.(*net.TCPConn), gonet.NewTCPConn(&wq, ep)) //nolint:forcetypeassert // what tcp4 makes
+	defer context.AfterFunc(flows, ep.Abort)()
+	join(flows, out.(*net.TCPConn), gonet.NewTCPConn(&wq, ep)) //nolint:forcetypeassert // what tcp4 makes
 }
 
 // forwardUDP is called while the stack handles a packet: it must not wait.
 func (s *Switch) forwardUDP(r *udp.ForwarderRequest) {
 	id := r.ID()
 	from, to := netip.AddrFrom4(id.RemoteAddress.As4()), netip.AddrFrom4(id.LocalAddress.As4())
-	p, ok := s.permit(from, to)
+	flows, p, ok := s.permit(from, to)
 	if !ok {
 		return
 	}
@@ -110,7 +117,7 @@ func (s *Switch) forwardUDP(r *udp.ForwarderRequest) {
 			in.Close()
 			return
 		}
-		relay(s.life, in, out)
+		relay(flows, in, out)
 	}()
 }
 

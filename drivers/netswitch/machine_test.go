@@ -37,6 +37,9 @@ type machine struct {
 	t     *testing.T
 	stack *stack.Stack
 	conn  atomic.Pointer[net.UnixConn]
+	// accepted has something in it after a network's connection was taken, which may
+	// be later than the network says that it is connected.
+	accepted chan struct{}
 	// deaf machines do not read until they are healed.
 	deaf   atomic.Bool
 	healed chan struct{}
@@ -53,7 +56,7 @@ func newMachine(t *testing.T, e drivers.NetworkEndpoint, gateway netip.Addr) *ma
 		t.Fatal(err)
 	}
 	link := channel.New(1024, 1500+header.EthernetMinimumSize, tcpip.LinkAddress(mac))
-	m := &machine{t: t, healed: make(chan struct{}), stack: stack.New(stack.Options{
+	m := &machine{t: t, accepted: make(chan struct{}, 1), healed: make(chan struct{}), stack: stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
 	})}
@@ -102,6 +105,10 @@ func (m *machine) serve(l *net.UnixListener, link *channel.Endpoint) {
 			return
 		}
 		m.conn.Store(c)
+		select {
+		case m.accepted <- struct{}{}:
+		default:
+		}
 		for {
 			if m.deaf.Load() {
 				<-m.healed
@@ -194,6 +201,8 @@ type lab struct {
 	dir    string
 	config drivers.NetworkConfiguration
 	s      *Switch
+	// machines are on it from the start.
+	machines []*machine
 }
 
 func newLab(t *testing.T, mode drivers.NetworkMode, names ...string) (*lab, []*machine) {
@@ -207,17 +216,16 @@ func newLab(t *testing.T, mode drivers.NetworkMode, names ...string) (*lab, []*m
 		Version: drivers.NetworkConfigurationVersion, Name: "lab", Mode: mode, MTU: 1500,
 		Subnet: netip.MustParsePrefix("10.213.0.0/24"), Gateway: netip.MustParseAddr("10.213.0.1"),
 	}}
-	var machines []*machine
 	for i, name := range names {
 		e := drivers.NetworkEndpoint{
 			ID: "default/" + name, Socket: filepath.Join(dir, name), MAC: hardwareOf(i),
 			Address: netip.AddrFrom4([4]byte{10, 213, 0, byte(10 + i)}), Namespace: "default", Names: []string{name},
 		}
 		l.config.Endpoints = append(l.config.Endpoints, e)
-		machines = append(machines, newMachine(t, e, l.config.Gateway))
+		l.machines = append(l.machines, newMachine(t, e, l.config.Gateway))
 	}
 	l.start()
-	return l, machines
+	return l, l.machines
 }
 
 func hardwareOf(i int) string { return net.HardwareAddr{2, 0, 0, 0, 1, byte(i)}.String() }
@@ -237,6 +245,13 @@ func (l *lab) start() {
 		}
 		return true
 	})
+	for _, m := range l.machines {
+		select {
+		case <-m.accepted:
+		case <-time.After(patience):
+			l.t.Fatal("a machine did not take the network's connection")
+		}
+	}
 }
 
 func (l *lab) configure() {

@@ -29,6 +29,7 @@ type port struct {
 	config drivers.NetworkEndpoint
 	mac    hardware
 	queue  *queue
+	flows  flows
 	end    context.CancelFunc
 	gone   chan struct{} // closed once end was called and nothing of it is left
 
@@ -97,6 +98,7 @@ func (s *Switch) attach(ctx context.Context, p *port, conn net.Conn) error {
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	written := make(chan struct{})
 	p.queue.take(nil) // what was meant for the machine before it
+	p.flows.begin(ctx)
 	go func() {
 		defer close(written)
 		defer cancel()

@@ -107,6 +107,8 @@ func (s *Switch) Configure(_ context.Context, dir string) error {
 		if next.ports[addr] != p {
 			p.end()
 			<-p.gone
+		} else if config.Mode != drivers.NetworkNAT && was.config.Mode == drivers.NetworkNAT {
+			p.flows.cut()
 		}
 	}
 	for _, p := range begin {

@@ -218,6 +218,74 @@ func TestTheWayOut(t *testing.T) {
 	}
 }
 
+func TestWhatIsUnderWayEndsWithTheWayOutAndWithTheMachine(t *testing.T) {
+	own, ok := hostAddress()
+	if !ok {
+		t.Skip("this host has no address but its loopback's, so nothing can stand for the world")
+	}
+	world, err := listenHere(t, netip.AddrPortFrom(own, 0).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer world.Close()
+	datagrams, err := net.ListenUDP("udp4", &net.UDPAddr{IP: own.AsSlice()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer datagrams.Close()
+	l, m := newLab(t, drivers.NetworkNAT, "a", "b")
+	l.s.beyond = beyondButOwn
+	for _, tt := range []struct {
+		name string
+		end  func()
+		then func()
+	}{
+		{"Isolated", func() { l.config.Mode = drivers.NetworkIsolated; l.configure() }, func() { l.config.Mode = drivers.NetworkNAT; l.configure() }},
+		{"the machine's end", func() { m[0].conn.Load().Close() }, func() { <-m[0].accepted }},
+		{"the endpoint's", func() { l.config.Endpoints = l.config.Endpoints[1:]; l.configure() }, func() {}},
+	} {
+		p := l.s.fabric.Load().ports[l.at(0, 0).Addr()]
+		inside, err := m[0].dial(world.Addr().(*net.TCPAddr).AddrPort())
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		defer inside.Close()
+		outside, err := world.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer outside.Close()
+		to := full(datagrams.LocalAddr().(*net.UDPAddr).AddrPort())
+		say, err := gonet.DialUDP(m[0].stack, nil, &to, ipv4.ProtocolNumber)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer say.Close()
+		buf := make([]byte, 10)
+		for begin := time.Now(); ; { // datagrams may be lost
+			_, _ = say.Write([]byte("x"))
+			_ = datagrams.SetReadDeadline(time.Now().Add(time.Second))
+			if _, err := datagrams.Read(buf); err == nil {
+				break
+			}
+			if time.Since(begin) > patience {
+				t.Fatalf("%s: no datagram came", tt.name)
+			}
+		}
+		if p.connections.Load() != 1 || p.associates.Load() != 1 {
+			t.Errorf("%s: %d connections and %d associations before", tt.name, p.connections.Load(), p.associates.Load())
+		}
+		tt.end()
+		_ = outside.SetReadDeadline(time.Now().Add(patience))
+		if _, err := outside.Read(buf); err == nil || isTimeout(err) {
+			t.Errorf("%s: the connection goes on: %v", tt.name, err)
+		}
+		l.awaitCounts(func(drivers.NetworkState) bool { return p.connections.Load() == 0 && p.associates.Load() == 0 })
+		tt.then()
+		l.await(func(st drivers.NetworkState) bool { return st.Endpoints[0].Connected })
+	}
+}
+
 func TestPublishedPortsAreChangedWhileTheyAreUsed(t *testing.T) {
 	taken, err := listenHere(t, "127.0.0.1:0")
 	if err != nil {
