@@ -153,7 +153,7 @@ func TestBadInputIsAClearError(t *testing.T) {
 	rejected := map[string]struct{ edit, want string }{
 		"zero-memory": {"memory: 0", "memory"},
 		"long-name":   {"name: " + strings.Repeat("n", 300), "name"},
-		"hostport":    {"hostPort", "not supported yet"},
+		"hostport":    {"hostPort", "needs a network"},
 	}
 	for name, tc := range rejected {
 		t.Run(name, func(t *testing.T) {
