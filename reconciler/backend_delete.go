@@ -30,7 +30,7 @@ func (m *Manager) Delete(ctx context.Context, req *api.DeleteRequest) (*api.Dele
 	}
 	if v.owner != nil {
 		// No manifest has it: its owner makes another one, if it wants one.
-		m.entrust(key, v.owner, intent{gone: true})
+		_ = m.entrust(key, v.owner, intent{gone: true})
 		m.takenIn(ctx, key, func(v *view) bool { return v == nil || v.deleted != nil })
 		return &api.DeleteResponse{}, nil
 	}

@@ -272,14 +272,13 @@ func (m *Manager) prepareVolumes(ctx context.Context, o *object, owner types.UID
 		if spec == nil {
 			return nil, fmt.Errorf("%s is missing", key)
 		}
-		var v volumes.Volume
 		err := volumes.ErrNotOwner
 		switch {
 		case taken:
 		case c.Ephemeral:
-			v, err = m.volumes.EnsureOwned(key.Namespace, key.Name, manifests.ClaimBytes(spec), string(owner))
+			_, err = m.volumes.EnsureOwned(key.Namespace, key.Name, manifests.ClaimBytes(spec), string(owner))
 		default:
-			v, err = m.ensureVolume(key, spec, annotations)
+			_, err = m.ensureVolume(key, spec, annotations)
 		}
 		if errors.Is(err, volumes.ErrNotOwner) {
 			return nil, &problem{ReasonVolumeNotOwned, fmt.Sprintf("%s would be that of an ephemeral volume, but was not made for this sandbox: rename the volume or the sandbox", key)}
@@ -288,7 +287,8 @@ func (m *Manager) prepareVolumes(ctx context.Context, o *object, owner types.UID
 			return nil, err
 		}
 		// What an earlier daemon has made is not on record yet.
-		if v, err = m.volumes.NoteUse(key.Namespace, key.Name); err != nil {
+		v, err := m.volumes.NoteUse(key.Namespace, key.Name)
+		if err != nil {
 			return nil, err
 		}
 		if err := checkLost(key, v); err != nil {

@@ -159,6 +159,6 @@ func (m *Manager) keepClaimed(w *workloadObject, name string, metadata *manifest
 		}
 		e.mu.Unlock()
 	}
-	m.entrust(key, w.reference(), next)
+	_ = m.entrust(key, w.reference(), next)
 	return nil
 }

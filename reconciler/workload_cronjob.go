@@ -24,7 +24,7 @@ func (m *Manager) runCronJob(w *workloadObject, now time.Time) (time.Time, error
 		return time.Time{}, fmt.Errorf("%s: %w", w.key, err)
 	}
 	for _, key := range owned {
-		m.entrust(key, w.reference(), intent{}) // as it is
+		_ = m.entrust(key, w.reference(), intent{}) // as it is
 	}
 	m.removeOwned(w, manifests.KindJob, p.Delete)
 	if !p.Create.IsZero() {

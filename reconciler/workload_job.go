@@ -26,7 +26,7 @@ func (m *Manager) runJob(w *workloadObject, now time.Time) (time.Time, error) {
 	}
 	m.tell(w.key, p.Events)
 	for _, key := range m.ownedBy(w.key) {
-		m.entrust(key, w.reference(), intent{}) // as it is
+		_ = m.entrust(key, w.reference(), intent{}) // as it is
 	}
 	m.removeOwned(w, manifests.KindSandbox, p.Delete)
 	for _, index := range p.Create {

@@ -279,7 +279,7 @@ func (m *Manager) endWorkload(w *workloadObject) error {
 		return err
 	}
 	for _, key := range owned {
-		m.entrust(key, w.reference(), intent{gone: true})
+		_ = m.entrust(key, w.reference(), intent{gone: true})
 	}
 	if len(owned) > 0 {
 		m.showWorkload(w, time.Now())

@@ -43,7 +43,7 @@ func (m *Manager) runStatefulSet(w *workloadObject, now time.Time) (time.Time, e
 	for _, s := range there {
 		wanted := slices.ContainsFunc(p.Want, func(r workload.Replica) bool { return r.Name == s.Name })
 		if !wanted && !s.Deleting && !slices.Contains(p.Delete, s.Name) { // on its way out, in its turn
-			m.entrust(manifests.Key{Kind: manifests.KindSandbox, Namespace: w.key.Namespace, Name: s.Name}, w.reference(), intent{})
+			_ = m.entrust(manifests.Key{Kind: manifests.KindSandbox, Namespace: w.key.Namespace, Name: s.Name}, w.reference(), intent{})
 		}
 	}
 	return p.Again, nil
@@ -118,7 +118,7 @@ func (m *Manager) makeReplica(w *workloadObject, r workload.Replica, revisions [
 	}
 	i := slices.IndexFunc(revisions, func(rev manifests.ControllerRevision) bool { return rev.Name == r.Revision })
 	if i < 0 { // Its revision is not known any more: it stays as it is.
-		m.entrust(key, w.reference(), intent{})
+		_ = m.entrust(key, w.reference(), intent{})
 		return nil
 	}
 	template := revisions[i].Template.DeepCopy()

@@ -23,7 +23,7 @@ func (m *Manager) runWarmPool(w *workloadObject, now time.Time) (time.Time, erro
 		return time.Time{}, err
 	}
 	for _, key := range m.ownedBy(w.key) {
-		m.entrust(key, w.reference(), intent{}) // as it is
+		_ = m.entrust(key, w.reference(), intent{}) // as it is
 	}
 	m.removeOwned(w, manifests.KindSandbox, p.Delete)
 	for range p.Create {
