@@ -147,7 +147,6 @@ func (a *app) imageInspectCmd() *cobra.Command {
 			return printList(a, format, all)
 		},
 	}
-	out.value = "json"
 	f := cmd.Flags()
 	f.StringVarP(&out.value, "output", "o", "json", "json, yaml or jsonpath=TEMPLATE")
 	f.StringVar(&platform, "platform", "", "platform of the image, as linux/arm64 (default the host's)")

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,7 +33,7 @@ func (s *Store) Load(ctx context.Context, r io.Reader, opts LoadOptions) ([]*Ima
 			return nil, err
 		}
 	}
-	platform, err := parsePlatform(orDefault(opts.Platform))
+	platform, err := parsePlatform(cmp.Or(opts.Platform, DefaultPlatform()))
 	if err != nil {
 		return nil, err
 	}
@@ -64,13 +65,6 @@ func (s *Store) Load(ctx context.Context, r io.Reader, opts LoadOptions) ([]*Ima
 		}
 	}
 	return loaded, nil
-}
-
-func orDefault(platform string) string {
-	if platform == "" {
-		return DefaultPlatform()
-	}
-	return platform
 }
 
 // spool copies an archive to the disk, where it can be read in any order. The file

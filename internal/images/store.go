@@ -1,6 +1,7 @@
 package images
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -172,10 +173,7 @@ func parse(ref, platform string) (reference, v1.Platform, error) {
 	if err != nil {
 		return reference{}, v1.Platform{}, err
 	}
-	if platform == "" {
-		platform = DefaultPlatform()
-	}
-	p, err := parsePlatform(platform)
+	p, err := parsePlatform(cmp.Or(platform, DefaultPlatform()))
 	return r, p, err
 }
 
@@ -245,7 +243,7 @@ func (s *Store) Describe(ref, platform string) (manifest, config []byte, err err
 	if err != nil {
 		return nil, nil, err
 	}
-	m, _, err := s.read(entry)
+	m, _, err := s.read(entry) // which checks both
 	if err == nil {
 		manifest, err = s.readBlob(entry.Digest, maxManifestBytes)
 	}
